@@ -1,0 +1,1 @@
+"""Commands of the `distopt` program, one module each; imported only when called."""

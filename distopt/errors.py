@@ -1,0 +1,23 @@
+"""Errors a user can cause, told in one or two lines that name the key, the value and the way out."""
+
+from collections.abc import Sequence
+
+
+class DistoptError(Exception):
+    """A failure whose message is meant for the user as it stands."""
+
+
+class ConfigError(DistoptError):
+    """One or more mistakes in a configuration, all reported together."""
+
+    def __init__(self, problems: str | Sequence[str]) -> None:
+        self.problems = [problems] if isinstance(problems, str) else list(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class DataError(ConfigError):
+    """A data set that is missing, damaged or does not fit the run."""
+
+
+class ResultsError(DistoptError):
+    """A results folder that cannot be written, or cannot be read."""

@@ -1,0 +1,21 @@
+"""Virtual time: how long everything takes on a cluster, and the commit order that follows from it."""
+
+from distopt.cluster.draws import Workload
+from distopt.cluster.laws import LAWS, Law
+from distopt.cluster.predict import predict
+from distopt.cluster.schedule import Commit, Update, check, schedule
+from distopt.cluster.settings import Cluster, Link, check_settings
+
+__all__ = [
+    "LAWS",
+    "Cluster",
+    "Commit",
+    "Law",
+    "Link",
+    "Update",
+    "Workload",
+    "check",
+    "check_settings",
+    "predict",
+    "schedule",
+]

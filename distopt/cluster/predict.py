@@ -1,0 +1,74 @@
+"""What a run will take on a cluster, without training anything."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from distopt.cluster.draws import Workload
+from distopt.cluster.schedule import schedule
+from distopt.cluster.settings import Cluster
+
+
+def predict(
+    cluster: Cluster, load: Workload, updates: int | None = None, seconds: float | None = None
+) -> dict[str, Any]:
+    """Return the expected time, updates, staleness, utilisation and traffic of a run.
+
+    The run ends with its budget, with update number `updates`, or with the first update at or after `seconds`.
+
+    time_s: virtual time of the last update. updates, commits, steps, samples: numbers. failures: windows lost.
+    staleness_mean, _std, _q95, _max, and staleness_histogram, whose entry τ counts the commits with staleness τ.
+    server_busy: the server's share of the time after `start_s` spent on commits. worker_busy, worker_wait: the
+    workers' shares spent on windows that were committed, and between such windows; the rest are windows still under
+    way at the end and workers that have finished. bytes_up, bytes_down: totals; every commit and every return after
+    a failure is answered.
+    """
+    pulled = [0] * load.workers
+    staleness: list[int] = []
+    version = commits = steps = failures = 0
+    time_s, computing, waiting, serving = cluster.start_s, 0.0, 0.0, 0.0
+    for update in schedule(cluster, load):
+        for worker in update.returned:
+            pulled[worker] = version
+        for commit in update.commits:
+            staleness.append(version - pulled[commit.worker])
+            pulled[commit.worker] = version + 1
+            steps += commit.steps
+            computing += commit.compute_s
+            waiting += commit.exchange_s
+            serving += commit.server_s
+        version += 1
+        commits += len(update.commits)
+        failures += len(update.returned)
+        time_s = update.time_s
+        if version == updates or (seconds is not None and time_s >= seconds):
+            break
+    span = max(time_s - cluster.start_s, np.finfo(float).tiny)
+    return {
+        "time_s": time_s,
+        "updates": version,
+        "commits": commits,
+        "steps": steps,
+        "samples": steps * load.batch_size,
+        "failures": failures,
+        **_staleness(np.asarray(staleness, np.int64)),
+        "server_busy": serving / span,
+        "worker_busy": computing / (span * load.workers),
+        "worker_wait": waiting / (span * load.workers),
+        "bytes_up": commits * load.bytes_up,
+        "bytes_down": (commits + failures) * load.bytes_down,
+    }
+
+
+def _staleness(values: NDArray[np.int64]) -> dict[str, Any]:
+    """Moments, 95 % quantile (nearest rank) and histogram; zeros if there are no values."""
+    if not values.size:
+        values = np.zeros(1, np.int64)
+    return {
+        "staleness_mean": float(values.mean()),
+        "staleness_std": float(values.std()),
+        "staleness_q95": int(np.quantile(values, 0.95, method="inverted_cdf")),
+        "staleness_max": int(values.max()),
+        "staleness_histogram": np.bincount(values).tolist(),
+    }

@@ -1,0 +1,168 @@
+"""The order and the virtual times of all commits of a run: a discrete-event simulation that trains nothing."""
+
+from collections.abc import Iterator
+from heapq import heapify, heappop, heappush
+from typing import NamedTuple
+
+import numpy as np
+
+from distopt.cluster.draws import Workload, failure_gaps, service_seconds, slowness, window_seconds
+from distopt.cluster.settings import Cluster
+from distopt.errors import ConfigError
+
+
+class Commit(NamedTuple):
+    """One worker's part in an update.
+
+    steps: local steps of its window. compute_s: what they took. exchange_s: seconds from the end of the worker's
+    previous window to the start of this one, 0 for the first. server_s: the server's work on this commit.
+    """
+
+    worker: int
+    steps: int
+    compute_s: float
+    exchange_s: float
+    server_s: float
+
+
+class Update(NamedTuple):
+    """One application to the center at virtual time `time_s`, with its commits ordered by worker.
+
+    returned: workers that failed and pulled the center again since the previous update, ordered. What they had
+    computed since their last commit is lost; they start over from the center that this update changes, with the
+    same steps of their budget.
+    """
+
+    time_s: float
+    commits: tuple[Commit, ...]
+    returned: tuple[int, ...] = ()
+
+
+#: virtual time at which a message reaches the server's port, its worker, and the commit (None: a pull after a failure)
+Arrival = tuple[float, int, Commit | None]
+
+
+class _Workers:
+    """What each worker is doing between two exchanges."""
+
+    def __init__(self, cluster: Cluster, load: Workload) -> None:
+        ids = range(load.workers)
+        self.window = load.window
+        self.up_s = cluster.up.latency_s + (0.0 if cluster.shared else cluster.up.transfer_s(load.bytes_up))
+        self.pull_s = cluster.downtime_s + cluster.up.latency_s
+        self.left = load.steps.tolist()
+        self.ended = [cluster.start_s] * load.workers
+        self.redo: dict[int, float] = {}
+        factors = slowness(cluster, load).tolist()
+        self.compute = [window_seconds(cluster, load, k, factors[k]) for k in ids]
+        self.service = [service_seconds(cluster, load, k) for k in ids]
+        self.gaps = [failure_gaps(cluster, load, k) for k in ids]
+        self.uptime = [next(gaps) for gaps in self.gaps]
+
+    def start(self, worker: int, now: float) -> Arrival:
+        """Open a window at time `now` and return when and how the server next hears of the worker."""
+        seconds = self.redo.pop(worker) if worker in self.redo else next(self.compute[worker])
+        uptime = self.uptime[worker]
+        if seconds >= uptime:
+            self.redo[worker] = seconds
+            self.uptime[worker] = next(self.gaps[worker])
+            return now + uptime + self.pull_s, worker, None
+        self.uptime[worker] = uptime - seconds
+        steps = min(self.window, self.left[worker])
+        self.left[worker] -= steps
+        commit = Commit(worker, steps, seconds, now - self.ended[worker], next(self.service[worker]))
+        self.ended[worker] = now + seconds
+        return now + seconds + self.up_s, worker, commit
+
+
+def schedule(cluster: Cluster, load: Workload) -> Iterator[Update]:
+    """Return the updates of a run in the order applied, lazily; raises `ConfigError` at once for a bad pairing.
+
+    Local steps, uplink, a first-come-first-served queue, server work, downlink; equal times are broken by worker. An
+    update is applied when the last of its `quorum` commits has been served, and its committers go on when their
+    replies have come down. A worker stops after its budget. A pull after a failure waits its turn in the queue but
+    takes no server time.
+    """
+    if problems := check(cluster, load):
+        raise ConfigError(problems)
+    return _events(cluster, load)
+
+
+def _events(cluster: Cluster, load: Workload) -> Iterator[Update]:
+    workers = _Workers(cluster, load)
+    active = int(np.count_nonzero(load.steps))
+    quorum = min(load.quorum, active)
+    # A line of a worker's own delays its messages; a shared port also keeps the next message waiting.
+    port_up = cluster.up.transfer_s(load.bytes_up) if cluster.shared else 0.0
+    port_down = cluster.down.transfer_s(load.bytes_down) if cluster.shared else 0.0
+    down_s = cluster.down.latency_s + (0.0 if cluster.shared else cluster.down.transfer_s(load.bytes_down))
+    received = served = sent = cluster.start_s
+    pending: list[Commit] = []
+    returned: set[int] = set()
+    queue = [workers.start(k, cluster.start_s) for k in range(load.workers) if workers.left[k]]
+    heapify(queue)
+    while queue:
+        arrival, worker, commit = heappop(queue)
+        if commit is None:
+            served = max(arrival, served)
+            sent = max(served, sent) + port_down
+            returned.add(worker)
+            heappush(queue, workers.start(worker, sent + down_s))
+            continue
+        received = max(arrival, received) + port_up
+        served = max(received, served) + commit.server_s
+        pending.append(commit)
+        if len(pending) < quorum:
+            continue
+        pending.sort()
+        yield Update(served, tuple(pending), tuple(sorted(returned)))
+        for commit in pending:
+            sent = max(served, sent) + port_down
+            if workers.left[commit.worker]:
+                heappush(queue, workers.start(commit.worker, sent + down_s))
+            else:
+                active -= 1
+        quorum = min(load.quorum, active)
+        pending, returned = [], set()
+
+
+def check(cluster: Cluster, load: Workload) -> list[str]:
+    """Return what keeps this workload from running on this cluster; empty if nothing does."""
+    problems = [
+        f"{key}={value} must be a whole number of at least {least}"
+        for key, value, least in (
+            ("workers", load.workers, 1),
+            ("window", load.window, 1),
+            ("quorum", load.quorum, 1),
+            ("bytes_up", load.bytes_up, 0),
+            ("bytes_down", load.bytes_down, 0),
+            ("seed", load.seed, 0),
+        )
+        if value < least
+    ]
+    if load.steps.shape != (load.workers,) or load.steps.min(initial=0) < 0:
+        problems.append(f"steps of shape {load.steps.shape} must hold at least 0 for each of {load.workers} workers")
+    if problems:
+        return problems
+    strange = [k for k in cluster.straggler_workers if k >= load.workers]
+    if strange:
+        problems.append(f"cluster.stragglers.workers={strange}: there are only the workers 0 to {load.workers - 1}")
+    mean_window = cluster.step.seconds * load.window
+    if mean_window > 5 * cluster.failure_s:
+        problems.append(
+            f"cluster.failures.mean_time_s={cluster.failure_s}: hardly any window of {mean_window:.3g} s would be "
+            "completed; make optimizer.window smaller or failures rarer"
+        )
+    return problems + _check_trace(cluster, load)
+
+
+def _check_trace(cluster: Cluster, load: Workload) -> list[str]:
+    if cluster.trace is None:
+        return []
+    unknown = [k for k in cluster.trace if not 0 <= k < load.workers]
+    problems = [f"cluster.step.trace names the workers {unknown} of {load.workers}"] if unknown else []
+    for worker, steps in enumerate(load.steps.tolist()):
+        have = len(cluster.trace.get(worker, ()))
+        if have < steps:
+            problems.append(f"cluster.step.trace has {have} steps of worker {worker}, the run needs {steps}")
+    return problems

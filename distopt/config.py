@@ -1,0 +1,238 @@
+"""Configuration: composing it, and saying everything that is wrong with it at once, before anything starts."""
+
+import difflib
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from distopt import datasets
+from distopt.errors import ConfigError
+
+GROUPS = ("optimizer", "local", "model", "dataset", "launcher", "cluster", "experiment")
+Check = tuple[str, Callable[[Any], bool], str]
+
+
+def _whole(low: int, *, optional: bool = False) -> tuple[Callable[[Any], bool], str]:
+    words = f"must be a whole number >= {low}" + (" or null" if optional else "")
+    return lambda v: (v is None and optional) or (type(v) is int and low <= v < 2**31), words
+
+
+def _number(low: float, *, above: bool = False, high: float = float("inf"), optional: bool = False) -> Any:
+    words = f"must be a number {'>' if above else '>='} {low:g}"
+    words += (f" and <= {high:g}" if high < float("inf") else "") + (" or null" if optional else "")
+
+    def check(v: Any) -> bool:
+        if v is None:
+            return optional
+        finite = isinstance(v, int | float) and not isinstance(v, bool) and abs(v) < float("inf")
+        return finite and (v > low if above else v >= low) and v <= high
+
+    return check, words
+
+
+def _one_of(*choices: Any) -> tuple[Callable[[Any], bool], str]:
+    return lambda v: v in choices, f"must be one of {', '.join(map(str, choices))}"
+
+
+CHECKS: tuple[Check, ...] = (
+    ("workers", *_whole(1)),
+    ("epochs", *_number(0, above=True, optional=True)),
+    ("batch_size", *_whole(1)),
+    ("seed", *_whole(0)),
+    ("output", lambda v: isinstance(v, str) and v != "", "must be the name of a folder"),
+    ("name", lambda v: v is None or (isinstance(v, str) and v != "" and "/" not in v), "must be a folder name without /"),
+    ("evaluate.points", *_whole(1)),
+    ("evaluate.every", *_whole(1, optional=True)),
+    ("evaluate.samples", *_whole(1)),
+    ("stop.updates", *_whole(1, optional=True)),
+    ("stop.seconds", *_number(0, above=True, optional=True)),
+    ("stop.accuracy", *_number(0, above=True, high=1, optional=True)),
+    ("stop.loss", *_number(float("-inf"), optional=True)),
+    ("optimizer.window", *_whole(1)),
+    ("local.learning_rate", *_number(0, above=True)),
+    ("local.momentum", *_number(0, high=1)),
+    ("local.b1", *_number(0, high=1)),
+    ("local.b2", *_number(0, high=1)),
+    ("local.decay", *_number(0, high=1)),
+    ("local.eps", *_number(0)),
+    ("local.weight_decay", *_number(0)),
+    ("local.initial_accumulator_value", *_number(0)),
+    ("local.on_pull", *_one_of("keep", "reset")),
+    ("launcher.workers_per_actor", *_whole(1, optional=True)),
+    ("launcher.gpus_per_actor", *_number(0, optional=True)),
+    ("launcher.cpus_per_actor", *_number(0, above=True)),
+    ("launcher.placement", *_one_of("PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD")),
+    ("launcher.object_store_bytes", *_whole(75 * 2**20, optional=True)),
+    ("launcher.log_to_driver", *_one_of(True, False)),
+    ("launcher.timeout", *_number(0, above=True)),
+    ("launcher.width", *_whole(1, optional=True)),
+)
+
+
+def compose(overrides: Sequence[str] = ()) -> DictConfig:
+    """Compose the configuration from the packaged defaults and Hydra overrides (`optimizer=agn`, `workers=8`).
+
+    Raises:
+        ConfigError: every override that names something that does not exist.
+    """
+    from hydra import compose, initialize_config_module
+    from hydra.core.global_hydra import GlobalHydra
+
+    check_overrides(overrides)
+    GlobalHydra.instance().clear()
+    with initialize_config_module("distopt.conf", version_base="1.3"):
+        return compose("config", overrides=list(overrides))
+
+
+def check_overrides(overrides: Sequence[str]) -> None:
+    """Check that overrides name existing choices and keys, all of them, also inside a sweep.
+
+    Raises:
+        ConfigError: with one problem per override that names something unknown.
+    """
+    from hydra import compose, initialize_config_module
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    try:
+        parsed = OverridesParser.create().parse_overrides(list(overrides))
+    except HydraException as error:
+        raise ConfigError(str(error).strip()) from None
+    problems: list[str] = []
+    known: dict[str, str] = {}  # a valid choice per group, to look the other keys up in
+    for override in parsed:
+        if override.key_or_group in GROUPS and override.package is None:
+            values = list(override.sweep_string_iterator()) if override.is_sweep_override() else [override.value()]
+            for value in map(_text, values):
+                if value not in (*choices(override.key_or_group), "null"):
+                    problems.append(_unknown(f"{override.key_or_group}={value}", value, choices(override.key_or_group)))
+                else:
+                    known.setdefault(override.key_or_group, value)
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_module("distopt.conf", version_base="1.3"):
+            base = compose("config", overrides=[f"{group}={value}" for group, value in known.items()])
+    except HydraException as error:
+        raise ConfigError(f"{error}".strip()) from None
+    for override in parsed:
+        key = override.key_or_group
+        if key in GROUPS or key.startswith("hydra") or override.is_add() or override.is_delete():
+            continue
+        if not _exists(base, key):
+            problems.append(_unknown(key, key.rpartition(".")[2], _siblings(base, key), "key"))
+    if problems:
+        raise ConfigError(problems)
+
+
+def _text(value: Any) -> str:
+    return "null" if value is None else str(value)
+
+
+def _exists(config: DictConfig, key: str) -> bool:
+    parent, _, last = key.rpartition(".")
+    try:
+        node = OmegaConf.select(config, parent) if parent else config
+    except OmegaConfBaseException:
+        return False
+    return isinstance(node, DictConfig) and last in node.keys()  # noqa: SIM118: `in` is False for missing values
+
+
+def _siblings(config: DictConfig, key: str) -> list[str]:
+    node = OmegaConf.select(config, key.rpartition(".")[0]) if "." in key else config
+    return sorted(str(k) for k in (node if isinstance(node, DictConfig) else config))
+
+
+def _unknown(what: str, name: str, known: Sequence[str], kind: str = "choice") -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"; did you mean {close[0]}?" if close else ""
+    return f"{what}: no such {kind}{hint} There are: {', '.join(known)}" if close else (
+        f"{what}: no such {kind}. There are: {', '.join(known)}"
+    )
+
+
+@cache
+def choices(group: str) -> tuple[str, ...]:
+    """Return the names that a configuration group offers."""
+    return tuple(descriptions(group))
+
+
+@cache
+def descriptions(group: str) -> Mapping[str, str]:
+    """Return the choices of a group with the one-line explanation that opens each file (nested ones as `a/b`)."""
+    found: dict[str, str] = {}
+
+    def visit(folder: Any, prefix: str) -> None:
+        for entry in sorted(folder.iterdir(), key=lambda e: e.name):
+            if entry.is_dir() and not entry.name.startswith("_"):
+                visit(entry, f"{prefix}{entry.name}/")
+            elif entry.name.endswith(".yaml"):
+                lines = [line for line in entry.read_text(encoding="utf-8").splitlines() if not line.startswith("# @")]
+                found[prefix + entry.name.removesuffix(".yaml")] = lines[0].lstrip("# ")
+
+    folder = resources.files("distopt.conf").joinpath(group)
+    if folder.is_dir():
+        visit(folder, "")
+    return found
+
+
+def validate(config: DictConfig) -> dict[str, Any]:
+    """Check values and their combinations, and return the configuration as plain containers.
+
+    Raises:
+        ConfigError: with all problems found.
+    """
+    for key in ("trace", "file"):  # settings without a default say what they are for in their own words
+        for group in ("launcher", "dataset"):
+            if group in config and key in config[group] and OmegaConf.is_missing(config[group], key):
+                raise ConfigError(f"{group}.{key} is missing: {group}={config[group]['name']} needs it")
+    plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
+    problems = []
+    for key, check, words in CHECKS:
+        group, _, name = key.rpartition(".")
+        node = plain[group] if group else plain
+        if name in node and not check(node[name]):
+            problems.append(f"{key}={_text(node[name])} {words}")
+    problems += datasets.check_settings(plain["dataset"])
+    problems += _unlimited(plain)
+    if problems:
+        raise ConfigError(problems)
+    return plain
+
+
+def _unlimited(plain: Mapping[str, Any]) -> list[str]:
+    """Return a problem if nothing would ever end the run."""
+    without_samples = plain["dataset"]["name"] == "none" or plain["epochs"] is None
+    if without_samples and plain["launcher"]["name"] != "replay" and all(v is None for v in plain["stop"].values()):
+        why = "dataset=none has no epochs" if plain["dataset"]["name"] == "none" else "epochs=null"
+        return [f"{why}: set one of {', '.join(f'stop.{key}' for key in plain['stop'])}"]
+    return []
+
+
+def fingerprint(plain: Mapping[str, Any]) -> str:
+    """Return a hash of what decides a run's numbers: the configuration less where it is written, and the code.
+
+    The order of keys does not matter; `output` and `name` do not count.
+    """
+    relevant = {key: value for key, value in plain.items() if key not in ("output", "name")}
+    digest = hashlib.sha256(json.dumps(relevant, sort_keys=True).encode())
+    digest.update(_code_hash())
+    return digest.hexdigest()[:16]
+
+
+@cache
+def _code_hash() -> bytes:
+    """Hash the package's sources that compute a run (not those that only read results)."""
+    root = Path(__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        if not {"report", "metrics", "commands"} & set(path.relative_to(root).parts):
+            digest.update(path.read_bytes())
+    return digest.digest()

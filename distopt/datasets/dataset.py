@@ -1,0 +1,47 @@
+"""What a data set is once it is loaded."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Dataset(NamedTuple):
+    """Samples in memory: training part and validation part.
+
+    Features are float32 of shape (N, *shape), labels int32 of shape (N,) with values 0 .. classes - 1.
+    """
+
+    name: str
+    train_x: np.ndarray
+    train_y: np.ndarray
+    validation_x: np.ndarray
+    validation_y: np.ndarray
+    classes: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one sample."""
+        return self.train_x.shape[1:]
+
+    @property
+    def size(self) -> int:
+        """Number of training samples."""
+        return len(self.train_y)
+
+
+def pixels(raw: np.ndarray) -> np.ndarray:
+    """Bytes 0 .. 255 as float32 in [0, 1], without a float64 copy in between."""
+    return np.divide(raw, np.float32(255), dtype=np.float32)
+
+
+def stratified(labels: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of a training part and of a validation part of floor(fraction * N) samples.
+
+    The samples are shuffled, sorted by label, and evenly spaced positions of that order are held out, so that the
+    share of every class is `fraction` to within one sample. The split depends on the labels alone, never on a run's
+    seed: runs with different seeds are validated on the same samples.
+    """
+    order = np.random.default_rng(0).permutation(len(labels))
+    order = order[np.argsort(labels[order], kind="stable")]
+    held_out = np.diff(np.floor(np.arange(len(labels) + 1) * fraction)) > 0
+    return np.sort(order[~held_out]), np.sort(order[held_out])

@@ -1,0 +1,61 @@
+"""How the training samples are dealt out to the workers."""
+
+import numpy as np
+
+from distopt.errors import DataError
+
+SCHEMES = {
+    "iid": "shuffled, then cut into equal parts",
+    "label": "sorted by label, then cut into equal parts: each worker sees few classes",
+    "dirichlet": "each class is dealt out in random proportions; the smaller alpha, the more uneven",
+    "shared": "every worker draws from the whole set",
+}
+# Separates these random numbers from all others that are drawn from the same seed.
+STREAM = 1
+
+
+def partition(labels: np.ndarray, workers: int, scheme: str, alpha: float, seed: int) -> list[np.ndarray]:
+    """One int32 array of sample indices per worker.
+
+    Except for `shared` the shards are disjoint, none is empty and together they hold every sample exactly once; for
+    `iid` and `label` their sizes differ by at most one. Under `dirichlet` the shares of class c are drawn as
+    p_c ~ Dir(alpha, ..., alpha) over the workers (Yurochkin et al., arXiv 1905.12022); a worker left empty is given one
+    sample of the largest shard.
+
+    Raises:
+        DataError: the scheme is unknown, or there are more workers than samples.
+    """
+    if scheme not in SCHEMES:
+        raise DataError(f"dataset.partition={scheme}: unknown, choose one of {', '.join(SCHEMES)}")
+    if scheme == "shared":
+        return [np.arange(len(labels), dtype=np.int32)] * workers
+    if workers > len(labels):
+        raise DataError(
+            f"workers={workers}: more shards than the {len(labels)} training samples; "
+            "take fewer workers or dataset.partition=shared"
+        )
+    rng = np.random.default_rng([STREAM, seed])
+    order = rng.permutation(len(labels)).astype(np.int32)
+    if scheme == "label":
+        order = order[np.argsort(labels[order], kind="stable")]
+    if scheme == "dirichlet":
+        return _dirichlet(order, labels[order], workers, alpha, rng)
+    return np.array_split(order, workers)
+
+
+def _dirichlet(
+    order: np.ndarray, labels: np.ndarray, workers: int, alpha: float, rng: np.random.Generator
+) -> list[np.ndarray]:
+    """Deals out each class by its own draw of proportions."""
+    owner = np.empty(len(order), dtype=np.int64)
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        shares = np.cumsum(rng.dirichlet(np.full(workers, alpha)))
+        owner[members] = np.searchsorted(shares[:-1], (np.arange(len(members)) + 0.5) / len(members))
+    sizes = np.bincount(owner, minlength=workers)
+    for empty in np.flatnonzero(sizes == 0):
+        largest = int(np.argmax(sizes))
+        owner[np.argmax(owner == largest)] = empty
+        sizes[largest] -= 1
+        sizes[empty] = 1
+    return np.split(order[np.argsort(owner, kind="stable")], np.cumsum(sizes)[:-1])

@@ -1,0 +1,147 @@
+"""From a resolved configuration to everything a launcher needs: the same values in every process that builds it."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import optax
+
+from distopt import datasets, local, models, optimizers
+from distopt.datasets import Dataset
+from distopt.datasets.partition import partition
+from distopt.datasets.sampler import steps_for
+from distopt.errors import ConfigError
+from distopt.rules import DistributedOptimizer
+
+UNLIMITED = 2**31 - 1  # local steps of a worker whose budget is not in samples
+
+
+class Experiment(NamedTuple):
+    """One run, before anything moves."""
+
+    config: Mapping[str, Any]
+    dataset: Dataset | None
+    model: models.Model
+    local: optax.GradientTransformation
+    optimizer: DistributedOptimizer
+    workers: int  # n, workers that really train
+    window: int  # λ
+    batch_size: int
+    seed: int
+    shards: list[np.ndarray]  # per worker, int32 indices into the training set; empty without data
+    budget: np.ndarray  # local steps of each worker, int64, shape (n,)
+
+    @property
+    def limited(self) -> bool:
+        """Return whether the budget of samples ends the run."""
+        return bool(self.budget.max() < UNLIMITED)
+
+    @property
+    def train_samples(self) -> int | None:
+        """Return the size of the training set."""
+        return self.dataset.size if self.dataset else None
+
+    @property
+    def parameters(self) -> int:
+        """Return d, the number of parameters."""
+        params, _ = jax.eval_shape(lambda: self.model.init(jax.random.key(0)))
+        return sum(leaf.size for leaf in jax.tree.leaves(params))
+
+    def warnings(self) -> list[str]:
+        """Return what may distort the results of this configuration."""
+        words = []
+        if self.workers < self.config["workers"]:
+            name = self.config["optimizer"]["name"]
+            words.append(f"optimizer={name} uses {self.workers} of the {self.config['workers']} workers")
+        if self.dataset and min(len(shard) for shard in self.shards) < self.batch_size:
+            words.append(f"some shards have fewer samples than batch_size={self.batch_size}: a batch repeats samples")
+        if self.limited and self.budget.min() < self.window:
+            words.append(
+                f"some workers take only {self.budget.min()} local steps, less than one window of {self.window}"
+            )
+        return words
+
+    @property
+    def quorum(self) -> int:
+        """Return the commits per update while every worker is active."""
+        return min(self.optimizer.quorum, self.workers)
+
+    @property
+    def expected_updates(self) -> int | None:
+        """Return the number of updates the budgets allow; None if only a stop criterion ends the run."""
+        if not self.limited:
+            return self.config["stop"]["updates"]
+        windows = -(-self.budget // self.window)
+        updates = int(windows.max()) if self.quorum >= self.workers else int(windows.sum()) // self.quorum
+        return min(updates, self.config["stop"]["updates"] or updates)
+
+    @property
+    def evaluate_every(self) -> int:
+        """Return the number of updates between two evaluations of the center."""
+        settings = self.config["evaluate"]
+        return settings["every"] or max(1, (self.expected_updates or 1000) // settings["points"])
+
+
+def build(config: Mapping[str, Any], dataset: Dataset | None | str = "load") -> Experiment:
+    """Build the experiment that a resolved configuration describes.
+
+    Args:
+        config: plain containers, checked by `distopt.config.validate`.
+        dataset: the data, where the caller has them already; by default they are loaded.
+
+    Raises:
+        ConfigError: names, settings, shapes or sizes that do not fit together.
+        DataError: data that are missing or damaged.
+    """
+    problems: list[str] = []
+    tx = _attempt(problems, local.build, config["local"])
+    optimizer = _attempt(problems, optimizers.build, config["optimizer"], tx or optax.identity())
+    data = _attempt(problems, datasets.load, config["dataset"]) if isinstance(dataset, str) else dataset
+    if problems:
+        raise ConfigError(problems)
+    model = _attempt(
+        problems, models.build, config["model"], data.shape if data else None, data.classes if data else None
+    )
+    workers = min(config["workers"], optimizer.workers or config["workers"])
+    divided = _attempt(problems, _divide, config, data, workers)
+    if problems:
+        raise ConfigError(problems)
+    shards, budget = divided
+    return Experiment(
+        config=config,
+        dataset=data,
+        model=model,
+        local=tx,
+        optimizer=optimizer,
+        workers=workers,
+        window=config["optimizer"]["window"],
+        batch_size=config["batch_size"],
+        seed=config["seed"],
+        shards=shards,
+        budget=budget,
+    )
+
+
+def _attempt(problems: list[str], make: Callable[..., Any], *arguments: Any) -> Any:
+    """Call `make`; on a ConfigError note its problems and return None."""
+    try:
+        return make(*arguments)
+    except ConfigError as error:
+        problems += error.problems
+        return None
+
+
+def _divide(config: Mapping[str, Any], data: Dataset | None, workers: int) -> tuple[list[np.ndarray], np.ndarray]:
+    """Deal the training samples to the workers and turn epochs into local steps."""
+    if data is None:
+        return [np.empty(0, np.int32)] * workers, np.full(workers, UNLIMITED, np.int64)
+    settings = config["dataset"]
+    shards = partition(data.train_y, workers, settings["partition"], settings["alpha"], config["seed"])
+    if config["epochs"] is None:
+        return shards, np.full(workers, UNLIMITED, np.int64)
+    sizes = [len(shard) for shard in shards]
+    if settings["partition"] == "shared":  # every worker holds all samples, but takes only its part of the budget
+        sizes = [-(-data.size // workers)] * workers
+    steps = [steps_for(size, config["epochs"], config["batch_size"]) for size in sizes]
+    return shards, np.array(steps, np.int64)

@@ -1,0 +1,61 @@
+"""Launchers: what runs workers and server. Each module has `launch`, a generator of news that returns the outcome.
+
+A launcher never asks which algorithm it runs. It promises: updates are serial; the commits of one update are ordered by
+worker; a worker's parameters change only by its own steps and by `adopt`; batches, initial values and keys depend on
+(seed, worker, step) alone. So a run is a pure function of (configuration, seed, commit order).
+"""
+
+import time
+from collections.abc import Callable, Generator
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from distopt.rules import Params
+
+
+class News(NamedTuple):
+    """What happened since the last news: rows for the tables `commits` and `evals`."""
+
+    commits: list[dict[str, Any]]
+    evals: list[dict[str, Any]]
+
+
+class Outcome(NamedTuple):
+    """How training ended."""
+
+    status: str  # done, stopped, diverged, failed or interrupted
+    reason: str | None
+    center: dict[str, np.ndarray] | None  # the last finite center by name; None if it was lost
+    details: dict[str, Any]  # for run.json: devices, actors, the virtual time, …
+
+
+class Watch:
+    """Splits the seconds since it was made into phases that add up."""
+
+    def __init__(self) -> None:
+        self.seconds = dict.fromkeys(("startup", "compile", "train", "evaluate"), 0.0)
+        self._phase, self._since = "startup", time.perf_counter()
+
+    def enter(self, phase: str) -> str:
+        """Charge the time from now on to a phase; return the one before."""
+        now = time.perf_counter()
+        self.seconds[self._phase] += now - self._since
+        previous, self._phase, self._since = self._phase, phase, now
+        return previous
+
+
+Launch = Generator[News, None, Outcome]
+Interrupted = Callable[[], bool]
+
+
+def named(params: Params) -> dict[str, np.ndarray]:
+    """Return the leaves of a pytree as NumPy arrays, named by their path, e.g. `Dense_0/kernel`."""
+    leaves, _ = jax.tree.flatten_with_path(params)
+    return {jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(leaf) for path, leaf in leaves}
+
+
+def tree_bytes(tree: Any) -> int:
+    """Return the bytes that the leaves of a pytree of arrays (or of their shapes) take on the wire."""
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))

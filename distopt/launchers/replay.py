@@ -1,0 +1,43 @@
+"""Repeats a recorded commit order: the proof that a launcher lost, duplicated or reordered nothing."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+
+from distopt import results
+from distopt.errors import ResultsError
+from distopt.experiment import Experiment
+from distopt.launchers import Interrupted, Launch, Watch
+from distopt.launchers.inline import Arrival, train
+
+
+CLOCK = "virtual"
+
+
+def check(experiment: Experiment) -> list[str]:
+    """Return warnings; raises ResultsError if there is no commit order to repeat."""
+    read_trace(Path(experiment.config["launcher"]["trace"]))
+    return []
+
+
+def launch(experiment: Experiment, watch: Watch, interrupted: Interrupted) -> Launch:
+    """Train in the order of `launcher.trace`; see `distopt.launchers`."""
+    return train(experiment, read_trace(Path(experiment.config["launcher"]["trace"])), watch, interrupted)
+
+
+def read_trace(path: Path) -> Iterator[Arrival]:
+    """Read a commit order: a run's folder, or a CSV with a column `worker` and optionally `time_s`.
+
+    Raises:
+        ResultsError: nothing readable there.
+    """
+    try:
+        frame = results.load(path).commits if path.is_dir() else pd.read_csv(path)
+        workers = frame["worker"].astype("int64")
+    except (OSError, KeyError, ValueError) as error:
+        raise ResultsError(
+            f"launcher.trace={path}: no commit order there ({error}); give a run's folder, or a CSV with a column worker"
+        ) from None
+    times = frame["time_s"] if "time_s" in frame else workers * 0.0
+    return (Arrival(worker, time_s) for worker, time_s in zip(workers.tolist(), times.tolist(), strict=True))

@@ -1,0 +1,1 @@
+"""Metrics of runs: pure functions on the frames `commits` and `evals`."""

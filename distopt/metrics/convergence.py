@@ -1,0 +1,127 @@
+"""Convergence: a metric of the center as a curve, when it reaches a target, and its spread over seeds.
+
+Everything here works on the frame `evals` (one row per evaluation of the center), so what is compared is always the
+center variable on fixed data, never a worker's own parameters on its own mini-batch.
+"""
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from distopt.errors import ResultsError
+
+Array = npt.NDArray[np.float64]
+Axis = Literal["time", "updates", "samples", "bytes", "epochs"]
+METRICS = ("accuracy", "loss")
+AXES: tuple[Axis, ...] = ("time", "updates", "samples", "bytes", "epochs")
+
+
+class Curve(NamedTuple):
+    """A metric y over x: two arrays of shape (evaluations,), x not decreasing."""
+
+    x: Array
+    y: Array
+
+
+class Band(NamedTuple):
+    """Several curves on one grid: mean, smallest and largest value at each x, all of shape (points,)."""
+
+    x: Array
+    mean: Array
+    low: Array
+    high: Array
+
+
+def curve(
+    evals: pd.DataFrame,
+    metric: str = "accuracy",
+    split: str = "validation",
+    x: Axis = "time",
+    *,
+    commits: pd.DataFrame | None = None,
+    train_samples: int | None = None,
+) -> Curve:
+    """Return `metric` of the center on `split` over `x`.
+
+    Units of x: time in seconds on the run's clock; updates; samples drawn by all workers together; epochs, which is
+    samples / `train_samples`; bytes sent up and down by all commits applied so far (needs `commits`). An evaluation
+    that gave no number (NaN: the model has no such metric, or the run diverged) is left out; an infinite one is kept.
+    """
+    rows = evals[(evals["split"] == split) & evals[metric].notna()]
+    return Curve(_abscissa(rows, x, commits, train_samples), rows[metric].to_numpy(np.float64))
+
+
+def _abscissa(rows: pd.DataFrame, x: Axis, commits: pd.DataFrame | None, train_samples: int | None) -> Array:
+    if x == "bytes":
+        if commits is None:
+            raise ResultsError("x=bytes: needs the commits of the run")
+        sent = np.concatenate([[0.0], (commits["bytes_up"] + commits["bytes_down"]).to_numpy(np.float64).cumsum()])
+        return sent[np.searchsorted(commits["update"].to_numpy(), rows["update"].to_numpy(), side="right")]
+    if x == "epochs":
+        if not train_samples:
+            raise ResultsError("x=epochs: run.json has no train_samples; take x=samples")
+        return rows["samples"].to_numpy(np.float64) / train_samples
+    columns = {"time": "time_s", "updates": "update", "samples": "samples"}
+    if x not in columns:
+        raise ResultsError(f"x={x}: no such axis; there are {', '.join(AXES)}")
+    return rows[columns[x]].to_numpy(np.float64)
+
+
+def reached(y: Array, target: float, metric: str = "accuracy") -> npt.NDArray[np.bool_]:
+    """Tell where `y` is at least as good as `target`: not below it for accuracy, not above it for loss."""
+    return y <= target if metric == "loss" else y >= target
+
+
+def best(y: Array, metric: str = "accuracy") -> float:
+    """Return the best finite value of a curve: the largest accuracy or the smallest loss; NaN if there is none."""
+    finite = y[np.isfinite(y)]
+    if not finite.size:
+        return float("nan")
+    return float(finite.min() if metric == "loss" else finite.max())
+
+
+def to_target(curve: Curve, target: float, metric: str = "accuracy", *, interpolate: bool = False) -> float:
+    """Return the x at which `curve` first reaches `target`, and infinity if it never does.
+
+    Without interpolation that is the x of the first evaluation that is as good as the target: what was observed, late
+    by at most one evaluation interval. With it, the crossing on the straight line from the evaluation before.
+    """
+    hits = np.flatnonzero(reached(curve.y, target, metric))
+    if not hits.size:
+        return float("inf")
+    i = int(hits[0])
+    if not interpolate or i == 0 or not np.isfinite(curve.y[i - 1]):
+        return float(curve.x[i])
+    share = (target - curve.y[i - 1]) / (curve.y[i] - curve.y[i - 1])
+    return float(curve.x[i - 1] + share * (curve.x[i] - curve.x[i - 1]))
+
+
+def area(curve: Curve, until: float, offset: float = 0.0) -> float:
+    """Return the integral of y - offset over [0, until] by the trapezoidal rule, in units of y times units of x.
+
+    The curve is linear between evaluations and constant outside them; NaN for a curve without points.
+    """
+    if not curve.x.size:
+        return float("nan")
+    inside = curve.x[(curve.x > 0) & (curve.x < until)]
+    grid = np.concatenate([[0.0], inside, [until]])
+    return float(np.trapezoid(np.interp(grid, curve.x, curve.y) - offset, grid))
+
+
+def aggregate(curves: Sequence[Curve]) -> Band:
+    """Return mean and range of several curves, linearly interpolated on the x of the most finely evaluated one.
+
+    The band ends where the shortest curve ends, so that every point of it is over all curves.
+    """
+    curves = [c for c in curves if c.x.size]
+    if not curves:
+        nothing = np.empty(0)
+        return Band(nothing, nothing, nothing, nothing)
+    end = min(c.x[-1] for c in curves)
+    finest = max(curves, key=lambda c: c.x.size).x
+    grid = np.unique(np.append(finest[finest < end], end))
+    values = np.stack([np.interp(grid, c.x, c.y) for c in curves])
+    return Band(grid, values.mean(axis=0), values.min(axis=0), values.max(axis=0))

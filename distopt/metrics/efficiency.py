@@ -1,0 +1,127 @@
+"""Efficiency: temporal, statistical and hardware efficiency of distributed optimizers.
+
+Ratios are always "a over b, larger means a is better"; E(a, a) = 1 and E(a, b) E(b, a) = 1.
+Source: J. Hermans, On Scalable Deep Learning and Parallelizing Gradient Descent, 2017, eq. 1.4 and 3.4.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from distopt.metrics.convergence import Curve, area, to_target
+
+Integrand = Literal["metric", "above_chance"]
+
+
+def target_ratio(a: Curve, b: Curve, target: float, metric: str = "accuracy", *, interpolate: bool = False) -> float:
+    """Return x_b / x_a, where x is what a curve needs to reach `target` (dimensionless).
+
+    Over time this is temporal efficiency by the first definition; over updates or samples it is statistical
+    efficiency, where samples are the fair choice between different windows. A curve that never reaches the target
+    needs infinitely much: the ratio is then 0 or infinite, and NaN if neither reaches it or both start beyond it.
+    """
+    x_a = to_target(a, target, metric, interpolate=interpolate)
+    x_b = to_target(b, target, metric, interpolate=interpolate)
+    if np.isinf(x_a):
+        return float("nan") if np.isinf(x_b) else 0.0
+    if x_a == 0:
+        return float("nan") if x_b == 0 else float("inf")
+    return x_b / x_a
+
+
+def temporal_efficiency(
+    a: Curve, b: Curve, metric: str = "accuracy", *, integrand: Integrand = "metric", classes: int | None = None
+) -> float:
+    """Return temporal efficiency by the second definition, the ratio of areas under two curves over time.
+
+        TE(a, b) = ∫₀ᴹ f_a dt / ∫₀ᴹ f_b dt,   M = min(T_a, T_b)
+
+    T is the time of a curve's last evaluation. The integrand f is the metric itself, or with `above_chance` accuracy
+    minus 1 / `classes`, which does not press everything towards 1. For the loss, where less is better, numerator and
+    denominator change places. NaN where an area is not positive, as for a run that stays below chance.
+    """
+    if not a.x.size or not b.x.size:
+        return float("nan")
+    offset = 0.0
+    if integrand == "above_chance":
+        if metric != "accuracy" or not classes:
+            raise ValueError("integrand=above_chance: needs metric=accuracy and the number of classes")
+        offset = 1.0 / classes
+    until = min(float(a.x[-1]), float(b.x[-1]))
+    areas = area(a, until, offset), area(b, until, offset)
+    if not all(0 < value < np.inf for value in areas):
+        return float("nan")
+    return areas[1] / areas[0] if metric == "loss" else areas[0] / areas[1]
+
+
+def pairs(seeds_a: Sequence[int], seeds_b: Sequence[int]) -> list[tuple[int, int]]:
+    """Return the positions of runs to pair: those with equal seeds, or all combinations where no seed is shared."""
+    every = [(i, j) for i in range(len(seeds_a)) for j in range(len(seeds_b))]
+    return [(i, j) for i, j in every if seeds_a[i] == seeds_b[j]] or every
+
+
+def geometric_mean(ratios: Sequence[float]) -> float:
+    """Return exp(mean(log r)), the mean of ratios that keeps E(a, b) E(b, a) = 1; NaN if any is NaN or none is there.
+
+    It is 0 or infinite if some ratio is, and NaN if both occur.
+    """
+    values = np.asarray(ratios, dtype=np.float64)
+    if not values.size or np.isnan(values).any():
+        return float("nan")
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return float(np.exp(np.log(values).mean()))
+
+
+def matrix(
+    curves: Sequence[Sequence[Curve]],
+    seeds: Sequence[Sequence[int]],
+    metric: str = "accuracy",
+    *,
+    integrand: Integrand = "metric",
+    classes: int | None = None,
+) -> npt.NDArray[np.float64]:
+    """Return TE(row, column), second definition, for configurations given as their curves and seeds; shape (m, m).
+
+    Over several seeds it is the geometric mean over pairs of runs (see `pairs`).
+    """
+
+    def entry(i: int, j: int) -> float:
+        ratios = [
+            temporal_efficiency(curves[i][k], curves[j][m], metric, integrand=integrand, classes=classes)
+            for k, m in pairs(seeds[i], seeds[j])
+        ]
+        return geometric_mean(ratios)
+
+    size = range(len(curves))
+    return np.array([[entry(i, j) for j in size] for i in size], dtype=np.float64).reshape(len(curves), len(curves))
+
+
+def hardware(commits: pd.DataFrame, time_s: float, train_samples: int | None = None) -> dict[str, float]:
+    """Return what the machines did in `time_s` seconds of training; NaN where it cannot be told.
+
+    `samples_per_s` and `updates_per_s`; `epoch_s`, seconds per pass over the training data; `server_busy`, the share
+    of the time in which the server worked on commits; `worker_busy` and `worker_wait`, the shares of the workers'
+    own time spent in local steps and between two windows (transfer, queue, server, barrier), which add up to 1.
+    """
+    samples = float(commits["samples"].sum())
+    updates = float(commits["update"].max()) if len(commits) else 0.0
+    busy, wait, served = (_total(commits, name) for name in ("compute_s", "exchange_s", "server_s"))
+    return {
+        "samples_per_s": _ratio(samples, time_s),
+        "updates_per_s": _ratio(updates, time_s),
+        "epoch_s": _ratio(time_s * (train_samples or float("nan")), samples),
+        "server_busy": _ratio(served, time_s),
+        "worker_busy": _ratio(busy, busy + wait),
+        "worker_wait": _ratio(wait, busy + wait),
+    }
+
+
+def _total(commits: pd.DataFrame, column: str) -> float:
+    return float(commits[column].sum()) if column in commits and len(commits) else float("nan")
+
+
+def _ratio(a: float, b: float) -> float:
+    return a / b if b > 0 else float("nan")

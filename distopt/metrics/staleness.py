@@ -1,0 +1,65 @@
+"""Staleness: how many updates, and how far in parameter space, a commit is behind the center it is applied to."""
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+
+def histogram(commits: pd.DataFrame) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """Return the values 0, 1, ..., max(τ) and the share of commits with each; the shares add up to 1."""
+    counts = np.bincount(commits["staleness"].to_numpy(np.int64)) if len(commits) else np.zeros(0)
+    return np.arange(counts.size, dtype=np.int64), counts / max(1, counts.sum())
+
+
+def describe(values: pd.Series) -> dict[str, float]:
+    """Return mean, var, std, q95 and max of staleness or distance; NaN for all without values.
+
+    The variance is that of the values themselves (divided by their number); q95 is the 0.95 quantile.
+    """
+    known = values.to_numpy(np.float64)
+    known = known[np.isfinite(known)]
+    if not known.size:
+        return dict.fromkeys(("mean", "var", "std", "q95", "max"), float("nan"))
+    return {
+        "mean": float(known.mean()),
+        "var": float(known.var()),
+        "std": float(known.std()),
+        "q95": float(np.quantile(known, 0.95)),
+        "max": float(known.max()),
+    }
+
+
+def by_worker(commits: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per worker: its commits, their share, and mean, var, std, q95 and max of its staleness."""
+    rows = [
+        {"worker": worker, "commits": len(own), "share": len(own) / len(commits)} | describe(own["staleness"])
+        for worker, own in commits.groupby("worker")
+    ]
+    columns = ["worker", "commits", "share", "mean", "var", "std", "q95", "max"]
+    return pd.DataFrame(rows, columns=columns).set_index("worker")
+
+
+def distance_quantiles(
+    commits: pd.DataFrame, quantiles: tuple[float, ...] = (0.05, 0.25, 0.5, 0.75, 0.95)
+) -> pd.Series:
+    """Return quantiles of the distance ‖θ̃_now - θ̃_pulled‖₂, in units of the parameters, indexed by the quantile."""
+    return commits["distance"].quantile(list(quantiles))
+
+
+def balance(commits: pd.DataFrame, workers: int) -> int:
+    """Return how far an asynchronous run is from the staleness identity; 0 when it holds.
+
+        Σ τ + Σ_k age_k - T (n - 1) = 0
+
+    T is the number of updates so far and n that of workers. It holds at any speeds when every commit is one update
+    and every worker pulls right after its own commit, because each update ages the other n - 1 windows by one. The age
+    of worker k's window is T minus the `update` of its last commit, which is the version it pulled then (0, the
+    initial center, for a worker without a commit). A lost, repeated or wrongly counted commit breaks it, and so does
+    a rule that buffers commits, drops them, or pulls at another moment.
+    """
+    if commits.empty:
+        return 0
+    updates = int(commits["update"].max())
+    pulled = commits.groupby("worker")["update"].max()
+    ages = workers * updates - int(pulled.sum())
+    return int(commits["staleness"].sum()) + ages - updates * (workers - 1)

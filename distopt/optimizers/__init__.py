@@ -1,0 +1,49 @@
+"""The distributed optimizers by name, one module each; others join through the entry point `distopt.optimizers`."""
+
+import importlib
+import inspect
+from collections.abc import Callable, Mapping
+from importlib.metadata import entry_points
+from typing import Any
+
+import optax
+
+from distopt.errors import ConfigError
+from distopt.rules import DistributedOptimizer
+
+LAUNCHER_SETTINGS = {"name", "window"}  # of the group `optimizer`, but not the factory's: launchers read them
+
+
+def factory(name: str) -> Callable[..., DistributedOptimizer]:
+    """Return the factory of an optimizer: `distopt.optimizers.NAME.NAME`, or the entry point of that name.
+
+    Raises:
+        ConfigError: no such optimizer.
+    """
+    for point in entry_points(group="distopt.optimizers", name=name):
+        return point.load()
+    try:
+        return getattr(importlib.import_module(f"distopt.optimizers.{name}"), name)
+    except (ModuleNotFoundError, AttributeError):
+        raise ConfigError(f"optimizer.name={name}: no such optimizer; see `distopt list optimizers`") from None
+
+
+def build(settings: Mapping[str, Any], local: optax.GradientTransformation) -> DistributedOptimizer:
+    """Build the optimizer that the configuration group `optimizer` describes.
+
+    Args:
+        settings: `name`, `window`, and the factory's own settings.
+        local: the local optimizer, for factories that take a `local` argument.
+
+    Raises:
+        ConfigError: unknown name, or settings that the factory does not take, lacks or refuses.
+    """
+    make = factory(settings["name"])
+    arguments = {key: value for key, value in settings.items() if key not in LAUNCHER_SETTINGS}
+    if "local" in inspect.signature(make).parameters:
+        arguments["local"] = local
+    try:
+        inspect.signature(make).bind(**arguments)
+        return make(**arguments)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"optimizer={settings['name']}: {error}") from None

@@ -1,0 +1,25 @@
+"""Model averaging: workers train by themselves for a window, then everybody continues from the mean.
+
+    θ̃ ← (1/n) Σₖ θᵏ,      θᵏ ← θ̃
+
+Also known as local SGD, and as FedAvg with equal weights.
+
+Source: Hermans 2017, equations 2.2 and 2.3, algorithm 3.
+Differences: dist-keras's `AveragingTrainer` averages once per epoch and never clears its buffer, so that from the
+second epoch on it averages over the previous mean as well.
+"""
+
+from distopt.optimizers.parts import adopt_center, commit_params, mean
+from distopt.rules import ALL, Commits, DistributedOptimizer, Params, ServerRule, State, Update, WorkerRule
+
+
+def averaging() -> DistributedOptimizer:
+    """Build model averaging with a barrier at the end of every window."""
+
+    def update(commits: Commits, state: State, center: Params) -> Update:
+        del center
+        return Update(mean(commits.message), state)
+
+    return DistributedOptimizer(
+        WorkerRule(commit_params, adopt_center), ServerRule(lambda center, workers: (), update), ALL
+    )

@@ -1,0 +1,99 @@
+"""Parts that several optimizers share: ways to commit, to adopt, and to fold commits into the center."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from distopt.rules import Commits, Message, Params, Reply, ServerRule, State, Update, Window, WorkerRule
+
+
+def require_number(name: str, value: Any, *, positive: bool = True) -> None:
+    """Raise ValueError unless a setting is a number > 0 (or ≥ 0 with `positive=False`)."""
+    number = isinstance(value, int | float) and not isinstance(value, bool) and value < float("inf")
+    if not number or value < 0 or (positive and value == 0):
+        raise ValueError(f"{name}={value} must be a number {'> 0' if positive else '>= 0'}")
+
+
+def adopt_center(reply: Reply, window: Window, state: State) -> tuple[Params, State]:
+    """Go on from the center: θᵏ ← θ̃."""
+    del window
+    return reply, state
+
+
+def commit_delta(window: Window, state: State) -> tuple[Message, State]:
+    """Send the sum of the window's local updates: Δθᵏ = end − start."""
+    return jax.tree.map(jnp.subtract, window.end, window.start), state
+
+
+def commit_mean_delta(window: Window, state: State) -> tuple[Message, State]:
+    """Send the mean local update of the window: Δθᵏ / λ."""
+    return jax.tree.map(lambda end, start: (end - start) / window.steps, window.end, window.start), state
+
+
+def commit_params(window: Window, state: State) -> tuple[Message, State]:
+    """Send the parameters themselves: θᵏ."""
+    return window.end, state
+
+
+def commit_gradient(window: Window, state: State) -> tuple[Message, State]:
+    """Send the mean of the window's gradients: (1/λ) Σ g."""
+    return jax.tree.map(lambda g: g / window.steps, window.gradient), state
+
+
+def mean(message: Message) -> Message:
+    """Average over the q commits of an update (leading axis)."""
+    return jax.tree.map(lambda m: jnp.mean(m, axis=0), message)
+
+
+def weighted_sum(weight: jax.Array, message: Message) -> Message:
+    """Return Σⱼ wⱼ mⱼ over the q commits of an update; `weight` has shape (q,)."""
+    return jax.tree.map(lambda m: jnp.tensordot(weight.astype(m.dtype), m, axes=1), message)
+
+
+def additive(
+    tx: optax.GradientTransformation | None = None,
+    fold: Callable[[Commits], Any] = lambda commits: jax.tree.map(lambda m: jnp.sum(m, axis=0), commits.message),
+) -> ServerRule:
+    """Fold commits into one direction, pass it through an optax transform, and add it: θ̃ ← θ̃ + tx(fold(commits)).
+
+    Args:
+        tx: the transform at the server; None adds the direction as it is.
+        fold: turns the commits of an update into one direction (default: their sum).
+    """
+    tx = tx or optax.identity()
+
+    def init(center: Params, workers: int) -> State:
+        del workers
+        return tx.init(center)
+
+    def update(commits: Commits, state: State, center: Params) -> Update:
+        direction, state = tx.update(fold(commits), state, center)
+        return Update(optax.apply_updates(center, direction), state)
+
+    return ServerRule(init, update)
+
+
+def elastic(rho: float, elastic_learning_rate: float) -> tuple[WorkerRule, ServerRule]:
+    """Build the two halves of an atomic elastic exchange, shared by EASGD and AEASGD.
+
+        Eᵏ = α (θᵏ − θ̃),   θ̃ ← θ̃ + Σₖ Eᵏ,   θᵏ ← θᵏ − Eᵏ,   α = `elastic_learning_rate` · `rho`
+
+    The worker sends θᵏ, the server computes Eᵏ from the center it holds at that moment and replies with it, so no two
+    workers ever use the same center by accident. θ̃ + Σₖ θᵏ changes only by gradients.
+    """
+    require_number("rho", rho, positive=False)
+    require_number("elastic_learning_rate", elastic_learning_rate)
+    alpha = rho * elastic_learning_rate
+
+    def update(commits: Commits, state: State, center: Params) -> Update:
+        difference = jax.tree.map(lambda theta, c: alpha * (theta - c), commits.message, center)
+        center = jax.tree.map(lambda c, e: c + jnp.sum(e, axis=0), center, difference)
+        return Update(center, state, replies=difference)
+
+    def adopt(reply: Reply, window: Window, state: State) -> tuple[Params, State]:
+        return jax.tree.map(jnp.subtract, window.end, reply), state
+
+    return WorkerRule(commit_params, adopt), ServerRule(lambda center, workers: (), update)

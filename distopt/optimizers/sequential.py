@@ -1,0 +1,17 @@
+"""Sequential SGD: one worker, no communication that matters. The baseline every other method is measured against.
+
+    θ̃ ← θ̃ + Σ U(θ, g)      over the λ local steps of a window
+
+The window only sets how often the center is updated; any λ gives the same parameters at the same step.
+
+Differences: dist-keras's `SingleTrainer` stops after one mini-batch, because its worker calls a method that only
+network workers have and the error is swallowed.
+"""
+
+from distopt.optimizers.parts import adopt_center, additive, commit_delta
+from distopt.rules import DistributedOptimizer, WorkerRule
+
+
+def sequential() -> DistributedOptimizer:
+    """Build sequential SGD; it uses one worker however many there are."""
+    return DistributedOptimizer(WorkerRule(commit_delta, adopt_center), additive(), workers=1)

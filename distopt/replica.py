@@ -1,0 +1,161 @@
+"""A worker's pure half: local steps, commit and adopt, jitted once for all workers of a process.
+
+Everything random is a function of (seed, worker, step): batches come from the sampler, keys are folded from the three.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from distopt.datasets.sampler import Sampler
+from distopt.experiment import Experiment
+from distopt.models import ModelState
+from distopt.rules import Commits, Message, Params, Reply, State, Window
+
+
+class Position(NamedTuple):
+    """What a worker holds between two windows."""
+
+    params: Params  # θᵏ
+    local: optax.OptState
+    model: ModelState
+    rule: State
+
+
+class Flight(NamedTuple):
+    """A finished window whose commit has not been answered yet."""
+
+    window: Window
+    local: optax.OptState
+    model: ModelState
+    rule: State
+    message: Message
+    loss: jax.Array  # mean over the window's steps, of the mini-batch at the parameters of that step
+    accuracy: jax.Array
+
+
+class Batches(NamedTuple):
+    """Which samples a window uses, and where in the worker's life it starts."""
+
+    worker: np.int32
+    first_step: np.int32
+    steps: np.int32  # at most λ; the tail of a budget is a shorter window
+    indices: np.ndarray  # int32, shape (λ, batch size); rows beyond `steps` are not read
+
+
+class Replica:
+    """The compiled functions of an experiment's workers, and their initial values."""
+
+    def __init__(self, experiment: Experiment) -> None:
+        self.experiment = experiment
+        data = experiment.dataset
+        self.data = jax.device_put((data.train_x, data.train_y) if data else ())
+        init_key, self.step_key = jax.random.split(jax.random.key(experiment.seed))
+        self.params, self.model_state = jax.jit(experiment.model.init)(init_key)
+        # The optimizer state is donated: it is never needed again. The parameters stay, `adopt` may ask for them.
+        self.advance = jax.jit(self._advance, donate_argnums=1)
+        self.adopt = jax.jit(self._adopt)
+
+    def begin(self) -> Position:
+        """Return the position every worker starts from: version 0 of the center, pulled."""
+        worker = self.experiment.optimizer.worker
+        local = jax.tree.map(jnp.array, self.experiment.local.init(self.params))  # own buffers: they get donated
+        return Position(self.params, local, self.model_state, worker.init(self.params))
+
+    def fly(self, position: Position, batches: Batches) -> Flight:
+        """Take the local steps of one window and make its commit."""
+        return self.advance(position.params, position.local, position.model, position.rule, batches, self.data)
+
+    def land(self, reply: Reply, flight: Flight) -> Position:
+        """Adopt the server's reply to a flight's commit."""
+        return self.adopt(reply, flight._replace(message=None, loss=None, accuracy=None))
+
+    def _advance(
+        self, params: Params, local: optax.OptState, model: ModelState, rule: State, batches: Batches, data: Any
+    ) -> Flight:
+        worker = self.experiment.optimizer.worker
+        key = jax.random.fold_in(self.step_key, batches.worker)
+        differentiate = jax.value_and_grad(self.experiment.model.loss, has_aux=True)
+
+        def step(i: jax.Array, carry: tuple) -> tuple:
+            theta, local, model, total, loss, accuracy = carry
+            batch = jax.tree.map(lambda a: a[batches.indices[i]], data)
+            (value, (model, hits)), g = differentiate(
+                theta, model, batch, jax.random.fold_in(key, batches.first_step + i)
+            )
+            if worker.gradient:
+                total = jax.tree.map(jnp.add, total, g)
+            if worker.explore:
+                updates, local = self.experiment.local.update(g, local, theta)
+                theta = optax.apply_updates(theta, updates)
+            return theta, local, model, total, loss + value, accuracy + hits
+
+        total = jax.tree.map(jnp.zeros_like, params) if worker.gradient else None
+        carry = (params, local, model, total, jnp.zeros(()), jnp.zeros(()))
+        end, local, model, total, loss, accuracy = jax.lax.fori_loop(0, batches.steps, step, carry)
+        window = Window(params, end, batches.steps, total)
+        message, rule = worker.commit(window, rule)
+        window = window._replace(gradient=None)  # `adopt` has no use for it
+        return Flight(window, local, model, rule, message, loss / batches.steps, accuracy / batches.steps)
+
+    def _adopt(self, reply: Reply, flight: Flight) -> Position:
+        params, rule = self.experiment.optimizer.worker.adopt(reply, flight.window, flight.rule)
+        reset = self.experiment.config["local"]["on_pull"] == "reset"
+        local = self.experiment.local.init(params) if reset else flight.local
+        return Position(params, local, flight.model, rule)
+
+
+class Shapes(NamedTuple):
+    """What travels, as trees of `jax.ShapeDtypeStruct`; known without touching a device."""
+
+    params: Params
+    message: Message
+    reply: Reply
+
+
+def shapes(experiment: Experiment) -> Shapes:
+    """Return the shapes of parameters, commits and replies of an experiment."""
+    rules, n, q = experiment.optimizer, experiment.workers, experiment.quorum
+    params, _ = jax.eval_shape(lambda: experiment.model.init(jax.random.key(0)))
+
+    def commit(p: Params) -> Message:
+        return rules.worker.commit(Window(p, p, jnp.ones((), jnp.int32), p), rules.worker.init(p))[0]
+
+    def reply(p: Params) -> Reply | None:
+        stacked = jax.tree.map(lambda m: jnp.broadcast_to(m, (q, *m.shape)), commit(p))
+        commits = Commits(jnp.arange(q), jnp.zeros(q, jnp.int32), stacked)
+        replies = rules.server.update(commits, rules.server.init(p, n), p).replies
+        return p if replies is None else jax.tree.map(lambda leaf: leaf[0], replies)
+
+    return Shapes(params, jax.eval_shape(commit, params), jax.eval_shape(reply, params))
+
+
+class Itinerary:
+    """The windows of one worker, one after the other, until its budget of local steps is used up."""
+
+    def __init__(self, experiment: Experiment, worker: int) -> None:
+        self.worker = worker
+        self.window = experiment.window
+        self.budget = int(experiment.budget[worker])
+        self.step = 0  # local steps taken so far
+        self._shape = (experiment.window, experiment.batch_size)
+        shard = experiment.shards[worker]
+        self._sampler = Sampler(shard, experiment.batch_size, experiment.seed, worker) if experiment.dataset else None
+
+    @property
+    def remaining(self) -> int:
+        """Return the local steps left."""
+        return self.budget - self.step
+
+    def next(self) -> Batches:
+        """Return the next window's batches and move on."""
+        steps = min(self.window, self.remaining)
+        indices = np.zeros(self._shape, np.int32)
+        if self._sampler:
+            indices[:steps] = self._sampler.batches(self.step, steps)
+        batches = Batches(np.int32(self.worker), np.int32(self.step), np.int32(steps), indices)
+        self.step += steps
+        return batches

@@ -1,0 +1,154 @@
+"""Which runs belong together: repetitions of one configuration, and configurations that may be compared."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any
+
+from distopt.results import Run
+
+IRRELEVANT = ("seed", "output", "name", "experiment", "evaluate", "hydra", "dataset.root", "dataset.download")
+IRRELEVANT += tuple(f"launcher.{key}" for key in ("address", "log_to_driver", "object_store_bytes", "timeout"))
+IRRELEVANT += ("launcher.trace", "launcher.width")
+SHARDING = ("dataset.partition", "dataset.alpha")
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """Runs that differ in nothing but the seed (and what cannot change a result), ordered by seed."""
+
+    label: str
+    runs: tuple[Run, ...]
+
+    @property
+    def optimizer(self) -> str:
+        """The optimizer's name."""
+        return self.runs[0].optimizer
+
+    @property
+    def finished(self) -> tuple[Run, ...]:
+        """The runs that came to their end."""
+        return tuple(run for run in self.runs if run.finished)
+
+    @property
+    def status(self) -> str:
+        """The status of all runs, or how many have which: `done`, or `done 2, failed 1`."""
+        statuses = [run.status for run in self.runs]
+        if len(set(statuses)) == 1:
+            return statuses[0]
+        return ", ".join(f"{status} {statuses.count(status)}" for status in sorted(set(statuses)))
+
+
+@dataclass(frozen=True)
+class Group:
+    """Configurations on one problem and clock; `setting` names what sets the group apart from the others."""
+
+    configurations: tuple[Configuration, ...]
+    setting: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def runs(self) -> list[Run]:
+        """All runs of the group."""
+        return [run for configuration in self.configurations for run in configuration.runs]
+
+    @property
+    def name(self) -> str:
+        """What sets the group apart, in words; empty for the only group."""
+        return _words(self.setting)
+
+
+def settings(run: Run) -> dict[str, str]:
+    """Return the settings that can change a run's results, by dotted key; the virtual cluster only where it counts."""
+    flat = dict(_flatten(run.config))
+    ignored = IRRELEVANT + (() if run.info["clock"] == "virtual" else ("cluster",))
+    kept = {key: value for key, value in flat.items() if not _within(key, ignored)}
+    return {"clock": str(run.info["clock"])} | kept
+
+
+def group(runs: Sequence[Run]) -> list[Group]:
+    """Sort runs into groups with equal data, model, batch size and clock, and each group into configurations.
+
+    Labels show the optimizer and only those settings that differ within the group.
+    """
+    problems: dict[tuple[tuple[str, str], ...], list[Run]] = {}
+    for run in runs:
+        problems.setdefault(tuple(sorted(_problem(run).items())), []).append(run)
+    apart = _differing([dict(problem) for problem in problems])
+    return [
+        Group(_configurations(members), setting) for members, setting in zip(problems.values(), apart, strict=True)
+    ]
+
+
+def caption(runs: Sequence[Run]) -> str:
+    """Return what all runs have in common, in one line: data, model, workers, window, batch size, clock and its law."""
+    every = [settings(run) for run in runs]
+    common = {k: v for k, v in every[0].items() if all(other.get(k) == v for other in every)}
+    parts = [common.get("dataset.name"), common.get("model.name")]
+    named = {"workers": "workers", "optimizer.window": "window", "batch_size": "batch size", "local.name": "local"}
+    parts += [f"{word} {common[key]}" for key, word in named.items() if key in common]
+    if common.get("clock") == "virtual":
+        law = [common[key] for key in common if key.startswith("cluster.") and key.rsplit(".", 1)[1] in ("name", "law")]
+        cv = [f"cv {common[key]}" for key in common if key.startswith("cluster.") and key.endswith(".cv")]
+        parts.append(" ".join(["virtual time:", *law, *cv]) if law else "virtual time")
+    elif common.get("clock") == "wall":
+        parts.append("wall clock")
+    seeds = sorted({run.seed for run in runs})
+    parts.append(f"{len(seeds)} seeds" if len(seeds) > 1 else f"seed {seeds[0]}")
+    return " · ".join(part for part in parts if part and part != "none")
+
+
+def _configurations(runs: Sequence[Run]) -> tuple[Configuration, ...]:
+    keyed = [(tuple(sorted(settings(run).items())), run) for run in runs]
+    keyed.sort(key=lambda pair: (pair[1].optimizer, pair[0], pair[1].seed, pair[1].folder.name))
+    repeated = [[run for _, run in members] for _, members in groupby(keyed, key=lambda pair: pair[0])]
+    apart = _differing([settings(members[0]) for members in repeated])
+    found = []
+    for members, setting in zip(repeated, apart, strict=True):
+        setting.pop("optimizer.name", None)
+        label = " ".join([members[0].optimizer, _words(setting)]).strip()
+        found.append(Configuration(label, tuple(members)))
+    return tuple(found)
+
+
+def _differing(every: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
+    """For each mapping, its settings that differ from others'; `group.key` only among those of equal `group.name`."""
+    kept: list[dict[str, str]] = [{} for _ in every]
+    for key in dict.fromkeys(key for flat in every for key in flat):
+        kind = key.split(".")[0] + ".name"
+        peers: dict[str, list[int]] = {}
+        for i, flat in enumerate(every):
+            peers.setdefault("" if key == kind else flat.get(kind, ""), []).append(i)
+        for members in peers.values():
+            if len({every[i].get(key) for i in members}) > 1:
+                for i in members:
+                    kept[i][key] = every[i].get(key, "null")
+    return kept
+
+
+def _problem(run: Run) -> dict[str, str]:
+    keys = ("dataset", "model", "batch_size", "clock")
+    return {k: v for k, v in settings(run).items() if _within(k, keys) and not _within(k, SHARDING)}
+
+
+def _words(setting: Mapping[str, str]) -> str:
+    """`workers=4 local=sgd`: a group's name stands for the group, any other key for itself without its group."""
+    return " ".join(f"{_short(key)}={value}" for key, value in setting.items())
+
+
+def _short(key: str) -> str:
+    head, _, tail = key.rpartition(".")
+    return head if tail == "name" and head else tail
+
+
+def _within(key: str, roots: Sequence[str]) -> bool:
+    return any(key == root or key.startswith(f"{root}.") for root in roots)
+
+
+def _flatten(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    pairs: list[tuple[str, str]] = []
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            pairs += _flatten(value, f"{prefix}{key}.")
+        else:
+            pairs.append((f"{prefix}{key}", "null" if value is None else str(value)))
+    return pairs

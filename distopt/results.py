@@ -1,0 +1,214 @@
+"""The results of a run: its folder read back as frames, and the numbers that sum it up."""
+
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+
+from distopt.errors import ResultsError
+from distopt.metrics import convergence, efficiency, staleness
+
+FINISHED = ("done", "stopped")
+COLUMNS = {
+    "commits": ["update", "worker", "staleness", "time_s", "steps", "samples", "loss", "accuracy"]
+    + ["commit_norm", "distance", "bytes_up", "bytes_down"],
+    "evals": ["update", "time_s", "samples", "split", "loss", "accuracy"],
+}
+_YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One run as its folder tells it: resolved configuration, `run.json`, evaluations of the center, summary.
+
+    `evals` has one row per evaluation and split, `summary` the numbers of `summarize`. The frame `commits`, one row
+    per commit in the order applied, is read when first asked for.
+    """
+
+    folder: Path
+    config: dict[str, Any]
+    info: dict[str, Any]
+    evals: pd.DataFrame
+    summary: dict[str, Any]
+
+    @cached_property
+    def commits(self) -> pd.DataFrame:
+        """The commits in the order applied; raises ResultsError if the table is damaged."""
+        return _read_table(self.folder, "commits", self.status)
+
+    @property
+    def status(self) -> str:
+        """`running`, `done`, `stopped`, `diverged`, `failed` or `interrupted`."""
+        return str(self.info["status"])
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run came to its end: `done`, or `stopped` by a criterion of its own."""
+        return self.status in FINISHED
+
+    @property
+    def optimizer(self) -> str:
+        """The optimizer's name."""
+        return str(self.config["optimizer"]["name"])
+
+    @property
+    def seed(self) -> int:
+        """The seed that decides initial parameters and batches."""
+        return int(self.config["seed"])
+
+
+def load(folder: str | Path) -> Run:
+    """Read the run in `folder`, also one that is going on or was cut off; its last complete records count.
+
+    Raises ResultsError naming the file and the way out when the folder is no run, is half-written or is damaged.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ResultsError(f"{folder}: no such folder; give the folder of a run, or one with runs below it")
+    info = _read_mapping(folder / "run.json", ("status", "clock"))
+    config = _read_mapping(folder / "config.yaml", ("optimizer", "seed"))
+    evals = _read_table(folder, "evals", str(info["status"]))
+    if (folder / "summary.json").is_file():
+        summary = _read_mapping(folder / "summary.json", ())
+    else:
+        summary = summarize(_read_table(folder, "commits", str(info["status"])), evals, info)
+    return Run(folder, config, info, evals, summary)
+
+
+def find(paths: Sequence[str | Path]) -> list[Path]:
+    """Return the runs' folders at and below `paths`, each once, ordered by name; a run has a `run.json`."""
+    return [folder for folder in _candidates(paths) if (folder / "run.json").is_file()]
+
+
+def load_all(paths: Sequence[str | Path]) -> tuple[list[Run], list[str]]:
+    """Read all runs at and below `paths`; also return one line for each path or folder that could not be read."""
+    runs, problems = [], []
+    for path in paths:
+        if Path(path).is_dir() and not _candidates([path]):
+            problems.append(f"{path}: no run below it")
+    for folder in _candidates(paths):
+        try:
+            runs.append(load(folder))
+        except ResultsError as error:
+            problems.append(str(error))
+    return runs, problems
+
+
+def summarize(commits: pd.DataFrame, evals: pd.DataFrame, info: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the content of `summary.json`: plain numbers, None where there is no finite value.
+
+    Counts: `updates`, `commits`, `samples`, `epochs` (samples over training samples), `commits_per_worker_min` and
+    `_max`. Time: `time_s`, training time on the run's clock in seconds. Bytes: `bytes_up`, `bytes_down`. Rates and
+    shares: see `metrics.efficiency.hardware`. `staleness_mean`, `_std`, `_q95`, `_max` in updates; `distance_mean`,
+    `_q95`, `_max` in units of the parameters. `SPLIT_METRIC_final` and `_best` for each split and metric evaluated.
+    """
+    time_s, train_samples = _train_time(commits, evals, info), info.get("train_samples")
+    samples = int(commits["samples"].sum())
+    per_worker = commits.groupby("worker").size().reindex(range(info.get("workers", 0)), fill_value=0)
+    if per_worker.empty:
+        per_worker = commits.groupby("worker").size()
+    values: dict[str, Any] = {
+        "updates": int(commits["update"].max()) if len(commits) else 0,
+        "commits": len(commits),
+        "samples": samples,
+        "epochs": samples / train_samples if train_samples else None,
+        "time_s": time_s,
+        "bytes_up": int(commits["bytes_up"].sum()),
+        "bytes_down": int(commits["bytes_down"].sum()),
+        "commits_per_worker_min": int(per_worker.min()) if len(per_worker) else 0,
+        "commits_per_worker_max": int(per_worker.max()) if len(per_worker) else 0,
+    }
+    values |= efficiency.hardware(commits, time_s, train_samples)
+    for column, names in (("staleness", ("mean", "std", "q95", "max")), ("distance", ("mean", "q95", "max"))):
+        numbers = staleness.describe(commits[column])
+        values |= {f"{column}_{name}": numbers[name] for name in names}
+    for split in sorted(evals["split"].unique()):
+        for metric in convergence.METRICS:
+            y = evals.loc[evals["split"] == split, metric].to_numpy(float)
+            values[f"{split}_{metric}_final"] = float(y[-1])
+            values[f"{split}_{metric}_best"] = convergence.best(y, metric)
+    return {name: None if isinstance(v, float) and not math.isfinite(v) else v for name, v in values.items()}
+
+
+def _train_time(commits: pd.DataFrame, evals: pd.DataFrame, info: Mapping[str, Any]) -> float:
+    told = info.get("virtual_s" if info.get("clock") == "virtual" else "train_s")
+    if told is not None:
+        return float(told)
+    return max((float(table["time_s"].iloc[-1]) for table in (commits, evals) if len(table)), default=0.0)
+
+
+def _candidates(paths: Sequence[str | Path]) -> list[Path]:
+    """Folders at and below `paths` that are runs or look like what is left of one, and given paths that are none."""
+    found = {folder.resolve(): folder for path in paths for folder in _walk(Path(path))}
+    return sorted(found.values(), key=lambda folder: (folder.name, str(folder)))
+
+
+def _walk(path: Path) -> Iterator[Path]:
+    if not path.is_dir():
+        yield path
+        return
+    for folder, below, files in os.walk(path):
+        below[:] = sorted(name for name in below if not name.startswith("."))
+        remains = {"run.json", "config.yaml", "commits.arrow", "evals.arrow", "commits.parquet", "evals.parquet"}
+        abandoned = not files and not below and Path(folder) != path
+        if remains & set(files) or abandoned:
+            below.clear()
+            yield Path(folder)
+
+
+def _read_mapping(path: Path, keys: Sequence[str]) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+        content = json.loads(text) if path.suffix == ".json" else yaml.load(text, Loader=_YAML)
+    except FileNotFoundError:
+        raise ResultsError(f"{path}: missing, so this is no complete run; delete the folder or repeat the run") from None
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        reason = str(error).splitlines()[0]
+        raise ResultsError(f"{path}: cannot be read ({reason}); delete the folder or repeat the run") from None
+    absent = [key for key in keys if not isinstance(content, dict) or key not in content]
+    if absent or not isinstance(content, dict):
+        raise ResultsError(f"{path}: has no {', '.join(absent) or 'settings'}; delete the folder or repeat the run")
+    return content
+
+
+def _read_table(folder: Path, name: str, status: str) -> pd.DataFrame:
+    parquet, stream = folder / f"{name}.parquet", folder / f"{name}.arrow"
+    try:
+        if parquet.is_file():
+            frame = pq.ParquetFile(parquet).read().to_pandas()
+        elif stream.is_file():
+            frame = _read_stream(stream)
+        elif status in FINISHED:
+            raise ResultsError(f"{parquet}: missing although the run is {status}; delete the folder or repeat the run")
+        else:
+            frame = pd.DataFrame()
+    except (pa.ArrowException, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise ResultsError(f"{parquet}: cannot be read ({reason}); delete the folder or repeat the run") from None
+    if frame.columns.empty:
+        return pd.DataFrame({column: pd.Series(dtype=float) for column in COLUMNS[name]})
+    absent = [column for column in COLUMNS[name] if column not in frame]
+    if absent:
+        raise ResultsError(f"{parquet}: has no column {', '.join(absent)}; repeat the run")
+    return frame
+
+
+def _read_stream(path: Path) -> pd.DataFrame:
+    """Read an Arrow stream up to its last complete batch: the writer may be at work, or may have been killed."""
+    batches: list[pa.RecordBatch] = []
+    with path.open("rb") as file:
+        try:
+            for batch in pa.ipc.open_stream(file):
+                batches.append(batch)
+        except (pa.ArrowInvalid, OSError):
+            pass
+    return pa.Table.from_batches(batches).to_pandas() if batches else pd.DataFrame()

@@ -1,0 +1,78 @@
+"""The interface: a distributed optimizer is a worker rule, a server rule and a quorum, all pure functions.
+
+A worker opens a window at its parameters θᵏ, takes λ local steps, and turns what it did into a message (`commit`). The
+server folds the messages of a quorum of workers into one update of the center θ̃ (`update`). Each committer then turns
+the reply into the parameters its next window starts from (`adopt`). Launchers call these functions and never ask which
+algorithm they belong to. Parameters, messages, replies and states are pytrees of arrays.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+
+Params = Any
+State = Any
+Message = Any
+Reply = Any
+
+ALL = 2**31 - 1
+"""A quorum larger than any number of workers: every worker still training takes part in every update."""
+
+
+class Window(NamedTuple):
+    """What a worker did since it last adopted a reply."""
+
+    start: Params  # θᵏ when the window opened
+    end: Params  # θᵏ now
+    steps: jax.Array  # λ, local steps really taken; int32, shape ()
+    gradient: Params | None = None  # Σ of the window's mini-batch gradients, if the worker rule asks for it
+
+
+class Commits(NamedTuple):
+    """The q commits of one update, ordered by worker."""
+
+    worker: jax.Array  # int32, shape (q,)
+    staleness: jax.Array  # τ, updates applied since each worker's last pull; int32, shape (q,)
+    message: Message  # every leaf has a leading axis q
+
+
+class Update(NamedTuple):
+    """What one update makes of the center, and what the committers are told."""
+
+    center: Params
+    state: State
+    replies: Reply | None = None  # leading axis q; None: every committer adopts the new center
+    metrics: Mapping[str, jax.Array] = {}  # scalars, or one value per commit, shape (q,)
+
+
+def _no_state(params: Params) -> State:
+    """Return the state of a rule that remembers nothing."""
+    del params
+    return ()
+
+
+class WorkerRule(NamedTuple):
+    """The worker's half: what it sends at the end of a window, and how it goes on from the reply."""
+
+    commit: Callable[[Window, State], tuple[Message, State]]
+    adopt: Callable[[Reply, Window, State], tuple[Params, State]]
+    init: Callable[[Params], State] = _no_state
+    gradient: bool = False  # fill `Window.gradient`; costs one addition per step
+    explore: bool = True  # False: parameters stay at θᵏ while gradients are summed
+
+
+class ServerRule(NamedTuple):
+    """The server's half: fold the commits of a quorum into the center."""
+
+    init: Callable[[Params, int], State]  # θ̃₀, number of workers
+    update: Callable[[Commits, State, Params], Update]
+
+
+class DistributedOptimizer(NamedTuple):
+    """A distributed optimizer. `quorum` counts commits per update: 1 asynchronous, `ALL` a barrier, between K-of-n."""
+
+    worker: WorkerRule
+    server: ServerRule
+    quorum: int = 1
+    workers: int | None = None  # the most workers the method can use; None: any number

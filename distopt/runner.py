@@ -1,0 +1,136 @@
+"""One run from its configuration to its folder: the only place where launchers, recorder and display meet."""
+
+import importlib
+import signal
+import sys
+from collections.abc import Mapping
+from types import FrameType
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+
+from distopt import config as configuration
+from distopt import experiment as experiments
+from distopt import results
+from distopt.display import Display
+from distopt.errors import DistoptError
+from distopt.experiment import Experiment
+from distopt.launchers import Outcome, Watch
+from distopt.provenance import provenance
+from distopt.recorder import Recorder, make_folder
+
+
+class Interrupt:
+    """Turns the first SIGINT or SIGTERM into a request to stop, the second into KeyboardInterrupt."""
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._previous: dict[int, Any] = {}
+
+    def __enter__(self) -> "Interrupt":
+        """Install the handlers; outside the main thread signals are left alone."""
+        try:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._previous[number] = signal.signal(number, self._handle)
+        except ValueError:
+            pass
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Restore the handlers."""
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def __call__(self) -> bool:
+        """Return whether the run shall stop."""
+        return self.requested
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        del frame
+        if self.requested:
+            raise KeyboardInterrupt
+        self.requested = True
+        print(f"distopt: {signal.Signals(number).name}: stopping; once more to abort at once", file=sys.stderr)
+
+
+def run(config: DictConfig | Mapping[str, Any], console: Console | None = None) -> results.Run:
+    """Run one experiment and return its results.
+
+    Args:
+        config: as composed by Hydra (`distopt.config.compose`), or the same as plain containers.
+        console: where progress is shown; None: nowhere.
+
+    Raises:
+        ConfigError: anything wrong with the configuration, before anything starts.
+        DistoptError: a failure that left no folder, or whose folder says what happened.
+    """
+    watch = Watch()
+    console = console or Console(quiet=True)
+    composed = config if isinstance(config, DictConfig) else OmegaConf.create(dict(config))
+    plain = configuration.validate(composed)
+    experiment = experiments.build(plain)
+    launcher = importlib.import_module(f"distopt.launchers.{plain['launcher']['name']}")
+    warnings = experiment.warnings() + launcher.check(experiment)
+    mark = configuration.fingerprint(plain)
+    folder = make_folder(plain, mark)
+    for warning in warnings:
+        console.print(f"[yellow]warning:[/] {warning}", soft_wrap=True, highlight=False)
+    recorder = Recorder(folder, plain, _info(experiment, mark, warnings, launcher.CLOCK))
+    outcome = _drive(experiment, launcher, recorder, watch, console)
+    watch.enter("evaluate")
+    recorder.finish(outcome, watch.seconds)
+    return results.load(folder)
+
+
+def _info(experiment: Experiment, mark: str, warnings: list[str], clock: str) -> dict[str, Any]:
+    """Return what `run.json` says from the start."""
+    data = experiment.dataset
+    return {
+        "fingerprint": mark,
+        "seed": experiment.seed,
+        "clock": clock,
+        "launcher": experiment.config["launcher"]["name"],
+        "workers": experiment.workers,
+        "parameters": experiment.parameters,
+        "train_samples": data.size if data else None,
+        "classes": data.classes if data else None,
+        "shard_sizes": [len(shard) for shard in experiment.shards] if data else None,
+        "local_steps": int(experiment.budget.sum()) if experiment.limited else None,
+        "warnings": warnings,
+        **provenance(),
+    }
+
+
+def _drive(experiment: Experiment, launcher: Any, recorder: Recorder, watch: Watch, console: Console) -> Outcome:
+    """Let the launcher train while its news are recorded and shown; every end becomes an outcome."""
+    with (
+        Interrupt() as interrupted,
+        Display(console, title(experiment), experiment.train_samples, experiment.expected_updates) as display,
+    ):
+        training = launcher.launch(experiment, watch, interrupted)
+        try:
+            while True:
+                news = next(training)
+                recorder.write(news)
+                display.update(news)
+        except StopIteration as end:
+            return end.value
+        except DistoptError as error:
+            return Outcome("failed", str(error), None, {})
+        except KeyboardInterrupt:
+            return Outcome("interrupted", "aborted", None, {})
+        finally:
+            training.close()
+
+
+def title(experiment: Experiment) -> str:
+    """Return a line that says what a run is."""
+    config = experiment.config
+    words = [
+        f"{config['optimizer']['name']} on {config['dataset']['name']} with {config['model']['name']}",
+        f"{experiment.workers} workers, window {experiment.window}, batch {experiment.batch_size}, seed {experiment.seed}",
+        f"launcher {config['launcher']['name']}",
+    ]
+    return " · ".join(words)
+

@@ -1,0 +1,172 @@
+"""The parameter server: the single writer of the center. No I/O, no clock; the same object in every launcher."""
+
+import math
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from distopt.errors import DistoptError
+from distopt.rules import Commits, DistributedOptimizer, Message, Params, Reply, State, Update
+
+Row = dict[str, Any]
+
+
+class Diverged(DistoptError):
+    """A commit that is not finite; it was not applied."""
+
+
+class Delivery(NamedTuple):
+    """One commit on its way to the server, with what the worker says about its window."""
+
+    worker: int
+    sequence: int  # 1, 2, … per worker
+    message: Message
+    steps: int
+    samples: int
+    loss: float
+    accuracy: float
+    compute_s: float
+    exchange_s: float
+    bytes_up: int
+    last: bool  # the worker's budget ends with this commit
+
+
+class Applied(NamedTuple):
+    """One update of the center."""
+
+    version: int
+    rows: list[Row]  # one per commit, ordered by worker; the launcher adds the times
+    replies: dict[int, Reply]
+
+
+class Folded(NamedTuple):
+    """An update and the measurements taken along with it."""
+
+    update: Update
+    norm: jax.Array  # ‖message‖₂ of each commit, shape (q,)
+    distance: jax.Array  # ‖θ̃ − pulled‖₂ of each commit, shape (q,)
+
+
+class Server:
+    """Version, staleness, quorum and duplicates around a server rule."""
+
+    def __init__(self, optimizer: DistributedOptimizer, center: Params, workers: int) -> None:
+        self.optimizer = optimizer
+        self.center = center
+        self.state = optimizer.server.init(center, workers)
+        self.version = 0
+        self.active = set(range(workers))
+        self.pending: dict[int, Delivery] = {}
+        self.applied = [0] * workers  # sequence number of each worker's last applied commit
+        self.pulled = [(0, center)] * workers  # version and center each worker last pulled
+        self.replies: list[Reply] = [center] * workers
+        self._fold = jax.jit(partial(fold, optimizer), donate_argnums=1)
+
+    def deliver(self, delivery: Delivery) -> Applied | None:
+        """Take a commit; when it completes the quorum, update the center and return what was applied.
+
+        Sequence numbers at or below the last applied one, and commits already waiting for the quorum, change nothing.
+
+        Raises:
+            Diverged: a loss or a commit of the quorum is not finite; the center keeps its last value.
+        """
+        if delivery.sequence <= self.applied[delivery.worker]:
+            return None
+        self.pending.setdefault(delivery.worker, delivery)
+        if len(self.pending) < min(self.optimizer.quorum, len(self.active)):
+            return None
+        deliveries = [self.pending[worker] for worker in sorted(self.pending)]
+        self.pending = {}
+        return self._apply(deliveries)
+
+    def warm_up(self, message: Message) -> None:
+        """Compile the update for a full quorum of commits shaped like `message`; changes nothing."""
+        message = jax.tree.map(lambda m: jnp.zeros(m.shape, m.dtype), message)
+        state = jax.tree.map(jnp.array, self.state)
+        q = min(self.optimizer.quorum, len(self.active))
+        jax.block_until_ready(self._fold(self.center, state, [message] * q, *self._whence(range(q))))
+
+    def _whence(self, workers: Any) -> tuple[jax.Array, jax.Array, list[Params] | None]:
+        """Return who the committers are, their staleness, and the centers they pulled (None: all the current one)."""
+        staleness = [self.version - self.pulled[worker][0] for worker in workers]
+        barrier = self.optimizer.quorum >= len(self.pulled)
+        pulled = None if barrier else [self.pulled[worker][1] for worker in workers]
+        return jnp.array(list(workers), jnp.int32), jnp.array(staleness, jnp.int32), pulled
+
+    def _apply(self, deliveries: list[Delivery]) -> Applied:
+        workers = [delivery.worker for delivery in deliveries]
+        who, staleness, pulled = self._whence(workers)
+        folded = self._fold(self.center, self.state, [d.message for d in deliveries], who, staleness, pulled)
+        measured = jax.device_get({"commit_norm": folded.norm, "distance": folded.distance, **folded.update.metrics})
+        for delivery, norm in zip(deliveries, measured["commit_norm"], strict=True):
+            if not (math.isfinite(delivery.loss) and math.isfinite(norm)):
+                what = f"loss {delivery.loss}" if math.isfinite(norm) else f"norm of the commit {norm}"
+                raise Diverged(f"update {self.version + 1}: {what} from worker {delivery.worker}")
+        self.version += 1
+        self.center, self.state = folded.update.center, folded.update.state
+        replies = self._reply(workers, folded.update.replies)
+        rows = [
+            {
+                "update": self.version,
+                "worker": d.worker,
+                "staleness": int(staleness[i]),
+                "steps": d.steps,
+                "samples": d.samples,
+                "loss": d.loss,
+                "accuracy": d.accuracy,
+                "compute_s": d.compute_s,
+                "exchange_s": d.exchange_s,
+                "bytes_up": d.bytes_up,
+                "sequence": d.sequence,
+                **{name: float(value[i] if value.ndim else value) for name, value in measured.items()},
+            }
+            for i, d in enumerate(deliveries)
+        ]
+        for d in deliveries:
+            self.applied[d.worker] = d.sequence
+            if d.last:
+                self.active.discard(d.worker)
+        return Applied(self.version, rows, replies)
+
+    def _reply(self, workers: list[int], replies: Reply | None) -> dict[int, Reply]:
+        """Note what each committer pulls with this update, and return their replies."""
+        for i, worker in enumerate(workers):
+            reply = self.center if replies is None else jax.tree.map(lambda leaf, i=i: leaf[i], replies)
+            self.pulled[worker] = (self.version, self.center)
+            self.replies[worker] = reply
+        return {worker: self.replies[worker] for worker in workers}
+
+
+def fold(
+    optimizer: DistributedOptimizer,
+    center: Params,
+    state: State,
+    messages: list[Message],
+    worker: jax.Array,
+    staleness: jax.Array,
+    pulled: list[Params] | None,
+) -> Folded:
+    """Apply one update and measure it; pure.
+
+    Args:
+        optimizer: the rules.
+        center: θ̃.
+        state: of the server rule.
+        messages: of the q committers, ordered by worker.
+        worker: their numbers, shape (q,).
+        staleness: τ of each, shape (q,).
+        pulled: the center each of them pulled; None if it is the current one (distance 0).
+    """
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *messages)
+    update = optimizer.server.update(Commits(worker, staleness, stacked), state, center)
+    distance = jnp.zeros(len(messages))
+    if pulled is not None:
+        distance = jnp.stack([_norm(jax.tree.map(jnp.subtract, center, p)) for p in pulled])
+    return Folded(update, jnp.stack([_norm(m) for m in messages]), distance)
+
+
+def _norm(tree: Params) -> jax.Array:
+    """Return ‖·‖₂ over all leaves."""
+    return jnp.sqrt(sum(jnp.sum(jnp.square(leaf.astype(jnp.float32))) for leaf in jax.tree.leaves(tree)))

@@ -19,9 +19,11 @@ from distopt.metrics import convergence, efficiency, staleness
 
 FINISHED = ("done", "stopped")
 COLUMNS = {
-    "commits": ["update", "worker", "staleness", "time_s", "steps", "samples", "loss", "accuracy"]
-    + ["commit_norm", "distance", "bytes_up", "bytes_down"],
-    "evals": ["update", "time_s", "samples", "split", "loss", "accuracy"],
+    "commits": (
+        *("update", "worker", "staleness", "time_s", "steps", "samples", "loss", "accuracy"),
+        *("commit_norm", "distance", "bytes_up", "bytes_down"),
+    ),
+    "evals": ("update", "time_s", "samples", "split", "loss", "accuracy"),
 }
 _YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -170,7 +172,9 @@ def _read_mapping(path: Path, keys: Sequence[str]) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
         content = json.loads(text) if path.suffix == ".json" else yaml.load(text, Loader=_YAML)
     except FileNotFoundError:
-        raise ResultsError(f"{path}: missing, so this is no complete run; delete the folder or repeat the run") from None
+        raise ResultsError(
+            f"{path}: missing, so this is no complete run; delete the folder or repeat the run"
+        ) from None
     except (OSError, ValueError, yaml.YAMLError) as error:
         reason = str(error).splitlines()[0]
         raise ResultsError(f"{path}: cannot be read ({reason}); delete the folder or repeat the run") from None

@@ -7,9 +7,11 @@ from typing import Any
 
 from distopt.results import Run
 
-IRRELEVANT = ("seed", "output", "name", "experiment", "evaluate", "hydra", "dataset.root", "dataset.download")
-IRRELEVANT += tuple(f"launcher.{key}" for key in ("address", "log_to_driver", "object_store_bytes", "timeout"))
-IRRELEVANT += ("launcher.trace", "launcher.width")
+IRRELEVANT = (
+    *("seed", "output", "name", "experiment", "evaluate", "hydra", "dataset.root", "dataset.download"),
+    *("launcher.address", "launcher.log_to_driver", "launcher.object_store_bytes", "launcher.timeout"),
+    *("launcher.trace", "launcher.width"),
+)
 SHARDING = ("dataset.partition", "dataset.alpha")
 
 
@@ -60,7 +62,7 @@ class Group:
 def settings(run: Run) -> dict[str, str]:
     """Return the settings that can change a run's results, by dotted key; the virtual cluster only where it counts."""
     flat = dict(_flatten(run.config))
-    ignored = IRRELEVANT + (() if run.info["clock"] == "virtual" else ("cluster",))
+    ignored = IRRELEVANT if run.info["clock"] == "virtual" else (*IRRELEVANT, "cluster")
     kept = {key: value for key, value in flat.items() if not _within(key, ignored)}
     return {"clock": str(run.info["clock"])} | kept
 
@@ -74,9 +76,7 @@ def group(runs: Sequence[Run]) -> list[Group]:
     for run in runs:
         problems.setdefault(tuple(sorted(_problem(run).items())), []).append(run)
     apart = _differing([dict(problem) for problem in problems])
-    return [
-        Group(_configurations(members), setting) for members, setting in zip(problems.values(), apart, strict=True)
-    ]
+    return [Group(_configurations(members), setting) for members, setting in zip(problems.values(), apart, strict=True)]
 
 
 def caption(runs: Sequence[Run]) -> str:

@@ -1,39 +1,28 @@
-"""Figures over runs: convergence, staleness, temporal efficiency; PNG and SVG, with the common setting in a caption."""
+"""Figures over runs, written as PNG and SVG."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import matplotlib
-import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
-from distopt.metrics import convergence, efficiency, staleness
-from distopt.metrics.convergence import Axis, Curve
-from distopt.report.grouping import Configuration, caption, group
-from distopt.report.style import COLUMN, PAGE, STYLE, color, marker
+from distopt.metrics import convergence
+from distopt.metrics.convergence import Axis
+from distopt.report.comparison import choose, efficiency_matrix
+from distopt.report.curves import convergence_figure
+from distopt.report.grouping import Group, group
+from distopt.report.heatmap import efficiency_figure
+from distopt.report.histograms import staleness_figure
+from distopt.report.style import STYLE
 from distopt.results import Run
-
-SPLITS = {"validation": "-", "train": "--"}
-X_LABELS = {
-    "time": "training time (s)",
-    "updates": "updates of the center",
-    "samples": "samples drawn by all workers",
-    "bytes": "data sent, up and down (MB)",
-    "epochs": "epochs",
-}
-Configurations = Sequence[Configuration]
 
 
 def plot_run(run: Run, folder: str | Path, x: Axis = "time") -> list[Path]:
     """Draw a run's own figures, `loss_accuracy` and `staleness`, into `folder`; return the files written."""
-    (only,) = group([run])
-    figures: dict[str, Callable[[], Figure]] = {
-        "loss_accuracy": lambda: convergence_figure(only.configurations, x),
-        "staleness": lambda: staleness_figure(only.configurations),
-    }
-    return [path for name, draw in figures.items() for path in _save(draw, Path(folder) / name)]
+    ((one,),) = [each.configurations for each in group([run])]
+    with matplotlib.rc_context(STYLE):
+        figures = {"loss_accuracy": convergence_figure([one], x), "staleness": staleness_figure([one])}
+        return [path for name, figure in figures.items() for path in _save(figure, Path(folder), name)]
 
 
 def plot_runs(
@@ -41,42 +30,31 @@ def plot_runs(
 ) -> list[Path]:
     """Draw figures over all runs into `folder`; return the files written.
 
-    Per group of comparable runs: `convergence_X` (metrics over x, mean and range over seeds), `staleness` and
-    `temporal_efficiency` (needs two configurations). Several groups get a number in the file's name.
+    Per group of comparable runs: `convergence_X` (metrics over x, mean and range over seeds), `staleness`, and
+    `temporal_efficiency` where there are two configurations. With several groups the names end in the group's number.
     """
-    written = []
-    groups = group(runs)
-    for i, each in enumerate(groups, start=1):
-        suffix = f"_{i}" if len(groups) > 1 else ""
-        configurations = each.configurations
-        figures: dict[str, Callable[[], Figure]] = {
-            f"convergence_{x}{suffix}": lambda c=configurations: convergence_figure(c, x, metrics),
-            f"staleness{suffix}": lambda c=configurations: staleness_figure(c),
-        }
-        if len(configurations) > 1:
-            name = f"temporal_efficiency{suffix}"
-            figures[name] = lambda c=configurations: efficiency_figure(c, _present(c, metrics)[0])
-        for name, draw in figures.items():
-            written += _save(draw, Path(folder) / name)
+    written, groups = [], group(runs)
+    with matplotlib.rc_context(STYLE):
+        for i, each in enumerate(groups, start=1):
+            suffix = f"_{i}" if len(groups) > 1 else ""
+            for name, figure in _figures(each, x, metrics):
+                written += _save(figure, Path(folder), name + suffix)
     return written
 
 
-def convergence_figure(
-    configurations: Configurations, x: Axis = "time", metrics: Sequence[str] = convergence.METRICS
-) -> Figure:
-    """Draw each metric over x in a panel of its own: validation solid, train dashed, the range over seeds shaded.
+def _figures(each: Group, x: Axis, metrics: Sequence[str]) -> Iterator[tuple[str, Figure]]:
+    yield f"convergence_{x}", convergence_figure(each.configurations, x, metrics)
+    yield "staleness", staleness_figure(each.configurations)
+    if len(each.configurations) > 1:
+        metric, split = choose(each.runs, metrics[0] if len(metrics) == 1 else None, None)
+        matrix = efficiency_matrix(each.configurations, metric, split).to_numpy()
+        yield "temporal_efficiency", efficiency_figure(each.configurations, matrix, f"{split} {metric}")
 
-    A run that did not come to its end is drawn by itself, thin, and ends in a cross.
-    """
-    metrics = _present(configurations, metrics)
-    figure = Figure(figsize=(PAGE if len(metrics) > 1 else COLUMN, 2.6), layout="constrained")
-    panels = figure.subplots(1, len(metrics), squeeze=False)[0]
-    for axes, metric in zip(panels, metrics, strict=True):
-        for configuration, shade, mark in _appearance(configurations):
-            for split in SPLITS:
-                _draw(axes, configuration, metric, split, x, shade, mark)
-        axes.set(xlabel=X_LABELS[x], ylabel=metric)
-        _scale(axes, metric)
-    _legend(figure, configurations, {split for c in configurations for r in c.runs for split in r.evals["split"]})
-    _caption(figure, configurations)
-    return figure
+
+def _save(figure: Figure, folder: Path, name: str) -> list[Path]:
+    """Write the figure as PNG and as SVG without a date, so that equal figures are equal files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{name}.png", folder / f"{name}.svg"]
+    figure.savefig(paths[0])
+    figure.savefig(paths[1], metadata={"Date": None})
+    return paths

@@ -1,9 +1,15 @@
 """How figures look: one colour per optimizer everywhere, safe for colour-blind readers, readable at paper size."""
 
+from collections.abc import Sequence
 from typing import Any
 from zlib import crc32
 
 from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+
+from distopt.report.grouping import Configuration, caption
+
+Color = tuple[float, float, float]
 
 COLUMN, PAGE = 3.4, 7.0  # widths of one and of two text columns, inches
 
@@ -25,7 +31,6 @@ STYLE: dict[str, Any] = {
     "lines.markersize": 4,
     "savefig.dpi": 250,
     "svg.hashsalt": "distopt",  # the same figure gives the same file
-    "axes.unicode_minus": True,
 }
 
 # Okabe and Ito's palette without its yellow, which is lost on white, completed from Paul Tol's "muted" scheme.
@@ -44,7 +49,7 @@ _COLORS = ("#332288", "#999933", "#44AA99", "#AA4499", "#117733", "#CC6677", "#8
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p")
 
 
-def color(optimizer: str, variant: int = 0, variants: int = 1) -> tuple[float, float, float]:
+def color(optimizer: str, variant: int = 0, variants: int = 1) -> Color:
     """Return the colour of an optimizer as red, green and blue in [0, 1].
 
     Names without a fixed place get one from a hash of the name, so that it never depends on what else is drawn.
@@ -61,3 +66,24 @@ def marker(optimizer: str, variant: int = 0) -> str:
     first = _FIXED[optimizer][1] if optimizer in _FIXED else _MARKERS[crc32(optimizer.encode()) // 8 % len(_MARKERS)]
     order = [first] + [other for other in _MARKERS if other != first]
     return order[variant % len(order)]
+
+
+def appearance(configurations: Sequence[Configuration]) -> list[tuple[Configuration, Color, str]]:
+    """Give each configuration its colour and marker; settings of one optimizer are its variants, in their order."""
+    names = [configuration.optimizer for configuration in configurations]
+    looks = []
+    for i, configuration in enumerate(configurations):
+        name, variant = configuration.optimizer, names[:i].count(configuration.optimizer)
+        looks.append((configuration, color(name, variant, names.count(name)), marker(name, variant)))
+    return looks
+
+
+def add_caption(figure: Figure, configurations: Sequence[Configuration], note: str = "") -> None:
+    """Write below the figure, in small print, what all its runs have in common and a note, in lines that fit."""
+    parts = caption([run for configuration in configurations for run in configuration.runs]).split(" · ")
+    letters = int(figure.get_figwidth() * 22)
+    lines = [""]
+    for part in [*parts, note] if note else parts:
+        longer = f"{lines[-1]} · {part}" if lines[-1] else part
+        lines[-1:] = [longer] if len(longer) <= letters else [lines[-1], part]
+    figure.supxlabel("\n".join(lines), fontsize=7, color="0.35")

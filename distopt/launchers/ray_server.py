@@ -1,0 +1,182 @@
+"""The parameter-server actor: `distopt.server.Server` behind one call per exchange."""
+
+import asyncio
+import os
+import tempfile
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from distopt import local, optimizers
+from distopt.launchers.wire import Slots, Wire
+from distopt.rules import Params
+from distopt.server import Applied, Delivery, Diverged, Server
+
+SNAPSHOT_MEMORY = 2**30  # bytes of evaluation snapshots kept in memory; later ones go to a temporary folder
+
+
+class Ack(NamedTuple):
+    """The answer to an exchange; the reply's parameters travel in the worker's slot, or as `payload`."""
+
+    stop: bool
+    payload: np.ndarray | None = None
+
+
+class ServerActor:
+    """Single writer: its methods are coroutines of one thread, and an update has no `await` inside."""
+
+    def __init__(self, config: Mapping[str, Any], workers: int) -> None:
+        self._optimizer = optimizers.build(config["optimizer"], local.build(config["local"]))
+        self._workers = workers
+        self._stop = config["stop"]
+        self._node = ""
+        self._rows: list[dict[str, Any]] = []
+        self._ended: tuple[str, str | None] | None = None
+        self._waiting: dict[int, asyncio.Future[None]] = {}
+        self._samples = 0
+
+    async def node(self) -> str:
+        """Return the Ray node this actor is on."""
+        import ray
+
+        return ray.get_runtime_context().get_node_id()
+
+    async def prepare(self, center: Params, message: Any, reply: Any, evaluate_every: int) -> str | None:
+        """Take the initial center, compile the update, reserve the slots; return their path."""
+        self._up, self._down = Wire(message), Wire(reply)
+        self._server = Server(self._optimizer, jax.tree.map(lambda x: jax.device_put(x, may_alias=False), center), self._workers)
+        self._server.warm_up(message)
+        self._snapshots = Snapshots()
+        self._evaluate_every = evaluate_every
+        self._path = Slots.create(self._workers, self._up.buffer_bytes, self._down.buffer_bytes)
+        self._slots = Slots(self._path, self._workers, self._up.buffer_bytes, self._down.buffer_bytes)
+        return self._path
+
+    async def start(self) -> None:
+        """Start the clock: everybody is ready, and has opened the slots."""
+        with suppress(FileNotFoundError):
+            os.unlink(self._path)
+        self._snapshots.add(0, 0.0, 0, self._server.center)
+        self._began = time.perf_counter()
+
+    async def exchange(self, head: Delivery, payload: np.ndarray | None) -> Ack:
+        """Take a commit, wait for its quorum, and answer with the reply.
+
+        A commit that was applied before is answered with the same reply again and changes nothing.
+        """
+        worker, remote = head.worker, payload is not None
+        if self._ended is None and head.sequence > self._server.applied[worker]:
+            await self._deliver(head, payload)
+        if head.sequence > self._server.applied[worker]:  # training ended before the quorum was complete
+            return Ack(stop=True)
+        return Ack(self._ended is not None, self._down.pack(self._server.replies[worker]) if remote else None)
+
+    async def _deliver(self, head: Delivery, payload: np.ndarray | None) -> None:
+        if head.worker not in self._server.pending:
+            began = time.perf_counter()
+            buffer = self._slots.up(head.worker) if payload is None else payload
+            message = jax.device_put(self._up.read(buffer))  # a view, not a copy
+            try:
+                applied = self._server.deliver(head._replace(message=message))
+            except Diverged as error:
+                self._end("diverged", str(error))
+                return
+            if applied is not None:
+                self._note(applied, began)
+                return
+        waiting = self._waiting.setdefault(head.worker, asyncio.get_running_loop().create_future())
+        await asyncio.shield(waiting)  # a duplicate of this commit may wait for the same update
+
+    def _note(self, applied: Applied, began: float) -> None:
+        """Send the replies, keep the rows, wake who waited, and see whether training ends here."""
+        for row in applied.rows:
+            worker = row["worker"]
+            self._down.write(applied.replies[worker], self._slots.down(worker, row["sequence"]))
+            self._samples += row["samples"]
+        now = time.perf_counter()
+        for row in applied.rows:
+            row["time_s"] = now - self._began
+            row["server_s"] = (now - began) / len(applied.rows)
+            row["bytes_down"] = self._down.payload_bytes
+        self._rows += applied.rows
+        if applied.version % self._evaluate_every == 0:
+            self._snapshots.add(applied.version, now - self._began, self._samples, self._server.center)
+        if self._stop["updates"] is not None and applied.version >= self._stop["updates"]:
+            self._end("stopped", f"stop.updates={self._stop['updates']} reached")
+        elif self._stop["seconds"] is not None and now - self._began >= self._stop["seconds"]:
+            self._end("stopped", f"stop.seconds={self._stop['seconds']} reached")
+        self._wake(list(applied.replies))
+
+    def _wake(self, workers: list[int]) -> None:
+        for worker in workers:
+            if waiting := self._waiting.pop(worker, None):
+                waiting.set_result(None)
+
+    def _end(self, status: str, reason: str | None) -> None:
+        self._ended = self._ended or (status, reason)
+        self._wake(list(self._waiting))
+
+    async def end(self, status: str, reason: str | None) -> None:
+        """End training: no further commit is applied, and every worker is told to stop."""
+        self._end(status, reason)
+
+    async def news(self) -> tuple[list[dict[str, Any]], int, tuple[str, str | None] | None]:
+        """Return the rows since the last call, the number of snapshots, and status and reason once training ended."""
+        rows, self._rows = self._rows, []
+        return rows, len(self._snapshots), self._ended
+
+    async def close(self) -> int:
+        """Take a last snapshot of the center, and return the number of snapshots."""
+        if self._snapshots.last < self._server.version:
+            now = time.perf_counter() - self._began
+            self._snapshots.add(self._server.version, now, self._samples, self._server.center)
+        return len(self._snapshots)
+
+    async def snapshot(self, index: int) -> tuple[dict[str, Any], Params]:
+        """Return `update`, `time_s` and `samples` of a snapshot, and the center then."""
+        return self._snapshots.get(index)
+
+
+class Snapshots:
+    """Centers to be evaluated later. A center is never written to, so keeping one costs no copy."""
+
+    def __init__(self) -> None:
+        self._heads: list[dict[str, Any]] = []
+        self._kept: list[Params | str] = []
+        self._bytes = 0
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+
+    def __len__(self) -> int:
+        """Return the number of snapshots."""
+        return len(self._heads)
+
+    @property
+    def last(self) -> int:
+        """Return the update of the latest snapshot."""
+        return self._heads[-1]["update"]
+
+    def add(self, update: int, time_s: float, samples: int, center: Params) -> None:
+        """Keep a center."""
+        self._heads.append({"update": update, "time_s": time_s, "samples": samples})
+        self._bytes += sum(leaf.nbytes for leaf in jax.tree.leaves(center))
+        if self._bytes <= SNAPSHOT_MEMORY:
+            self._kept.append(center)
+            return
+        self._folder = self._folder or tempfile.TemporaryDirectory(prefix="distopt-")
+        leaves, self._tree = jax.tree.flatten(center)
+        path = os.path.join(self._folder.name, f"{len(self._heads)}.npz")
+        np.savez(path, *[np.asarray(leaf) for leaf in leaves])
+        self._kept.append(path)
+
+    def get(self, index: int) -> tuple[dict[str, Any], Params]:
+        """Return a snapshot with its arrays on the host."""
+        kept = self._kept[index]
+        if isinstance(kept, str):
+            with np.load(kept, allow_pickle=False) as arrays:
+                leaves = [arrays[f"arr_{i}"] for i in range(len(arrays.files))]
+            return self._heads[index], jax.tree.unflatten(self._tree, leaves)
+        return self._heads[index], jax.tree.map(np.asarray, kept)

@@ -1,0 +1,136 @@
+"""The worker actor: one or several workers as threads of one process, sharing device, data and compiled programs."""
+
+import os
+import resource
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import jax
+import numpy as np
+
+from distopt import experiment as experiments
+from distopt.datasets import Dataset
+from distopt.evaluation import Evaluator
+from distopt.launchers import tree_bytes
+from distopt.launchers.ray_server import Ack
+from distopt.launchers.wire import Slots, Wire
+from distopt.replica import Itinerary, Replica, shapes
+from distopt.rules import Params
+from distopt.server import Delivery
+
+
+class WorkerActor:
+    """Hosts some of an experiment's workers. JAX lets go of the interpreter lock while it computes."""
+
+    def __init__(self, config: Mapping[str, Any], data: Dataset | None, workers: list[int]) -> None:
+        self._experiment = experiments.build(config, data)
+        self._workers = workers
+        self._failed = threading.Event()
+
+    def initial(self) -> tuple[Params, Any, Any]:
+        """Return the initial center, and the shapes of commits and replies."""
+        self._replica = Replica(self._experiment)
+        layout = shapes(self._experiment)
+        return jax.tree.map(np.asarray, self._replica.params), layout.message, layout.reply
+
+    def prepare(self, server: Any, server_node: str, path: str | None) -> None:
+        """Compile everything, open the slots and connect to the server: after this a window needs no preparation."""
+        import ray
+
+        if not hasattr(self, "_replica"):
+            self._replica = Replica(self._experiment)
+        layout = shapes(self._experiment)
+        self._server, self._up, self._down = server, Wire(layout.message), Wire(layout.reply)
+        self._slots = None
+        if path and ray.get_runtime_context().get_node_id() == server_node:
+            self._slots = Slots(path, self._experiment.workers, self._up.buffer_bytes, self._down.buffer_bytes)
+        warm = Itinerary(self._experiment, self._workers[0]).next()._replace(steps=np.int32(1))
+        flight = self._replica.fly(self._replica.begin(), warm)
+        reply = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), layout.reply)
+        jax.block_until_ready(self._replica.land(jax.device_put(reply), flight))
+
+    def train(self) -> None:
+        """Run all hosted workers to the end of training; raises what the first failing one raised."""
+        with ThreadPoolExecutor(len(self._workers), thread_name_prefix="worker") as pool:
+            futures = [pool.submit(self._work, worker) for worker in self._workers]
+        for future in futures:
+            future.result()
+
+    def _work(self, worker: int) -> None:
+        """One worker: window, exchange, adopt, until its budget is used up or the server says stop."""
+        try:
+            itinerary = Itinerary(self._experiment, worker)
+            position, sequence, exchange_s = self._replica.begin(), 0, 0.0
+            while itinerary.remaining > 0 and not self._failed.is_set():
+                began = time.perf_counter()
+                batches = itinerary.next()
+                flight = self._replica.fly(position, batches)
+                loss, accuracy = float(flight.loss), float(flight.accuracy)  # waits for the window to be computed
+                computed = time.perf_counter()
+                sequence += 1
+                steps = int(batches.steps)
+                samples = steps * self._experiment.batch_size if self._experiment.dataset else 0
+                head = Delivery(
+                    worker, sequence, None, steps, samples, loss, accuracy, computed - began, exchange_s,
+                    self._up.payload_bytes, itinerary.remaining <= 0,
+                )  # fmt: skip
+                reply = self._exchange(head, flight.message)
+                if reply is None:
+                    return
+                position = self._replica.land(reply, flight)
+                exchange_s = time.perf_counter() - computed
+        except BaseException:
+            self._failed.set()
+            raise
+
+    def _exchange(self, head: Delivery, message: Any) -> Any | None:
+        """Send a commit until its outcome is known; return the reply, or None when training has ended."""
+        import ray
+        from ray.exceptions import ActorUnavailableError
+
+        payload = None
+        if self._slots:
+            self._up.write(message, self._slots.up(head.worker))
+        else:
+            payload = self._up.pack(message)
+        for attempt in range(100):
+            try:
+                ack: Ack = ray.get(self._server.exchange.remote(head, payload))
+                break
+            except ActorUnavailableError:  # unknown outcome: the same commit again, the server recognizes it
+                time.sleep(min(0.05 * 2**attempt, 2.0))
+        else:
+            raise TimeoutError(f"worker {head.worker}: the server does not answer commit {head.sequence}")
+        if ack.stop:
+            return None
+        buffer = self._slots.down(head.worker, head.sequence) if self._slots else ack.payload
+        return jax.device_put(self._down.read(buffer))
+
+    def evaluate(self, snapshot: tuple[dict[str, Any], Params]) -> list[dict[str, Any]]:
+        """Return the rows of one evaluation."""
+        if not hasattr(self, "_replica"):
+            self._replica = Replica(self._experiment)
+        if not hasattr(self, "_evaluator"):
+            self._evaluator = Evaluator(self._experiment, self._replica.model_state)
+        head, center = snapshot
+        return self._evaluator(jax.device_put(center), **head)
+
+    def describe(self) -> dict[str, Any]:
+        """Return where and on what this actor runs."""
+        import ray
+
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        return {
+            "workers": self._workers,
+            "node": ray.get_runtime_context().get_node_id(),
+            "pid": os.getpid(),
+            "device": jax.devices()[0].device_kind,
+            "threads": int(os.environ.get("PJRT_NPROC", "0")),
+            "shared_memory": self._slots is not None,
+            "peak_memory_bytes": peak,
+            "replica_bytes": tree_bytes(self._replica.params),
+        }

@@ -1,0 +1,96 @@
+"""What crosses process borders: flat buffers with a static layout, in shared memory where both ends are on one node."""
+
+import mmap
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+ALIGN = 64  # bytes; aligned views become device arrays on CPU without a copy
+
+
+class Wire:
+    """The layout of one kind of message: where in a flat buffer each leaf of the pytree lies."""
+
+    def __init__(self, like: Any) -> None:
+        leaves, self._tree = jax.tree.flatten(like)
+        self._leaves = [(leaf.shape, np.dtype(leaf.dtype)) for leaf in leaves]
+        sizes = [int(np.prod(shape)) * dtype.itemsize for shape, dtype in self._leaves]
+        padded = [-(-size // ALIGN) * ALIGN for size in sizes]
+        self._spans = [(start, start + size) for start, size in zip(np.cumsum([0, *padded]), sizes, strict=False)]
+        self.payload_bytes = sum(sizes)
+        self.buffer_bytes = max(sum(padded), ALIGN)
+
+    def write(self, tree: Any, buffer: np.ndarray) -> None:
+        """Copy the leaves of a pytree (host or device arrays) into a buffer of uint8."""
+        for view, leaf in zip(self._views(buffer), jax.tree.leaves(tree), strict=True):
+            np.copyto(view, np.asarray(leaf), casting="no")
+
+    def pack(self, tree: Any) -> np.ndarray:
+        """Return a new buffer with the leaves of a pytree."""
+        buffer = np.empty(self.buffer_bytes, np.uint8)
+        self.write(tree, buffer)
+        return buffer
+
+    def read(self, buffer: np.ndarray) -> Any:
+        """Return the pytree in a buffer as views, without a copy."""
+        return jax.tree.unflatten(self._tree, self._views(buffer))
+
+    def _views(self, buffer: np.ndarray) -> list[np.ndarray]:
+        return [
+            buffer[start:end].view(dtype).reshape(shape)
+            for (start, end), (shape, dtype) in zip(self._spans, self._leaves, strict=True)
+        ]
+
+
+class Slots:
+    """Shared memory of one run on one node: for each worker a slot up and two slots down, used in turn.
+
+    Two, because the parameters a worker trains from are a view of the last reply, and must stay as they are until it
+    has adopted the next one.
+    """
+
+    def __init__(self, path: str, workers: int, up: int, down: int) -> None:
+        self._sizes = (up, down)
+        self._stride = up + 2 * down
+        with open(path, "r+b") as file:
+            self._memory = np.frombuffer(mmap.mmap(file.fileno(), workers * self._stride), np.uint8)
+
+    @staticmethod
+    def create(workers: int, up: int, down: int) -> str:
+        """Reserve the memory and return its path; whoever creates it removes the file once all have opened it.
+
+        Raises:
+            OSError: neither shared memory nor the folder for temporary files has the room.
+        """
+        size = workers * (up + 2 * down)
+        shared = Path("/dev/shm")
+        roomy = shared.is_dir() and shutil.disk_usage(shared).free > 1.1 * size
+        handle, path = tempfile.mkstemp(prefix="distopt-", dir=shared if roomy else None)
+        try:
+            reserve: Callable[[int, int, int], None] | None = getattr(os, "posix_fallocate", None)
+            if reserve:
+                reserve(handle, 0, size)  # or the first write beyond the room there is would kill the process
+            else:
+                os.truncate(handle, size)
+        except OSError:
+            os.unlink(path)
+            raise
+        finally:
+            os.close(handle)
+        return path
+
+    def up(self, worker: int) -> np.ndarray:
+        """Return a worker's slot for commits."""
+        start = worker * self._stride
+        return self._memory[start : start + self._sizes[0]]
+
+    def down(self, worker: int, sequence: int) -> np.ndarray:
+        """Return the slot for the reply to a worker's commit number `sequence`."""
+        start = worker * self._stride + self._sizes[0] + (sequence % 2) * self._sizes[1]
+        return self._memory[start : start + self._sizes[1]]

@@ -1,0 +1,121 @@
+"""Tables as text: for the terminal, CSV, Markdown, LaTeX and JSON, from one data frame."""
+
+import io
+import json
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+COUNTS = ("updates", "commits", "samples", "seeds")
+FORMATS = ("table", "csv", "markdown", "latex", "json")
+_LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+_LATEX |= {sign: f"\\{sign}" for sign in "&%$#_{}"} | {"∞": r"$\infty$", "±": r"$\pm$", "–": "--", "·": r"$\cdot$"}
+
+
+def render(frame: pd.DataFrame, format: str, headers: Mapping[str, str] | None = None, width: int | None = None) -> str:
+    """Return `frame` as text in one of FORMATS.
+
+    CSV and JSON (a list of objects) have all digits and the frame's own column names; a value that is not finite is
+    `inf` or empty in CSV and null in JSON. The others are for reading: `headers` rename columns, numbers have a unit
+    by their column's name (see `text`), and a terminal table wider than `width` is broken into several, each starting
+    with the first column.
+    """
+    if format == "csv":
+        return frame.to_csv(index=False)
+    if format == "json":
+        return json.dumps(records(frame), indent=1) + "\n"
+    cells = [[text(str(column), value) for column, value in row.items()] for row in frame.to_dict("records")]
+    names = [(headers or {}).get(column, column) for column in frame.columns]
+    right = [pd.api.types.is_numeric_dtype(dtype) for dtype in frame.dtypes]
+    if format == "markdown":
+        return _markdown(names, cells, right)
+    if format == "latex":
+        return _latex(names, cells, right)
+    if format == "table":
+        return "\n".join(_terminal(names, cells, right, width))
+    raise ValueError(f"format={format}: choose from {', '.join(FORMATS)}")
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the rows as objects that JSON can hold: Python numbers, None for what is missing or not finite."""
+    return [{str(key): plain(value) for key, value in row.items()} for row in frame.to_dict("records")]
+
+
+def plain(value: Any) -> Any:
+    """Return a scalar as JSON can hold it."""
+    value = value.item() if isinstance(value, np.generic) else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def text(column: str, value: Any) -> str:
+    """Return a value for readers.
+
+    Columns named `bytes_*` in B, kB, MB, …, `server_busy` and other shares (`*_busy`, `*_wait`) in percent, the rest
+    with four digits (spreads, `*_std`, with two), counts and large numbers without decimals. Missing values are a dash.
+    """
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "–"
+    if not isinstance(value, (int, float, np.number)) or isinstance(value, bool):
+        return str(value)
+    number = float(value)
+    if math.isinf(number):
+        return "∞" if number > 0 else "-∞"
+    if column.startswith("bytes"):
+        return _bytes(number)
+    if column.endswith(("_busy", "_wait")):
+        return f"{100 * number:.0f} %"
+    if abs(number) >= 1000 or isinstance(value, (int, np.integer)) or column in COUNTS:
+        return f"{number:,.0f}"
+    return f"{number:.2g}" if column.endswith("_std") else f"{number:#.4g}"
+
+
+def _bytes(number: float) -> str:
+    step = min(5, int(math.log(number, 1000))) if number >= 1 else 0
+    return f"{number / 1000**step:.3g} {('B', 'kB', 'MB', 'GB', 'TB', 'PB')[step]}"
+
+
+def _terminal(names: list[str], cells: list[list[str]], right: list[bool], width: int | None) -> Iterator[str]:
+    """Yield tables no wider than `width`: as many columns as fit after the first one, then the rest in the next."""
+    lengths = [max([*map(len, name.split("\n")), *(len(row[i]) for row in cells)]) + 3 for i, name in enumerate(names)]
+    rest = list(range(1, len(names)))
+    while True:
+        taken, used = [0], lengths[0]
+        while rest and (width is None or len(taken) == 1 or used + lengths[rest[0]] <= width):
+            used += lengths[rest[0]]
+            taken.append(rest.pop(0))
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+        for i in taken:
+            table.add_column(names[i], justify="right" if right[i] else "left", no_wrap=True)
+        for row in cells:
+            table.add_row(*(row[i] for i in taken))
+        sink = io.StringIO()
+        Console(file=sink, width=max(used + 2, 20), markup=False, highlight=False).print(table)
+        yield "\n".join(line.rstrip() for line in sink.getvalue().splitlines()) + "\n"
+        if not rest:
+            return
+
+
+def _markdown(names: list[str], cells: list[list[str]], right: list[bool]) -> str:
+    def line(values: list[str]) -> str:
+        return "| " + " | ".join(value.replace("|", r"\|").replace("\n", " ") for value in values) + " |"
+
+    rule = "|" + "|".join("---:" if side else ":---" for side in right) + "|"
+    return "\n".join([line(names), rule, *map(line, cells)]) + "\n"
+
+
+def _latex(names: list[str], cells: list[list[str]], right: list[bool]) -> str:
+    """Return a `tabular` with the rules of the package booktabs."""
+
+    def line(values: list[str]) -> str:
+        escaped = ("".join(_LATEX.get(sign, sign) for sign in value.replace("\n", " ")) for value in values)
+        return " & ".join(escaped) + r" \\"
+
+    sides = "".join("r" if side else "l" for side in right)
+    body = [rf"\begin{{tabular}}{{{sides}}}", r"\toprule", line(names), r"\midrule", *map(line, cells)]
+    return "\n".join([*body, r"\bottomrule", r"\end{tabular}"]) + "\n"

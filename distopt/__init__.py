@@ -1,0 +1,54 @@
+"""distopt: compare distributed optimizers under one roof.
+
+`run` trains, `load` reads a run's folder, `compare` makes a table of several runs. Importing this package is cheap; the
+functions import what they need.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from omegaconf import DictConfig
+
+    from distopt.results import Run
+
+__all__ = ["compare", "load", "run"]
+
+
+def run(config: Sequence[str] | Mapping[str, Any] | DictConfig) -> Run:
+    """Run one experiment and return its results.
+
+    Args:
+        config: overrides as on the command line (`["optimizer=agn", "workers=8"]`), or a whole configuration as
+            `distopt.config.compose` returns it or `Run.config` holds it.
+
+    Raises:
+        ConfigError: anything wrong with the configuration, before anything starts.
+        DistoptError: the run could not be started or recorded.
+    """
+    from distopt import runner
+    from distopt.config import compose
+
+    return runner.run(config if isinstance(config, Mapping) or hasattr(config, "keys") else compose(config))
+
+
+def load(folder: str | Path) -> Run:
+    """Read the run in a folder; see `distopt.results.load`."""
+    from distopt import results
+
+    return results.load(folder)
+
+
+def compare(runs: Sequence[Run | str | Path], **options: Any) -> pd.DataFrame:
+    """Compare runs, or the runs below folders; see `distopt.report.comparison.compare`."""
+    from distopt import results
+    from distopt.report import comparison
+
+    loaded: list[Run] = []
+    for item in runs:
+        loaded += [results.load(folder) for folder in results.find([item])] if isinstance(item, str | Path) else [item]
+    return comparison.compare(loaded, **options)

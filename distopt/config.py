@@ -12,7 +12,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from distopt import datasets
+from distopt import cluster, datasets
 from distopt.errors import ConfigError
 
 GROUPS = ("optimizer", "local", "model", "dataset", "launcher", "cluster", "experiment")
@@ -127,7 +127,9 @@ def check_overrides(overrides: Sequence[str]) -> None:
         if key in GROUPS or key.startswith("hydra") or override.is_add() or override.is_delete():
             continue
         if not _exists(base, key):
-            problems.append(_unknown(key, key.rpartition(".")[2], _siblings(base, key), "key"))
+            parent, _, last = key.rpartition(".")
+            name = last if _exists(base, parent) else key.partition(".")[0]
+            problems.append(_unknown(key, name, _siblings(base, parent), "key"))
     if problems:
         raise ConfigError(problems)
 
@@ -145,17 +147,15 @@ def _exists(config: DictConfig, key: str) -> bool:
     return isinstance(node, DictConfig) and last in node.keys()  # noqa: SIM118: `in` is False for missing values
 
 
-def _siblings(config: DictConfig, key: str) -> list[str]:
-    node = OmegaConf.select(config, key.rpartition(".")[0]) if "." in key else config
+def _siblings(config: DictConfig, parent: str) -> list[str]:
+    node = OmegaConf.select(config, parent) if parent and _exists(config, parent) else config
     return sorted(str(k) for k in (node if isinstance(node, DictConfig) else config))
 
 
 def _unknown(what: str, name: str, known: Sequence[str], kind: str = "choice") -> str:
     close = difflib.get_close_matches(name, known, n=1)
-    hint = f"; did you mean {close[0]}?" if close else ""
-    return f"{what}: no such {kind}{hint} There are: {', '.join(known)}" if close else (
-        f"{what}: no such {kind}. There are: {', '.join(known)}"
-    )
+    hint = f"; did you mean {close[0]}?" if close else "."
+    return f"{what}: no such {kind}{hint} There are: {', '.join(known)}"
 
 
 @cache
@@ -201,7 +201,9 @@ def validate(config: DictConfig) -> dict[str, Any]:
         if name in node and not check(node[name]):
             problems.append(f"{key}={_text(node[name])} {words}")
     problems += datasets.check_settings(plain["dataset"])
+    problems += cluster.check_settings(plain["cluster"])
     problems += _unlimited(plain)
+    problems += _refused(plain)
     if problems:
         raise ConfigError(problems)
     return plain
@@ -214,6 +216,21 @@ def _unlimited(plain: Mapping[str, Any]) -> list[str]:
         why = "dataset=none has no epochs" if plain["dataset"]["name"] == "none" else "epochs=null"
         return [f"{why}: set one of {', '.join(f'stop.{key}' for key in plain['stop'])}"]
     return []
+
+
+def _refused(plain: Mapping[str, Any]) -> list[str]:
+    """Return what the optimizers themselves refuse of their settings."""
+    import optax
+
+    from distopt import local, optimizers
+
+    problems: list[str] = []
+    for build in (lambda: local.build(plain["local"]), lambda: optimizers.build(plain["optimizer"], optax.identity())):
+        try:
+            build()
+        except ConfigError as error:
+            problems += error.problems
+    return problems
 
 
 def fingerprint(plain: Mapping[str, Any]) -> str:

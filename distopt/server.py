@@ -81,6 +81,10 @@ class Server:
         self.pending = {}
         return self._apply(deliveries)
 
+    def pull(self, worker: int) -> None:
+        """Note that a worker fetched the center without a commit."""
+        self.pulled[worker] = (self.version, self.center)
+
     def warm_up(self, message: Message) -> None:
         """Compile the update for a full quorum of commits shaped like `message`; changes nothing."""
         message = jax.tree.map(lambda m: jnp.zeros(m.shape, m.dtype), message)

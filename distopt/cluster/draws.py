@@ -33,7 +33,7 @@ class Workload(NamedTuple):
     batch_size: int = 1
 
 
-def slowness(cluster: Cluster, load: Workload) -> NDArray[np.float64]:
+def slowness(cluster: Cluster, load: Workload) -> NDArray[np.floating]:
     """Factor on the step times of each worker, shape (n,): lognormal with mean 1, times the given stragglers'."""
     spread = Law(1.0, "lognormal" if cluster.spread else "deterministic", cluster.spread)
     factors = totals(spread, np.ones(load.workers, np.int64), stream(load.seed, SPEED))
@@ -43,21 +43,22 @@ def slowness(cluster: Cluster, load: Workload) -> NDArray[np.float64]:
 
 def window_seconds(cluster: Cluster, load: Workload, worker: int, factor: float) -> Iterator[float]:
     """Yield the compute seconds of one worker's windows in order; `factor` is its entry of `slowness`."""
-    steps = int(load.steps[worker])
-    counts = np.full(-(-steps // load.window), load.window, np.int64)
-    counts[-1:] = steps - load.window * (len(counts) - 1)
     rng, slow = stream(load.seed, STEP, worker), None
     if cluster.straggler_chance and worker not in cluster.straggler_workers:
         slow = stream(load.seed, STRAGGLER, worker)
-    for first in range(0, len(counts), CHUNK):
-        part = counts[first : first + CHUNK]
+    steps = int(load.steps[worker])
+    for first in range(0, steps, CHUNK * load.window):
+        starts = np.arange(first, min(first + CHUNK * load.window, steps), load.window)
+        counts = np.minimum(load.window, steps - starts)
         if cluster.trace is not None:
-            start = first * load.window
-            seconds = np.add.reduceat(cluster.trace[worker][start : start + part.sum()], np.cumsum(part) - part)
+            part = cluster.trace[worker][first : first + counts.sum()]
+            seconds = np.add.reduceat(part, starts - first)
         else:
-            seconds = totals(cluster.step, part, rng)
+            seconds = totals(cluster.step, counts, rng)
         if slow is not None:
-            seconds = np.where(slow.random(len(part)) < cluster.straggler_chance, cluster.straggler_factor, 1) * seconds
+            seconds = (
+                np.where(slow.random(len(counts)) < cluster.straggler_chance, cluster.straggler_factor, 1) * seconds
+            )
         yield from (factor * seconds).tolist()
 
 

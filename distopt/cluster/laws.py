@@ -40,7 +40,7 @@ def stream(seed: int, purpose: int, worker: int = 0) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=seed, counter=(0, 0, purpose, worker)))
 
 
-def totals(law: Law, counts: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.float64]:
+def totals(law: Law, counts: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.floating]:
     """Draw one total per entry of `counts`: the sum of that many independent durations, in seconds.
 
     With shape a = 1 / cv² the sum of m gamma durations is Gamma(m a) exactly, so it takes one draw; exponential is

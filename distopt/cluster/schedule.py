@@ -68,8 +68,9 @@ class _Workers:
             self.uptime[worker] = next(self.gaps[worker])
             return now + uptime + self.pull_s, worker, None
         self.uptime[worker] = uptime - seconds
-        steps = min(self.window, self.left[worker])
-        self.left[worker] -= steps
+        left = self.left[worker]
+        steps = self.window if left > self.window else left
+        self.left[worker] = left - steps
         commit = Commit(worker, steps, seconds, now - self.ended[worker], next(self.service[worker]))
         self.ended[worker] = now + seconds
         return now + seconds + self.up_s, worker, commit
@@ -109,21 +110,22 @@ def _events(cluster: Cluster, load: Workload) -> Iterator[Update]:
             returned.add(worker)
             heappush(queue, workers.start(worker, sent + down_s))
             continue
-        received = max(arrival, received) + port_up
-        served = max(received, served) + commit.server_s
+        received = (arrival if arrival > received else received) + port_up
+        served = (received if received > served else served) + commit.server_s
         pending.append(commit)
         if len(pending) < quorum:
             continue
         pending.sort()
-        yield Update(served, tuple(pending), tuple(sorted(returned)))
+        yield Update(served, tuple(pending), tuple(sorted(returned)) if returned else ())
         for commit in pending:
-            sent = max(served, sent) + port_down
+            sent = (served if served > sent else sent) + port_down
             if workers.left[commit.worker]:
                 heappush(queue, workers.start(commit.worker, sent + down_s))
             else:
                 active -= 1
         quorum = min(load.quorum, active)
-        pending, returned = [], set()
+        pending.clear()
+        returned.clear()
 
 
 def check(cluster: Cluster, load: Workload) -> list[str]:

@@ -79,8 +79,9 @@ def _heading(rows: "pd.DataFrame") -> list[str]:
     first = rows.iloc[0]
     sign = "<=" if first["metric"].endswith("loss") else ">="
     target = f"{first['target']:.4g}" if first["target"] == first["target"] else "none, no run has finished"
-    lines = [f"not comparable with the others: {first['group']}"] if first["group"] else []
-    return [*lines, f"{first['metric']}, target {sign} {target}, TE: temporal efficiency over {first['reference']}"]
+    lines = [f"{first['group']} (not comparable with the other groups)"] if first["group"] else []
+    over = f"over {first['reference']}" if first["reference"] else "not available, the reference is in another group"
+    return [*lines, f"{first['metric']}, target {sign} {target}; TE: temporal efficiency {over}"]
 
 
 def _json(found: "Comparison | None", target: float | None, problems: list[str]) -> str:
@@ -93,8 +94,10 @@ def _json(found: "Comparison | None", target: float | None, problems: list[str])
     for key in ("target", "reference"):
         different = {row[key] for row in rows}
         values[key] = different.pop() if len(different) == 1 else values[key]
-    names = list(found.matrix.index) if found else []
-    matrix = [[plain(value) for value in row] for row in found.matrix.to_numpy()] if found else []
+    matrix = found.matrix if found else None
     values["groups"] = [{"name": group.name, "differs": dict(group.setting)} for group in found.groups] if found else []
-    values["temporal_efficiency"] = {"names": names, "matrix": matrix}
+    values["temporal_efficiency"] = {
+        "names": [] if matrix is None else list(matrix.index),
+        "matrix": [] if matrix is None else [[plain(value) for value in row] for row in matrix.to_numpy()],
+    }
     return json.dumps(values | {"problems": problems}, indent=1) + "\n"

@@ -56,3 +56,42 @@ def _run(config: Any) -> tuple[int, str]:
     _print_summary(finished)
     print(f"results: {finished.folder}", flush=True)
     return EXIT_CODES.get(finished.status, 1), str(finished.folder)
+
+
+def _print_summary(finished: Any) -> None:
+    """Print how a run ended and its most important numbers."""
+    info, summary = finished.info, finished.summary
+    reason = f" ({info['reason']})" if info["reason"] else ""
+    print(f"{finished.status}{reason}")
+    train_s = info.get("virtual_s") if info["clock"] == "virtual" else info["train_s"]
+    rows = {
+        "updates": f"{summary['updates']:,} updates from {summary['commits']:,} commits, {summary['samples']:,} samples",
+        "time": f"{train_s or 0:.2f} s {info['clock']} (start-up {info['startup_s']:.1f} s, compilation "
+        f"{info['compile_s']:.1f} s, evaluation {info['evaluate_s']:.1f} s of the wall clock apart)",
+        "staleness": f"mean {_number(summary['staleness_mean'])}, max {_number(summary['staleness_max'])}",
+        "shares": f"server busy {_percent(summary['server_busy'])}, workers waiting {_percent(summary['worker_wait'])}",
+    }
+    for split in ("validation", "train"):
+        if f"{split}_loss_final" in summary:
+            accuracy = _number(summary[f"{split}_accuracy_final"], 4)
+            rows[split] = f"loss {_number(summary[f'{split}_loss_final'], 4)}, accuracy {accuracy} (of the center)"
+    for name, words in rows.items():
+        print(f"  {name:<11} {words}")
+    print(f"  {'plots':<11} {finished.folder / 'plots'}")
+
+
+def _number(value: float | None, digits: int = 1) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.0f} %"
+
+
+def _print_table(folders: list[str]) -> None:
+    """Print one table of all runs of a sweep."""
+    from distopt.commands import compare
+
+    parser = argparse.ArgumentParser()
+    compare.add_arguments(parser)
+    compare.main(parser.parse_args(folders))

@@ -5,8 +5,9 @@ import math
 import struct
 import zlib
 from collections.abc import Mapping
+from io import BufferedReader
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
@@ -73,7 +74,7 @@ def read(path: Path, dimensions: int) -> np.ndarray:
         ) from error
 
 
-def _parse(file: IO[bytes], path: Path, dimensions: int) -> np.ndarray:
+def _parse(file: BufferedReader | gzip.GzipFile, path: Path, dimensions: int) -> np.ndarray:
     magic = file.read(4)
     expected = bytes([0, 0, 8, dimensions])
     if magic != expected:

@@ -21,8 +21,9 @@ def load(settings: Mapping[str, Any]) -> Dataset:
     """
     file = settings["file"]
     try:
-        # Pickled arrays are refused: reading them runs whatever code the file holds.
-        with np.load(Path(file).expanduser(), allow_pickle=False) as archive:
+        with Path(file).expanduser().open("rb") as stream:
+            # Pickled arrays are refused: reading them runs whatever code the file holds.
+            archive = np.load(stream, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise DataError(f"dataset.file={file}: holds one array without a name; save with numpy.savez")
             train = _part(archive, settings, "train")

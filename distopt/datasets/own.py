@@ -45,8 +45,10 @@ def assemble(settings: Mapping[str, Any], train: Part, validation: Part | None) 
 
 def _classes(file: str, labels: list[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
     """The sorted different labels, and each part's labels as int32 places in that list."""
+    if len({y.dtype.kind == "U" for y in labels}) > 1:
+        raise DataError(f"{file}: labels are numbers in one part and text in the other")
     raw = np.concatenate(labels)
-    if raw.dtype.kind == "f" and not np.array_equal(raw, np.floor(raw)):
+    if raw.dtype.kind == "f" and not (np.isfinite(raw).all() and np.array_equal(raw, np.floor(raw))):
         raise DataError(f"{file}: a label is missing or no whole number; classes are integers or strings")
     names, codes = np.unique(raw, return_inverse=True)
     if len(names) < 2:
@@ -62,7 +64,7 @@ def finite(values: np.ndarray, file: str, what: str) -> np.ndarray:
     """
     with np.errstate(over="ignore"):
         values = np.asarray(values, dtype=np.float32)
-    bad = ~np.isfinite(values).reshape(len(values), -1).all(axis=1)
+    bad = ~np.isfinite(values).all(axis=tuple(range(1, values.ndim)))
     if bad.any():
         raise DataError(
             f"{file}: {what} is missing or not finite in {bad.sum()} samples, first in sample {bad.argmax()} "

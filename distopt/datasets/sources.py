@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
+from urllib.parse import urlsplit
 
 from distopt.errors import DataError
 
@@ -102,9 +103,9 @@ def obtain(settings: Mapping[str, Any], pick: Callable[[Path], Found | None]) ->
 
 def _missing(name: str, root: str | None) -> str:
     """What is expected, where it was looked for, and the way out."""
-    places = ", ".join(map(str, folders(name, root)))
+    places = " or ".join(map(str, folders(name, root)))
     way_out = "put them there or leave dataset.root=null" if root else "set dataset.root to a folder that holds them"
-    return f"expected {', '.join(SOURCES[name].files)} in one of {places}; {way_out}"
+    return f"expected {', '.join(SOURCES[name].files)} in {places}; {way_out}"
 
 
 def download(name: str) -> None:
@@ -125,7 +126,7 @@ def download(name: str) -> None:
             try:
                 _fetch(url, digest, target)
             except (OSError, HTTPException, DataError) as error:
-                failures.append(f"{url}: {error}")
+                failures.append(f"{urlsplit(url).netloc}: {error}")
 
 
 def _fetch(url: str, digest: str, target: Path) -> None:

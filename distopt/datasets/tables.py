@@ -40,7 +40,7 @@ def _read(settings: Mapping[str, Any], key: str) -> "pd.DataFrame":
     file = settings[key]
     path = Path(file).expanduser()
     try:
-        table = pd.read_csv(path) if settings["name"] == "csv" else pd.read_parquet(path)
+        table = pd.read_csv(path, low_memory=False) if settings["name"] == "csv" else pd.read_parquet(path)
     except FileNotFoundError as error:
         raise DataError(f"dataset.{key}={file}: no such file") from error
     except UnicodeDecodeError as error:
@@ -48,6 +48,8 @@ def _read(settings: Mapping[str, Any], key: str) -> "pd.DataFrame":
     except (OSError, EOFError, ValueError, zlib.error) as error:
         first_line = str(error).split("\n")[0]
         raise DataError(f"dataset.{key}={file}: cannot be read as {settings['name']} ({first_line})") from error
+    if settings["name"] == "csv" and not table.index.equals(pd.RangeIndex(len(table))):
+        raise DataError(f"dataset.{key}={file}: the first line names fewer columns than there are")
     if table.empty:
         raise DataError(f"dataset.{key}={file}: holds no samples")
     return table
@@ -76,8 +78,13 @@ def _part(table: "pd.DataFrame", columns: list[str], settings: Mapping[str, Any]
     x = [finite(table[name].to_numpy(np.float64, na_value=np.nan), file, f"column {name}") for name in columns]
     if table[label].isna().any():
         raise DataError(f"dataset.label={label}: missing in {table[label].isna().sum()} rows of {file}")
-    labels = table[label].to_numpy()
-    return np.stack(x, axis=1), labels if labels.dtype.kind in "fiub" else labels.astype(str)
+    return np.stack(x, axis=1), _labels(table[label])
+
+
+def _labels(column: "pd.Series") -> np.ndarray:
+    from pandas.api.types import is_numeric_dtype
+
+    return column.to_numpy(np.float64) if is_numeric_dtype(column) else column.astype(str).to_numpy(str)
 
 
 def _standardized(dataset: Dataset) -> Dataset:

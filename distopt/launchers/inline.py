@@ -1,26 +1,19 @@
-"""Training in this process in a given commit order, one window at a time: the loop behind `replay`."""
+"""Training in this process in a given commit order and on a given clock: the loop behind `sim` and `replay`."""
 
-import time
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
+from distopt.cluster import Commit, Update
 from distopt.errors import DistoptError
 from distopt.evaluation import Evaluator, reached
 from distopt.experiment import Experiment
 from distopt.launchers import Interrupted, Launch, News, Outcome, Watch, named, tree_bytes
-from distopt.replica import Flight, Itinerary, Position, Replica
-from distopt.server import Delivery, Diverged, Server
+from distopt.replica import Flight, Itinerary, Position, Replica, shapes
+from distopt.server import Applied, Delivery, Diverged, Server
 
 
-class Arrival(NamedTuple):
-    """One commit reaching the server."""
-
-    worker: int
-    time_s: float
-
-
-def train(experiment: Experiment, arrivals: Iterable[Arrival], watch: Watch, interrupted: Interrupted) -> Launch:
-    """Train in the order of `arrivals`; the clock is theirs.
+def train(experiment: Experiment, order: Iterable[Update], watch: Watch, interrupted: Interrupted) -> Launch:
+    """Train in the order and on the clock that `order` gives.
 
     Raises:
         DistoptError: the order is not one a run can have.
@@ -28,44 +21,61 @@ def train(experiment: Experiment, arrivals: Iterable[Arrival], watch: Watch, int
     watch.enter("compile")
     replica = Replica(experiment)
     server = Server(experiment.optimizer, replica.params, experiment.workers)
-    evaluate = Evaluator(experiment, replica.model_state)
+    server.warm_up(shapes(experiment).message)
+    judge = Judge(experiment, Evaluator(experiment, replica.model_state), watch)
     fleet = Fleet(experiment, replica)
-    stop, samples, now = experiment.config["stop"], 0, 0.0
-    rows = evaluate(server.center, update=0, time_s=0.0, samples=0)
-    yield News([], rows)
-    evaluated, ended = 0, None
+    yield News([], judge(server, 0.0))
+    now = 0.0
     watch.enter("train")
-    for arrival in arrivals:
+    for update in order:
         try:
-            applied = server.deliver(fleet.delivery(arrival.worker, server))
+            applied = fleet.apply(update, server)
         except Diverged as error:
-            return Outcome("diverged", str(error), named(server.center), {})
-        if applied is None:
+            return Outcome("diverged", str(error), named(server.center), {"virtual_s": now})
+        if applied is None:  # the order splits the commits of one update
             continue
-        now = arrival.time_s
-        for row in applied.rows:
-            row |= {"time_s": now, "server_s": 0.0, "bytes_down": tree_bytes(applied.replies[row["worker"]])}
-            samples += row["samples"]
-        for worker, reply in applied.replies.items():
-            fleet.land(worker, reply)
-        rows = []
-        if applied.version % experiment.evaluate_every == 0:
-            watch.enter("evaluate")
-            rows = evaluate(server.center, update=applied.version, time_s=now, samples=samples)
-            evaluated = applied.version
-            ended = reached(stop, rows)
-            watch.enter("train")
-        yield News(applied.rows, rows)
+        now = update.time_s
+        judge.samples += sum(row["samples"] for row in applied.rows)
+        due = applied.version % experiment.evaluate_every == 0
+        yield News(applied.rows, judge(server, now) if due else [])
         if interrupted():
-            return Outcome("interrupted", f"after update {applied.version}", named(server.center), {})
-        if stop["updates"] is not None and applied.version >= stop["updates"]:
-            ended = ended or f"stop.updates={stop['updates']} reached"
-        if ended:
+            return Outcome("interrupted", f"after update {applied.version}", named(server.center), {"virtual_s": now})
+        if judge.reason or judge.ends(applied.version, now):
             break
-    watch.enter("evaluate")
-    if evaluated < server.version:
-        yield News([], evaluate(server.center, update=server.version, time_s=now, samples=samples))
-    return Outcome("stopped" if ended else "done", ended, named(server.center), {})
+    yield News([], judge(server, now))
+    status = "stopped" if judge.reason else "done"
+    return Outcome(status, judge.reason, named(server.center), {"virtual_s": now})
+
+
+class Judge:
+    """Evaluates the center off the clock, and says when a stop criterion is met."""
+
+    def __init__(self, experiment: Experiment, evaluate: Evaluator, watch: Watch) -> None:
+        self.reason: str | None = None
+        self.samples = 0
+        self._stop = experiment.config["stop"]
+        self._evaluate = evaluate
+        self._watch = watch
+        self._evaluated = -1
+
+    def __call__(self, server: Server, time_s: float) -> list[dict[str, Any]]:
+        """Return the rows of an evaluation of the center as it is; none if that was done already."""
+        if self._evaluated == server.version:
+            return []
+        phase = self._watch.enter("evaluate")
+        rows = self._evaluate(server.center, update=server.version, time_s=time_s, samples=self.samples)
+        self._evaluated = server.version
+        self.reason = self.reason or reached(self._stop, rows)
+        self._watch.enter(phase)
+        return rows
+
+    def ends(self, version: int, time_s: float) -> bool:
+        """Return whether updates or seconds are used up."""
+        if self._stop["updates"] is not None and version >= self._stop["updates"]:
+            self.reason = f"stop.updates={self._stop['updates']} reached"
+        elif self._stop["seconds"] is not None and time_s >= self._stop["seconds"]:
+            self.reason = f"stop.seconds={self._stop['seconds']} reached"
+        return self.reason is not None
 
 
 class Fleet:
@@ -79,12 +89,35 @@ class Fleet:
         self.flights: dict[int, Flight] = {}
         self.sequence = [0] * experiment.workers
 
-    def delivery(self, worker: int, server: Server) -> Delivery:
+    def apply(self, update: Update, server: Server) -> Applied | None:
+        """Compute the windows of an update's commits, deliver them, and let the committers go on.
+
+        Raises:
+            Diverged: a commit is not finite.
+            DistoptError: the order is not one a run can have.
+        """
+        for worker in update.returned:  # its window is lost, it starts over from the center as it is now
+            server.pull(worker)
+            self.positions[worker] = self.replica.begin()._replace(params=server.center)
+        applied = None
+        for commit in update.commits:
+            applied = server.deliver(self._delivery(commit, server))
+        if applied is None:
+            return None
+        times = {commit.worker: commit.server_s for commit in update.commits}
+        for row in applied.rows:
+            reply = applied.replies[row["worker"]]
+            row |= {"time_s": update.time_s, "server_s": times.get(row["worker"], 0.0), "bytes_down": tree_bytes(reply)}
+            self.positions[row["worker"]] = self.replica.land(reply, self.flights.pop(row["worker"]))
+        return applied
+
+    def _delivery(self, commit: Commit, server: Server) -> Delivery:
         """Compute a worker's next window and wrap its commit.
 
         Raises:
             DistoptError: the worker does not exist, has used up its budget, or still waits for a reply.
         """
+        worker = commit.worker
         if not 0 <= worker < self.experiment.workers:
             raise DistoptError(f"the commit order names worker {worker}, but the run has {self.experiment.workers} workers")
         if worker in self.flights:
@@ -95,7 +128,6 @@ class Fleet:
                 f"the commit order has more windows of worker {worker} than its budget of {itinerary.budget} local steps "
                 "allows: raise epochs, or set epochs=null"
             )
-        began = time.perf_counter()
         batches = itinerary.next()
         flight = self.replica.fly(self.positions[worker] or self.replica.begin(), batches)
         self.flights[worker] = flight
@@ -109,12 +141,8 @@ class Fleet:
             samples=int(batches.steps) * self.experiment.batch_size if self.experiment.dataset else 0,
             loss=loss,
             accuracy=accuracy,
-            compute_s=time.perf_counter() - began,
-            exchange_s=0.0,
+            compute_s=commit.compute_s,
+            exchange_s=commit.exchange_s,
             bytes_up=tree_bytes(flight.message),
             last=itinerary.remaining <= 0,
         )
-
-    def land(self, worker: int, reply: Any) -> None:
-        """Let a worker adopt the reply to its commit."""
-        self.positions[worker] = self.replica.land(reply, self.flights.pop(worker))

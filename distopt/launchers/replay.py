@@ -6,10 +6,11 @@ from pathlib import Path
 import pandas as pd
 
 from distopt import results
+from distopt.cluster import Commit, Update
 from distopt.errors import ResultsError
 from distopt.experiment import Experiment
 from distopt.launchers import Interrupted, Launch, Watch
-from distopt.launchers.inline import Arrival, train
+from distopt.launchers.inline import train
 
 
 CLOCK = "virtual"
@@ -26,7 +27,7 @@ def launch(experiment: Experiment, watch: Watch, interrupted: Interrupted) -> La
     return train(experiment, read_trace(Path(experiment.config["launcher"]["trace"])), watch, interrupted)
 
 
-def read_trace(path: Path) -> Iterator[Arrival]:
+def read_trace(path: Path) -> Iterator[Update]:
     """Read a commit order: a run's folder, or a CSV with a column `worker` and optionally `time_s`.
 
     Raises:
@@ -39,5 +40,7 @@ def read_trace(path: Path) -> Iterator[Arrival]:
         raise ResultsError(
             f"launcher.trace={path}: no commit order there ({error}); give a run's folder, or a CSV with a column worker"
         ) from None
-    times = frame["time_s"] if "time_s" in frame else workers * 0.0
-    return (Arrival(worker, time_s) for worker, time_s in zip(workers.tolist(), times.tolist(), strict=True))
+    zeros = workers * 0.0
+    columns = [frame.get(name, zeros).tolist() for name in ("time_s", "compute_s", "exchange_s", "server_s")]
+    rows = zip(workers.tolist(), *columns, strict=True)
+    return (Update(time_s, (Commit(worker, 0, *seconds),)) for worker, time_s, *seconds in rows)

@@ -50,24 +50,25 @@ def curve(
     samples / `train_samples`; bytes sent up and down by all commits applied so far (needs `commits`). An evaluation
     that gave no number (NaN: the model has no such metric, or the run diverged) is left out; an infinite one is kept.
     """
-    rows = evals[(evals["split"] == split) & evals[metric].notna()]
-    return Curve(_abscissa(rows, x, commits, train_samples), rows[metric].to_numpy(np.float64))
+    y = evals[metric].to_numpy(np.float64)
+    kept = (evals["split"].to_numpy() == split) & ~np.isnan(y)
+    return Curve(_abscissa(evals, x, commits, train_samples)[kept], y[kept])
 
 
-def _abscissa(rows: pd.DataFrame, x: Axis, commits: pd.DataFrame | None, train_samples: int | None) -> Array:
+def _abscissa(evals: pd.DataFrame, x: Axis, commits: pd.DataFrame | None, train_samples: int | None) -> Array:
     if x == "bytes":
         if commits is None:
             raise ResultsError("x=bytes: needs the commits of the run")
-        sent = np.concatenate([[0.0], (commits["bytes_up"] + commits["bytes_down"]).to_numpy(np.float64).cumsum()])
-        return sent[np.searchsorted(commits["update"].to_numpy(), rows["update"].to_numpy(), side="right")]
+        sent = np.append(0.0, (commits["bytes_up"] + commits["bytes_down"]).to_numpy(np.float64).cumsum())
+        return sent[np.searchsorted(commits["update"].to_numpy(), evals["update"].to_numpy(), side="right")]
     if x == "epochs":
         if not train_samples:
             raise ResultsError("x=epochs: run.json has no train_samples; take x=samples")
-        return rows["samples"].to_numpy(np.float64) / train_samples
+        return evals["samples"].to_numpy(np.float64) / train_samples
     columns = {"time": "time_s", "updates": "update", "samples": "samples"}
     if x not in columns:
         raise ResultsError(f"x={x}: no such axis; there are {', '.join(AXES)}")
-    return rows[columns[x]].to_numpy(np.float64)
+    return evals[columns[x]].to_numpy(np.float64)
 
 
 def reached(y: Array, target: float, metric: str = "accuracy") -> npt.NDArray[np.bool_]:
@@ -99,16 +100,18 @@ def to_target(curve: Curve, target: float, metric: str = "accuracy", *, interpol
     return float(curve.x[i - 1] + share * (curve.x[i] - curve.x[i - 1]))
 
 
-def area(curve: Curve, until: float, offset: float = 0.0) -> float:
-    """Return the integral of y - offset over [0, until] by the trapezoidal rule, in units of y times units of x.
+def area(curve: Curve, until: Array, offset: float = 0.0) -> Array:
+    """Return the integral of y - offset over [0, M] for each M of `until`, in units of y times units of x.
 
-    The curve is linear between evaluations and constant outside them; NaN for a curve without points.
+    The trapezoidal rule: the curve is linear between evaluations and constant outside them. NaN for an empty curve.
     """
     if not curve.x.size:
-        return float("nan")
-    inside = curve.x[(curve.x > 0) & (curve.x < until)]
-    grid = np.concatenate([[0.0], inside, [until]])
-    return float(np.trapezoid(np.interp(grid, curve.x, curve.y) - offset, grid))
+        return np.full(until.shape, np.nan)
+    x = np.append(0.0, curve.x)
+    y = np.append(curve.y[0], curve.y) - offset
+    whole = np.append(0.0, np.cumsum(np.diff(x) * (y[1:] + y[:-1]) / 2))
+    left = np.searchsorted(x, until, side="right") - 1
+    return whole[left] + (until - x[left]) * (y[left] + np.interp(until, x, y)) / 2
 
 
 def aggregate(curves: Sequence[Curve]) -> Band:

@@ -21,15 +21,17 @@ def target_ratio(a: Curve, b: Curve, target: float, metric: str = "accuracy", *,
 
     Over time this is temporal efficiency by the first definition; over updates or samples it is statistical
     efficiency, where samples are the fair choice between different windows. A curve that never reaches the target
-    needs infinitely much: the ratio is then 0 or infinite, and NaN if neither reaches it or both start beyond it.
+    needs infinitely much: see `ratio`.
     """
-    x_a = to_target(a, target, metric, interpolate=interpolate)
-    x_b = to_target(b, target, metric, interpolate=interpolate)
-    if np.isinf(x_a):
-        return float("nan") if np.isinf(x_b) else 0.0
-    if x_a == 0:
-        return float("nan") if x_b == 0 else float("inf")
-    return x_b / x_a
+    reference = to_target(b, target, metric, interpolate=interpolate)
+    return ratio(reference, to_target(a, target, metric, interpolate=interpolate))
+
+
+def ratio(b: float, a: float) -> float:
+    """Return b / a of two costs in [0, ∞]: 0 or infinite where one is, and NaN for 0 / 0 and ∞ / ∞."""
+    if np.isnan(a) or np.isnan(b) or (a == b and (a == 0 or np.isinf(a))):
+        return float("nan")
+    return float("inf") if a == 0 else b / a
 
 
 def temporal_efficiency(
@@ -43,18 +45,22 @@ def temporal_efficiency(
     minus 1 / `classes`, which does not press everything towards 1. For the loss, where less is better, numerator and
     denominator change places. NaN where an area is not positive, as for a run that stays below chance.
     """
-    if not a.x.size or not b.x.size:
-        return float("nan")
+    return float(_efficiencies([a, b], metric, integrand, classes)[0, 1])
+
+
+def _efficiencies(
+    curves: Sequence[Curve], metric: str, integrand: Integrand, classes: int | None
+) -> npt.NDArray[np.float64]:
+    """TE of each curve over each other, shape (m, m): one vectorized pass per curve, for sweeps of many runs."""
     offset = 0.0
     if integrand == "above_chance":
         if metric != "accuracy" or not classes:
             raise ValueError("integrand=above_chance: needs metric=accuracy and the number of classes")
         offset = 1.0 / classes
-    until = min(float(a.x[-1]), float(b.x[-1]))
-    areas = area(a, until, offset), area(b, until, offset)
-    if not all(0 < value < np.inf for value in areas):
-        return float("nan")
-    return areas[1] / areas[0] if metric == "loss" else areas[0] / areas[1]
+    ends = np.array([curve.x[-1] if curve.x.size else 0.0 for curve in curves])
+    areas = np.array([area(c, np.minimum(end, ends), offset) for c, end in zip(curves, ends, strict=True)])
+    areas = np.where((areas > 0) & np.isfinite(areas), areas, np.nan)
+    return areas.T / areas if metric == "loss" else areas / areas.T
 
 
 def pairs(seeds_a: Sequence[int], seeds_b: Sequence[int]) -> list[tuple[int, int]]:
@@ -88,15 +94,14 @@ def matrix(
     Over several seeds it is the geometric mean over pairs of runs (see `pairs`).
     """
 
-    def entry(i: int, j: int) -> float:
-        ratios = [
-            temporal_efficiency(curves[i][k], curves[j][m], metric, integrand=integrand, classes=classes)
-            for k, m in pairs(seeds[i], seeds[j])
-        ]
-        return geometric_mean(ratios)
-
-    size = range(len(curves))
-    return np.array([[entry(i, j) for j in size] for i in size], dtype=np.float64).reshape(len(curves), len(curves))
+    flat = [curve for repeated in curves for curve in repeated]
+    single = _efficiencies(flat, metric, integrand, classes) if flat else np.empty((0, 0))
+    first = np.cumsum([0, *map(len, curves)])
+    size = len(curves)
+    values = np.full((size, size), np.nan)
+    for i, j in np.ndindex(size, size):
+        values[i, j] = geometric_mean([single[first[i] + k, first[j] + m] for k, m in pairs(seeds[i], seeds[j])])
+    return values
 
 
 def hardware(commits: pd.DataFrame, time_s: float, train_samples: int | None = None) -> dict[str, float]:

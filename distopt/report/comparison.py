@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from distopt.errors import ResultsError
@@ -17,15 +18,25 @@ SUMMED = ("updates", "samples_per_s", "staleness_mean", "server_busy", "worker_w
 
 
 class Comparison(NamedTuple):
-    """What `compare_runs` finds.
-
-    `rows` has one row per configuration (see `compare`), `matrix` the temporal efficiency, second definition, of each
-    configuration (row) over each other (column), NaN between groups.
-    """
+    """What `compare_runs` finds: one row per configuration (see `compare`), the groups, metric and split of each."""
 
     rows: pd.DataFrame
-    matrix: pd.DataFrame
     groups: list[Group]
+    chosen: list[tuple[str, str]]
+
+    @property
+    def matrix(self) -> pd.DataFrame:
+        """Temporal efficiency, second definition, of each configuration over each other; NaN between groups."""
+        pairs = zip(self.groups, self.chosen, strict=True)
+        blocks = [efficiency_matrix(each.configurations, *chosen) for each, chosen in pairs]
+        labels = [label for block in blocks for label in block.index]
+        values = np.full((len(labels), len(labels)), np.nan)
+        start = 0
+        for block in blocks:
+            stop = start + len(block)
+            values[start:stop, start:stop] = block.to_numpy()
+            start = stop
+        return pd.DataFrame(values, index=labels, columns=labels)
 
 
 def compare(
@@ -41,8 +52,9 @@ def compare(
     Columns: `group` (what sets incomparable runs apart, empty if nothing does), `configuration`, `seeds`, `status`,
     `metric` as SPLIT METRIC; `final`, its mean at the end, `final_std`, its standard deviation over seeds (NaN for
     one), `best`; `target` and `time_to_target_s`, the median over seeds, where a run that never gets there counts as
-    infinite; `reference`, and `te_target` and `te_area`, temporal efficiency over it by the first and the second
-    definition (geometric mean over pairs of equal seeds); then means over seeds of numbers in `summary.json`.
+    infinite; `reference`; `te_target`, temporal efficiency over it by the first definition, the ratio of these medians;
+    `te_area`, by the second, the geometric mean over pairs of finished runs, of equal seeds where there are such; then
+    means over seeds of numbers in `summary.json`.
 
     Args:
         runs: runs as loaded, or folders.
@@ -71,19 +83,16 @@ def compare_runs(
     metric: str | None = None,
     split: str | None = None,
 ) -> Comparison:
-    """Compare runs as `compare` does, and keep the matrix and the groups."""
+    """Compare runs as `compare` does, and keep the groups."""
     if not runs:
         raise ResultsError("no run to compare; give the folder of a run, or one with runs below it")
     groups = group(runs)
     if reference is not None and not any(_find(each, reference) for each in groups):
         labels = ", ".join(c.label for each in groups for c in each.configurations)
         raise ResultsError(f"reference={reference}: no such run or configuration; there are {labels}")
-    rows, blocks = [], []
-    for each in groups:
-        chosen = choose(each.runs, metric, split)
-        rows.append(_rows(each, reference, target, *chosen))
-        blocks.append(efficiency_matrix(each.configurations, *chosen))
-    return Comparison(pd.concat(rows, ignore_index=True), _block_diagonal(blocks), groups)
+    chosen = [choose(each.runs, metric, split) for each in groups]
+    rows = [_rows(each, reference, target, *pair) for each, pair in zip(groups, chosen, strict=True)]
+    return Comparison(pd.concat(rows, ignore_index=True), groups, chosen)
 
 
 def choose(runs: Sequence[Run], metric: str | None, split: str | None) -> tuple[str, str]:
@@ -97,69 +106,74 @@ def choose(runs: Sequence[Run], metric: str | None, split: str | None) -> tuple[
 
 
 def efficiency_matrix(configurations: Sequence[Configuration], metric: str, split: str) -> pd.DataFrame:
-    """Return temporal efficiency, second definition, of rows over columns, both labelled by configuration."""
+    """Return temporal efficiency, second definition, of rows over columns, both labelled by configuration.
+
+    Only finished runs count: a run that broke off early would be compared over its good start alone.
+    """
     labels = [configuration.label for configuration in configurations]
-    curves = [_curves(configuration, metric, split) for configuration in configurations]
-    seeds = [[run.seed for run in configuration.runs] for configuration in configurations]
-    return pd.DataFrame(efficiency.matrix(curves, seeds, metric), index=labels, columns=labels)
+    measured = [_measure(configuration.finished, metric, split) for configuration in configurations]
+    return pd.DataFrame(_efficiencies(measured, metric), index=labels, columns=labels)
 
 
-def default_target(group: Group, metric: str, split: str) -> float:
-    """Return the best value that every finished run of the group reached; NaN if none has finished."""
-    finished = [run for run in group.runs if run.finished]
-    bests = [convergence.best(convergence.curve(run.evals, metric, split).y, metric) for run in finished]
+def _measure(runs: Sequence[Run], metric: str, split: str) -> dict[Run, Curve]:
+    return {run: convergence.curve(run.evals, metric, split) for run in runs}
+
+
+def _efficiencies(measured: Sequence[dict[Run, Curve]], metric: str) -> npt.NDArray[np.float64]:
+    curves = [list(curves.values()) for curves in measured]
+    return efficiency.matrix(curves, [[run.seed for run in curves] for curves in measured], metric)
+
+
+def default_target(measured: Sequence[dict[Run, Curve]], metric: str) -> float:
+    """Return the best value that every finished run reached; NaN if none has finished."""
+    bests = [convergence.best(c.y, metric) for curves in measured for run, c in curves.items() if run.finished]
     if not bests:
         return float("nan")
     return max(bests) if metric == "loss" else min(bests)
 
 
 def _rows(group: Group, reference: str | None, target: float | None, metric: str, split: str) -> pd.DataFrame:
+    measured = {c.label: _measure(c.runs, metric, split) for c in group.configurations}
     base = _find(group, reference) if reference is not None else _first(group)
-    goal = default_target(group, metric, split) if target is None else target
-    return pd.DataFrame([_row(group, c, base, goal, metric, split) for c in group.configurations])
+    goal = default_target(list(measured.values()), metric) if target is None else target
+    rows = []
+    for configuration in group.configurations:
+        row = {"group": group.name} | _row(configuration, list(measured[configuration.label].values()), metric, goal)
+        row |= {"metric": f"{split} {metric}", "reference": None, "te_target": np.nan, "te_area": np.nan}
+        if base:
+            time_s = _median_time(list(measured[base.label].values()), metric, goal)
+            row["te_target"] = efficiency.ratio(time_s, row["time_to_target_s"])
+            both = [_finished(measured[label]) for label in (configuration.label, base.label)]
+            row |= {"reference": base.label, "te_area": _efficiencies(both, metric)[0, 1]}
+        summaries = pd.DataFrame([run.summary for run in configuration.runs]).reindex(columns=list(SUMMED))
+        rows.append(row | summaries.astype(float).mean().to_dict())
+    return pd.DataFrame(rows)
 
 
-def _row(
-    group: Group, configuration: Configuration, base: Configuration | None, target: float, metric: str, split: str
-) -> dict[str, object]:
-    curves = _curves(configuration, metric, split)
+def _row(configuration: Configuration, curves: Sequence[Curve], metric: str, target: float) -> dict[str, Any]:
     finals = np.array([c.y[-1] if c.y.size else np.nan for c in curves])
     bests = np.array([convergence.best(c.y, metric) for c in curves])
-    times = [convergence.to_target(c, target, metric) for c in curves]
-    row: dict[str, object] = {
-        "group": group.name,
+    return {
         "configuration": configuration.label,
         "seeds": len(configuration.runs),
         "status": configuration.status,
-        "metric": f"{split} {metric}",
+        "metric": "",
         "final": finals.mean(),
         "final_std": finals.std(ddof=1) if finals.size > 1 else np.nan,
         "best": bests.mean(),
         "target": target,
-        "time_to_target_s": float(np.median(times)) if np.isfinite(target) else np.nan,
-        "reference": base.label if base else None,
-    }
-    row |= _efficiencies(configuration, base, target, metric, split)
-    summaries = pd.DataFrame([run.summary for run in configuration.runs]).reindex(columns=list(SUMMED))
-    return row | {name: summaries[name].astype(float).mean() for name in SUMMED}
-
-
-def _efficiencies(
-    a: Configuration, b: Configuration | None, target: float, metric: str, split: str
-) -> dict[str, float]:
-    if b is None:
-        return {"te_target": float("nan"), "te_area": float("nan")}
-    of_a, of_b = _curves(a, metric, split), _curves(b, metric, split)
-    matched = efficiency.pairs([run.seed for run in a.runs], [run.seed for run in b.runs])
-    pairs = [(of_a[i], of_b[j]) for i, j in matched]
-    return {
-        "te_target": efficiency.geometric_mean([efficiency.target_ratio(p, q, target, metric) for p, q in pairs]),
-        "te_area": efficiency.geometric_mean([efficiency.temporal_efficiency(p, q, metric) for p, q in pairs]),
+        "time_to_target_s": _median_time(curves, metric, target),
     }
 
 
-def _curves(configuration: Configuration, metric: str, split: str) -> list[Curve]:
-    return [convergence.curve(run.evals, metric, split) for run in configuration.runs]
+def _median_time(curves: Sequence[Curve], metric: str, target: float) -> float:
+    if np.isnan(target):
+        return float("nan")
+    return float(np.median([convergence.to_target(c, target, metric) for c in curves]))
+
+
+def _finished(curves: dict[Run, Curve]) -> dict[Run, Curve]:
+    return {run: curve for run, curve in curves.items() if run.finished}
 
 
 def _first(group: Group) -> Configuration | None:
@@ -179,14 +193,3 @@ def _find(group: Group, reference: str) -> Configuration | None:
         labels = " or ".join(repr(c.label) for c in same)
         raise ResultsError(f"reference={reference}: fits several configurations; take {labels}")
     return same[0] if same else None
-
-
-def _block_diagonal(blocks: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    labels = [label for block in blocks for label in block.index]
-    values = np.full((len(labels), len(labels)), np.nan)
-    start = 0
-    for block in blocks:
-        stop = start + len(block)
-        values[start:stop, start:stop] = block.to_numpy()
-        start = stop
-    return pd.DataFrame(values, index=labels, columns=labels)

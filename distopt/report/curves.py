@@ -36,7 +36,10 @@ def convergence_figure(
     runs = [run for configuration in configurations for run in configuration.runs]
     shown = [metric for metric in metrics if any(run.evals[metric].notna().any() for run in runs)] or ["loss"]
     splits = [s for s in ("validation", "train") if any((run.evals["split"] == s).any() for run in runs)]
-    figure = Figure(figsize=(PAGE if len(shown) > 1 else COLUMN, 2.9), layout="constrained")
+    width = PAGE if len(shown) > 1 else COLUMN
+    columns = _legend_columns(configurations, width)
+    height = 2.7 + 0.17 * -(-len(configurations) // columns)
+    figure = Figure(figsize=(width, height), layout="constrained")
     panels = figure.subplots(1, len(shown), squeeze=False)[0]
     for axes, metric in zip(panels, shown, strict=True):
         for configuration, shade, mark in appearance(configurations):
@@ -45,7 +48,7 @@ def convergence_figure(
                 _draw(axes, configuration, metric, split, x, look)
         axes.set(xlabel=X_LABELS[x], ylabel=metric)
         _limits(axes, runs, metric, x)
-    _legends(figure, configurations, splits)
+    _legends(figure, configurations, splits, columns)
     add_caption(figure, configurations)
     return figure
 
@@ -63,7 +66,7 @@ def _draw(axes: Axes, runs: Configuration, metric: str, split: str, x: Axis, loo
     if band.x.size:
         axes.plot(band.x, band.mean, linewidth=width, markevery=0.15, label=f"{runs.label} ({split})", **look)
     if len(curves) > 1 and look["marker"]:
-        axes.fill_between(band.x, band.low, band.high, color=look["color"], alpha=0.15, linewidth=0)
+        axes.fill_between(band.x, band.low, band.high, color=look["color"], alpha=0.2, linewidth=0)
     for run in runs.runs:
         if not run.finished:
             broken = run_curve(run, metric, split, x)
@@ -94,15 +97,19 @@ def _limits(axes: Axes, runs: Sequence[Run], metric: str, x: Axis) -> None:
         axes.set_ylim(values.min() - margin, values.max() + margin)
 
 
-def _legends(figure: Figure, configurations: Sequence[Configuration], splits: Sequence[str]) -> None:
+def _legend_columns(configurations: Sequence[Configuration], width: float) -> int:
+    """How many legend entries fit side by side into `width` inches."""
+    longest = max(len(configuration.label) for configuration in configurations)
+    return min(len(configurations), max(1, int(width / (0.45 + 0.06 * longest))))
+
+
+def _legends(figure: Figure, configurations: Sequence[Configuration], splits: Sequence[str], columns: int) -> None:
     """Name the configurations by colour and marker above the panels, and what lines and crosses mean in the first."""
     entries = [
         Line2D([], [], color=shade, marker=mark, label=configuration.label)
         for configuration, shade, mark in appearance(configurations)
     ]
-    longest = max(len(configuration.label) for configuration in configurations)
-    columns = max(1, int(figure.get_figwidth() / (0.45 + 0.06 * longest)))
-    figure.legend(handles=entries, loc="outside upper center", ncols=min(columns, len(entries)))
+    figure.legend(handles=entries, loc="outside upper center", ncols=columns)
     styles = zip(splits, LINES, strict=False) if len(splits) > 1 else []
     keys = [Line2D([], [], color="0.3", linestyle=line, label=split) for split, line in styles]
     ends = sorted({run.status for c in configurations for run in c.runs if not run.finished})

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
 from typing import Any
 
 from distopt.results import Run
@@ -12,7 +11,9 @@ IRRELEVANT = (
     *("launcher.address", "launcher.log_to_driver", "launcher.object_store_bytes", "launcher.timeout"),
     *("launcher.trace", "launcher.width"),
 )
+PROBLEM = ("dataset", "model", "batch_size", "clock")
 SHARDING = ("dataset.partition", "dataset.alpha")
+Settled = tuple[dict[str, str], Run]
 
 
 @dataclass(frozen=True)
@@ -72,9 +73,11 @@ def group(runs: Sequence[Run]) -> list[Group]:
 
     Labels show the optimizer and only those settings that differ within the group.
     """
-    problems: dict[tuple[tuple[str, str], ...], list[Run]] = {}
+    problems: dict[tuple[tuple[str, str], ...], list[Settled]] = {}
     for run in runs:
-        problems.setdefault(tuple(sorted(_problem(run).items())), []).append(run)
+        mine = settings(run)
+        problem = {k: v for k, v in mine.items() if _within(k, PROBLEM) and not _within(k, SHARDING)}
+        problems.setdefault(tuple(sorted(problem.items())), []).append((mine, run))
     apart = _differing([dict(problem) for problem in problems])
     return [Group(_configurations(members), setting) for members, setting in zip(problems.values(), apart, strict=True)]
 
@@ -97,17 +100,19 @@ def caption(runs: Sequence[Run]) -> str:
     return " · ".join(part for part in parts if part and part != "none")
 
 
-def _configurations(runs: Sequence[Run]) -> tuple[Configuration, ...]:
-    keyed = [(tuple(sorted(settings(run).items())), run) for run in runs]
-    keyed.sort(key=lambda pair: (pair[1].optimizer, pair[0], pair[1].seed, pair[1].folder.name))
-    repeated = [[run for _, run in members] for _, members in groupby(keyed, key=lambda pair: pair[0])]
-    apart = _differing([settings(members[0]) for members in repeated])
+def _configurations(members: Sequence[Settled]) -> tuple[Configuration, ...]:
+    repeated: dict[tuple[tuple[str, str], ...], list[Run]] = {}
+    for mine, run in members:
+        repeated.setdefault(tuple(sorted(mine.items())), []).append(run)
+    apart = _differing([dict(every) for every in repeated])
     found = []
-    for members, setting in zip(repeated, apart, strict=True):
+    for (every, runs), setting in zip(repeated.items(), apart, strict=True):
         setting.pop("optimizer.name", None)
-        label = " ".join([members[0].optimizer, _words(setting)]).strip()
-        found.append(Configuration(label, tuple(members)))
-    return tuple(found)
+        label = " ".join([runs[0].optimizer, _words(setting)]).strip()
+        order = (runs[0].optimizer, [(key, *_natural(value)) for key, value in every])
+        runs.sort(key=lambda run: (run.seed, run.folder.name))
+        found.append((order, Configuration(label, tuple(runs))))
+    return tuple(configuration for _, configuration in sorted(found, key=lambda pair: pair[0]))
 
 
 def _differing(every: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
@@ -125,11 +130,6 @@ def _differing(every: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
     return kept
 
 
-def _problem(run: Run) -> dict[str, str]:
-    keys = ("dataset", "model", "batch_size", "clock")
-    return {k: v for k, v in settings(run).items() if _within(k, keys) and not _within(k, SHARDING)}
-
-
 def _words(setting: Mapping[str, str]) -> str:
     """`workers=4 local=sgd`: a group's name stands for the group, any other key for itself without its group."""
     return " ".join(f"{_short(key)}={value}" for key, value in setting.items())
@@ -140,8 +140,16 @@ def _short(key: str) -> str:
     return head if tail == "name" and head else tail
 
 
+def _natural(value: str) -> tuple[float, str]:
+    """A key that sorts numbers by size, before words."""
+    try:
+        return float(value), ""
+    except ValueError:
+        return float("inf"), value
+
+
 def _within(key: str, roots: Sequence[str]) -> bool:
-    return any(key == root or key.startswith(f"{root}.") for root in roots)
+    return f"{key}.".startswith(tuple(f"{root}." for root in roots))
 
 
 def _flatten(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:

@@ -38,8 +38,9 @@ def staleness_figure(configurations: Sequence[Configuration]) -> Figure:
     for axes in panels[len(configurations) :]:
         axes.remove()
     for axes in panels[len(configurations) - columns : len(configurations)]:
-        axes.set_xlabel("staleness (updates)")
         axes.xaxis.set_tick_params(labelbottom=True)
+    for axes in panels[columns * (rows - 1) : len(configurations)]:
+        axes.set_xlabel("staleness (updates)")
     figure.supylabel("share of commits", fontsize=8)
     add_caption(figure, configurations, "dotted: n − 1")
     return figure
@@ -49,6 +50,8 @@ def _draw(axes: Axes, commits: pd.DataFrame, shade: Color, width: int) -> None:
     """Draw one histogram with bins of `width` updates; its mean, 0.95 quantile and maximum stand in the corner."""
     values, shares = staleness.histogram(commits)
     if not values.size:
+        axes.set_yticks([])
+        axes.grid(False)
         axes.text(0.5, 0.5, "no commits", transform=axes.transAxes, ha="center", va="center", fontsize=7, color="0.35")
         return
     heights = np.add.reduceat(shares, np.arange(0, shares.size, width))

@@ -33,19 +33,19 @@ STYLE: dict[str, Any] = {
     "svg.hashsalt": "distopt",  # the same figure gives the same file
 }
 
-# Okabe and Ito's palette without its yellow, which is lost on white, completed from Paul Tol's "muted" scheme.
+# Okabe and Ito's palette without yellow (lost on white) and sky blue (a lighter adag), then Paul Tol's "muted" scheme.
 _FIXED = {
     "sequential": ("#000000", "x"),
     "synchronous": ("#777777", "s"),
-    "averaging": ("#882255", "D"),
-    "easgd": ("#56B4E9", "^"),
+    "averaging": ("#999933", "D"),
+    "easgd": ("#882255", "^"),
     "downpour": ("#E69F00", "v"),
     "dynsgd": ("#CC79A7", "P"),
     "aeasgd": ("#009E73", "^"),
     "agn": ("#D55E00", "o"),
     "adag": ("#0072B2", "s"),
 }
-_COLORS = ("#332288", "#999933", "#44AA99", "#AA4499", "#117733", "#CC6677", "#88CCEE", "#DDCC77")
+_COLORS = ("#332288", "#44AA99", "#AA4499", "#117733", "#CC6677", "#88CCEE", "#DDCC77")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p")
 
 

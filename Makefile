@@ -1,0 +1,33 @@
+# Everything sets itself up in .venv; plain Python (3.11 to 3.13) with venv and pip is enough.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: run test plots lint bench clean
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $(READY)
+
+run: $(READY)  ## the main job: ADAG on the digits with 4 workers on real processes
+	$(BIN)/distopt run workers=4
+
+test: $(READY)  ## all tests
+	$(BIN)/python -m pytest
+
+plots: $(READY)  ## redraw every figure from what lies under results/
+	$(BIN)/distopt plot results
+
+lint: $(READY)  ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(READY)  ## speed and memory, as a table and JSON
+	$(BIN)/python scripts/bench.py
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

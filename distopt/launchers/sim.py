@@ -1,0 +1,40 @@
+"""Virtual time: the commit order and the clock of a cluster model, the training of this process."""
+
+from distopt.cluster import Cluster, Workload, schedule
+from distopt.experiment import Experiment
+from distopt.launchers import Interrupted, Launch, Watch, tree_bytes
+from distopt.launchers.inline import train
+from distopt.replica import shapes
+
+CLOCK = "virtual"
+
+
+def check(experiment: Experiment) -> list[str]:
+    """Return warnings; raises ConfigError if the cluster cannot run this experiment."""
+    schedule(cluster(experiment), workload(experiment))
+    return []
+
+
+def launch(experiment: Experiment, watch: Watch, interrupted: Interrupted) -> Launch:
+    """Train in the order and on the clock that the cluster model gives; see `distopt.launchers`."""
+    return train(experiment, schedule(cluster(experiment), workload(experiment)), watch, interrupted)
+
+
+def cluster(experiment: Experiment) -> Cluster:
+    """Return the cluster model of an experiment."""
+    return Cluster.from_settings(experiment.config["cluster"])
+
+
+def workload(experiment: Experiment) -> Workload:
+    """Return what an experiment asks of a cluster."""
+    layout = shapes(experiment)
+    return Workload(
+        workers=experiment.workers,
+        window=experiment.window,
+        steps=experiment.budget,
+        quorum=experiment.quorum,
+        bytes_up=tree_bytes(layout.message),
+        bytes_down=tree_bytes(layout.reply),
+        seed=experiment.seed,
+        batch_size=experiment.batch_size,
+    )

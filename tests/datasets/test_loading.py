@@ -1,0 +1,114 @@
+"""The registry, the settings and the data that come with the installation."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sklearn.datasets
+import yaml
+
+from distopt import datasets
+from distopt.datasets import digits
+from distopt.datasets.dataset import stratified
+from distopt.datasets.settings import KEYS
+from distopt.errors import DataError
+
+CONF = Path(__file__).parents[2] / "conf" / "dataset"
+OWN = {"npz", "csv", "parquet"}
+
+
+def test_every_data_set_has_a_description_and_a_configuration() -> None:
+    assert {file.stem for file in CONF.glob("*.yaml")} == set(datasets.NAMES) == set(datasets.describe()) == set(KEYS)
+
+
+@pytest.mark.parametrize("name", datasets.NAMES)
+def test_configuration_is_valid_as_shipped(name: str) -> None:
+    settings = yaml.safe_load((CONF / f"{name}.yaml").read_text())
+    assert settings.keys() == {"name", *KEYS[name]}
+    expected = ["dataset.file=null: must be the path of a file"] if name in OWN else []
+    assert datasets.check_settings(settings) == expected
+
+
+def test_all_problems_are_reported_together() -> None:
+    settings = {"name": "csv", "file": 3, "label": "y", "features": ["y"], "alpha": -1, "partition": "odd", "rot": "/"}
+    with pytest.raises(DataError) as error:
+        datasets.load(settings)
+    told = error.value.problems
+    assert len(told) == 5
+    for part in ("dataset.file=3", "also one of dataset.features", "alpha=-1", "partition=odd", "dataset.rot: unknown"):
+        assert any(part in problem for problem in told)
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "value"),
+    [
+        ("digits", "alpha", 0),
+        ("digits", "alpha", float("nan")),
+        ("digits", "alpha", True),
+        ("digits", "partition", None),
+        ("mnist", "root", 7),
+        ("mnist", "download", "maybe"),
+        ("csv", "validation_fraction", 1.0),
+        ("csv", "features", "a"),
+        ("csv", "features", ["a", "a"]),
+        ("csv", "features", []),
+        ("npz", "validation_x", "x"),
+    ],
+)
+def test_settings_that_make_no_sense(name: str, key: str, value: object) -> None:
+    problems = datasets.check_settings({"name": name, **({"file": "f"} if name in OWN else {}), key: value})
+    assert len(problems) == 1
+    assert f"dataset.{key}" in problems[0]
+
+
+def test_unknown_data_set_lists_the_known_ones() -> None:
+    with pytest.raises(DataError, match=r"dataset.name=mnits: unknown.*fashion_mnist"):
+        datasets.load({"name": "mnits"})
+
+
+def test_none_loads_nothing() -> None:
+    assert datasets.load({"name": "none"}) is None
+
+
+def test_digits_are_those_of_scikit_learn() -> None:
+    loaded = datasets.load({"name": "digits"})
+    assert loaded is not None
+    assert (loaded.shape, loaded.size, len(loaded.validation_y), loaded.classes) == ((8, 8), 1438, 359, 10)
+    assert (loaded.train_x.dtype, loaded.train_y.dtype) == (np.float32, np.int32)
+    images, labels = sklearn.datasets.load_digits(return_X_y=True)
+    together = np.concatenate([loaded.train_x, loaded.validation_x]).reshape(1797, 64) * 16
+    assert sorted(map(tuple, together)) == sorted(map(tuple, images))
+    shares = np.bincount(loaded.validation_y) / np.bincount(labels)
+    assert np.all(np.abs(shares - 0.2) < 0.01)
+
+
+def test_digits_without_the_packaged_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    expected = digits.load({})
+
+    class Elsewhere:
+        def locate_file(self, path: str) -> Path:
+            return tmp_path / path
+
+    monkeypatch.setattr(digits, "distribution", lambda name: Elsewhere())
+    assert all(map(np.array_equal, digits.load({})[1:], expected[1:]))
+
+
+def test_stratified_split_is_fixed_disjoint_and_even() -> None:
+    labels = np.repeat([0, 1, 2], [50, 30, 20])
+    kept, held_out = stratified(labels, 0.3)
+    assert np.array_equal(np.sort(np.concatenate([kept, held_out])), np.arange(100))
+    assert np.all(np.abs(np.bincount(labels[held_out]) - [15, 9, 6]) <= 1)
+    assert np.array_equal(held_out, stratified(labels, 0.3)[1])
+    assert not np.array_equal(held_out, np.arange(30))
+
+
+def test_found_names_places_and_downloads_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("DISTOPT_DATA", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("urllib.request.urlopen", lambda *args, **kwargs: pytest.fail("asked the network"))
+    assert datasets.found()["mnist"] is None
+    (tmp_path / "mnist").mkdir()
+    for part in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
+        (tmp_path / "mnist" / f"{part}-ubyte.gz").touch()
+    assert datasets.found()["mnist"] == str(tmp_path / "mnist")
+    assert datasets.found()["digits"] == "scikit-learn"

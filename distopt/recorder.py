@@ -15,7 +15,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from distopt import results
 from distopt.errors import ResultsError
 from distopt.launchers import News, Outcome
 
@@ -87,6 +86,8 @@ class Recorder:
             np.savez(partial, **outcome.center)
             partial.replace(self.folder / "model.npz")
         self._write_info()
+        from distopt import results  # pandas takes its time to import, and training need not wait for it
+
         run = results.load(self.folder)
         summary = results.summarize(run.commits, run.evals, self.info)
         write_atomically(self.folder / "summary.json", json.dumps(summary, indent=2).encode())

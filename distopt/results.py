@@ -78,6 +78,8 @@ def load(folder: str | Path) -> Run:
         raise ResultsError(f"{folder}: no such folder; give the folder of a run, or one with runs below it")
     info = _read_mapping(folder / "run.json", ("status", "clock"))
     config = _read_mapping(folder / "config.yaml", ("optimizer", "seed"))
+    if not isinstance(config["optimizer"], dict) or "name" not in config["optimizer"]:
+        raise ResultsError(f"{folder / 'config.yaml'}: has no optimizer.name; delete the folder or repeat the run")
     evals = _read_table(folder, "evals", str(info["status"]))
     if (folder / "summary.json").is_file():
         summary = _read_mapping(folder / "summary.json", ())

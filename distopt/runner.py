@@ -5,20 +5,22 @@ import signal
 import sys
 from collections.abc import Mapping
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from distopt import config as configuration
 from distopt import experiment as experiments
-from distopt import results
 from distopt.display import Display
 from distopt.errors import DistoptError
 from distopt.experiment import Experiment
 from distopt.launchers import Outcome, Watch
 from distopt.provenance import provenance
 from distopt.recorder import Recorder, make_folder
+
+if TYPE_CHECKING:
+    from distopt.results import Run
 
 
 class Interrupt:
@@ -54,18 +56,21 @@ class Interrupt:
         print(f"distopt: {signal.Signals(number).name}: stopping; once more to abort at once", file=sys.stderr)
 
 
-def run(config: DictConfig | Mapping[str, Any], console: Console | None = None) -> results.Run:
+def run(
+    config: DictConfig | Mapping[str, Any], console: Console | None = None, watch: Watch | None = None
+) -> "Run":
     """Run one experiment and return its results.
 
     Args:
         config: as composed by Hydra (`distopt.config.compose`), or the same as plain containers.
         console: where progress is shown; None: nowhere.
+        watch: started when the command was; None: starts now.
 
     Raises:
         ConfigError: anything wrong with the configuration, before anything starts.
         DistoptError: a failure that left no folder, or whose folder says what happened.
     """
-    watch = Watch()
+    watch = watch or Watch()
     console = console or Console(quiet=True)
     composed = config if isinstance(config, DictConfig) else OmegaConf.create(dict(config))
     plain = configuration.validate(composed)
@@ -80,6 +85,8 @@ def run(config: DictConfig | Mapping[str, Any], console: Console | None = None) 
     outcome = _drive(experiment, launcher, recorder, watch, console)
     watch.enter("evaluate")
     recorder.finish(outcome, watch.seconds)
+    from distopt import results  # imports pandas: late, for a quick start
+
     return results.load(folder)
 
 

@@ -54,15 +54,19 @@ class Server:
 
     def __init__(self, optimizer: DistributedOptimizer, center: Params, workers: int) -> None:
         self.optimizer = optimizer
+        self._fold = jax.jit(partial(fold, optimizer), donate_argnums=1)
+        self.reset(center, workers)
+
+    def reset(self, center: Params, workers: int) -> None:
+        """Start over from a center, at version 0."""
         self.center = center
-        self.state = optimizer.server.init(center, workers)
+        self.state = self.optimizer.server.init(center, workers)
         self.version = 0
         self.active = set(range(workers))
         self.pending: dict[int, Delivery] = {}
         self.applied = [0] * workers  # sequence number of each worker's last applied commit
         self.pulled = [(0, center)] * workers  # version and center each worker last pulled
         self.replies: list[Reply] = [center] * workers
-        self._fold = jax.jit(partial(fold, optimizer), donate_argnums=1)
 
     def deliver(self, delivery: Delivery) -> Applied | None:
         """Take a commit; when it completes the quorum, update the center and return what was applied.

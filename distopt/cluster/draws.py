@@ -1,17 +1,17 @@
 """The random durations of a run, each a function of (seed, worker, index) and drawn ahead in small chunks."""
 
 from collections.abc import Iterator
-from itertools import chain, repeat
+from itertools import count, repeat
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from distopt.cluster.laws import FAILURE, SERVER, SPEED, STEP, STRAGGLER, Law, stream, totals
+from distopt.cluster.laws import FAILURE, SERVER, SPEED, STEP, STRAGGLER, Law, Streams, totals
 from distopt.cluster.settings import Cluster
 
 #: draws made at a time: enough to hide the cost of a call, few enough for 100,000 workers
-CHUNK = 64
+CHUNK = 32
 
 
 class Workload(NamedTuple):
@@ -33,49 +33,56 @@ class Workload(NamedTuple):
     batch_size: int = 1
 
 
-def slowness(cluster: Cluster, load: Workload) -> NDArray[np.floating]:
-    """Factor on the step times of each worker, shape (n,): lognormal with mean 1, times the given stragglers'."""
-    spread = Law(1.0, "lognormal" if cluster.spread else "deterministic", cluster.spread)
-    factors = totals(spread, np.ones(load.workers, np.int64), stream(load.seed, SPEED))
-    factors[list(cluster.straggler_workers)] *= cluster.straggler_factor
-    return factors
+class Draws:
+    """The durations of one run."""
 
+    def __init__(self, cluster: Cluster, load: Workload) -> None:
+        self.cluster = cluster
+        self.load = load
+        self.streams = Streams(load.seed)
+        self.slowness = self._slowness().tolist()
 
-def window_seconds(cluster: Cluster, load: Workload, worker: int, factor: float) -> Iterator[float]:
-    """Yield the compute seconds of one worker's windows in order; `factor` is its entry of `slowness`."""
-    rng, slow = stream(load.seed, STEP, worker), None
-    if cluster.straggler_chance and worker not in cluster.straggler_workers:
-        slow = stream(load.seed, STRAGGLER, worker)
-    steps = int(load.steps[worker])
-    for first in range(0, steps, CHUNK * load.window):
-        starts = np.arange(first, min(first + CHUNK * load.window, steps), load.window)
-        counts = np.minimum(load.window, steps - starts)
-        if cluster.trace is not None:
-            part = cluster.trace[worker][first : first + counts.sum()]
-            seconds = np.add.reduceat(part, starts - first)
-        else:
-            seconds = totals(cluster.step, counts, rng)
-        if slow is not None:
-            seconds = (
-                np.where(slow.random(len(counts)) < cluster.straggler_chance, cluster.straggler_factor, 1) * seconds
-            )
-        yield from (factor * seconds).tolist()
+    def _slowness(self) -> NDArray[np.floating]:
+        """Draw the factor on each worker's step times, shape (n,): lognormal with mean 1, times the stragglers'."""
+        spread = Law(1.0, "lognormal" if self.cluster.spread else "deterministic", self.cluster.spread)
+        factors = totals(spread, np.ones(self.load.workers, np.int64), self.streams.at(SPEED))
+        factors[list(self.cluster.straggler_workers)] *= self.cluster.straggler_factor
+        return factors
 
+    def windows(self, worker: int) -> Iterator[float]:
+        """Yield the compute seconds of a worker's windows in order."""
+        window, steps = self.load.window, int(self.load.steps[worker])
+        for chunk, first in enumerate(range(0, steps, CHUNK * window)):
+            starts = np.arange(first, min(first + CHUNK * window, steps), window)
+            counts = np.minimum(window, steps - starts)
+            if self.cluster.trace is not None:
+                part = self.cluster.trace[worker][first : first + counts.sum()]
+                seconds = np.add.reduceat(part, starts - first)
+            else:
+                seconds = totals(self.cluster.step, counts, self.streams.at(STEP, worker, chunk))
+            yield from (self._straggle(worker, chunk, len(counts)) * seconds).tolist()
 
-def service_seconds(cluster: Cluster, load: Workload, worker: int) -> Iterator[float]:
-    """Yield the server's seconds on each of one worker's commits in order, without end."""
-    if not cluster.server.variation:
-        return repeat(float(cluster.server.seconds))
-    return _endless(cluster.server, stream(load.seed, SERVER, worker))
+    def _straggle(self, worker: int, chunk: int, size: int) -> float | NDArray[np.floating]:
+        """Return the factor on the next windows of a worker: its own, times the straggler's by chance."""
+        own, chance = self.slowness[worker], self.cluster.straggler_chance
+        if not chance or worker in self.cluster.straggler_workers:
+            return own
+        slow = self.streams.at(STRAGGLER, worker, chunk).random(size) < chance
+        return np.where(slow, self.cluster.straggler_factor * own, own)
 
+    def services(self, worker: int) -> Iterator[float]:
+        """Yield the server's seconds on each of a worker's commits in order, without end."""
+        if not self.cluster.server.variation:
+            return repeat(float(self.cluster.server.seconds))
+        return self._endless(self.cluster.server, SERVER, worker)
 
-def failure_gaps(cluster: Cluster, load: Workload, worker: int) -> Iterator[float]:
-    """Yield the seconds of computing between one worker's failures, without end."""
-    if cluster.failure_s == float("inf"):
-        return repeat(cluster.failure_s)
-    return _endless(Law(cluster.failure_s, "exponential"), stream(load.seed, FAILURE, worker))
+    def failures(self, worker: int) -> Iterator[float]:
+        """Yield the seconds of computing between a worker's failures, without end."""
+        if self.cluster.failure_s == float("inf"):
+            return repeat(self.cluster.failure_s)
+        return self._endless(Law(self.cluster.failure_s, "exponential"), FAILURE, worker)
 
-
-def _endless(law: Law, rng: np.random.Generator) -> Iterator[float]:
-    ones = np.ones(CHUNK, np.int64)
-    return chain.from_iterable(totals(law, ones, rng).tolist() for _ in repeat(None))
+    def _endless(self, law: Law, purpose: int, worker: int) -> Iterator[float]:
+        ones = np.ones(CHUNK, np.int64)
+        for chunk in count():
+            yield from totals(law, ones, self.streams.at(purpose, worker, chunk)).tolist()

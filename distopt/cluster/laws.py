@@ -1,4 +1,4 @@
-"""Laws of random durations, and the stream of random numbers that each worker owns."""
+"""Laws of random durations, and the random numbers they are drawn with."""
 
 from math import log1p, sqrt
 from typing import NamedTuple
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 #: laws a duration can follow; `trace` is for local steps alone and is not drawn
 LAWS = ("deterministic", "gamma", "exponential", "lognormal", "pareto", "trace")
-#: purposes of the independent streams of one worker: a change to one leaves the draws of the others alone
+#: what random numbers are for: a change to one purpose leaves the draws of the others alone
 STEP, STRAGGLER, SERVER, FAILURE, SPEED = range(5)
 
 
@@ -32,12 +32,23 @@ class Law(NamedTuple):
         return f"{self.law}, cv {self.variation:.3g}"
 
 
-def stream(seed: int, purpose: int, worker: int = 0) -> np.random.Generator:
-    """Return the random numbers of one worker for one purpose, a function of the three arguments alone.
+class Streams:
+    """The random numbers of a run, each a function of (seed, purpose, worker, chunk) and the position in its chunk.
 
-    Philox is counter based: (purpose, worker) choose a stretch of the counter that no other pair reaches.
+    Philox is counter based: the last three choose a stretch of the counter that no other choice reaches. Moving one
+    generator there costs a tenth of making a new one.
     """
-    return np.random.Generator(np.random.Philox(key=seed, counter=(0, 0, purpose, worker)))
+
+    def __init__(self, seed: int) -> None:
+        self._bits = np.random.Philox(key=seed)
+        self._state = self._bits.state
+        self._generator = np.random.Generator(self._bits)
+
+    def at(self, purpose: int, worker: int = 0, chunk: int = 0) -> np.random.Generator:
+        """Return the generator, moved to the beginning of a chunk; the next call moves it away."""
+        self._state["state"]["counter"][:] = (0, chunk, purpose, worker)
+        self._bits.state = self._state
+        return self._generator
 
 
 def totals(law: Law, counts: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.floating]:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from distopt.cluster.draws import Workload, failure_gaps, service_seconds, slowness, window_seconds
+from distopt.cluster.draws import Draws, Workload
 from distopt.cluster.settings import Cluster
 from distopt.errors import ConfigError
 
@@ -53,10 +53,10 @@ class _Workers:
         self.left = load.steps.tolist()
         self.ended = [cluster.start_s] * load.workers
         self.redo: dict[int, float] = {}
-        factors = slowness(cluster, load).tolist()
-        self.compute = [window_seconds(cluster, load, k, factors[k]) for k in ids]
-        self.service = [service_seconds(cluster, load, k) for k in ids]
-        self.gaps = [failure_gaps(cluster, load, k) for k in ids]
+        draws = Draws(cluster, load)
+        self.compute = [draws.windows(k) for k in ids]
+        self.service = [draws.services(k) for k in ids]
+        self.gaps = [draws.failures(k) for k in ids]
         self.uptime = [next(gaps) for gaps in self.gaps]
 
     def start(self, worker: int, now: float) -> Arrival:

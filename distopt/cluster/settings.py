@@ -154,7 +154,7 @@ def check_settings(settings: Mapping[str, Any]) -> list[str]:
     for key in flat.keys() & RULES:
         words, accepts = RULES[key]
         if not accepts(flat[key]):
-            problems.append(f"cluster.{key}={flat[key]!r} must be {words}")
+            problems.append(f"cluster.{key}={_text(flat[key])} must be {words}")
     for group in ("step", "server"):
         law, cv = flat.get(f"{group}.law"), flat.get(f"{group}.cv")
         if law in ("gamma", "lognormal", "pareto") and cv == 0:
@@ -162,6 +162,11 @@ def check_settings(settings: Mapping[str, Any]) -> list[str]:
     if flat.get("step.law") == "trace" and flat.get("step.trace") is None:
         problems.append("cluster.step.law=trace needs cluster.step.trace=FILE.csv with the columns worker,step_s")
     return sorted(problems)
+
+
+def _text(value: Any) -> str:
+    """Write a value as one would in YAML."""
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
-import optax
 
 from distopt import datasets, local, models, optimizers
 from distopt.cluster.draws import Workload
@@ -13,6 +13,7 @@ from distopt.datasets.sampler import steps_for
 from distopt.errors import ConfigError
 from distopt.experiment import UNLIMITED
 from distopt.rules import Commits, DistributedOptimizer, Params, Window
+from distopt.trees import tree_bytes
 
 
 def workload_from_config(
@@ -36,7 +37,7 @@ def workload_from_config(
         params, _ = jax.eval_shape(lambda: model.init(jax.random.key(0)))
     else:
         params = jax.ShapeDtypeStruct((parameters,), np.float32)
-    optimizer = optimizers.build(config["optimizer"], local.build(config["local"]) or optax.identity())
+    optimizer = optimizers.build(config["optimizer"], local.build(config["local"]))
     workers = min(config["workers"], optimizer.workers or config["workers"])
     if samples is None and data is not None:
         samples = data.size
@@ -69,12 +70,12 @@ def message_bytes(optimizer: DistributedOptimizer, params: Params, workers: int)
     """Return the bytes of a commit and of a reply for parameters of these shapes; nothing is computed."""
 
     def exchange(params: Params) -> tuple[Any, Any]:
-        window = Window(params, params, jax.numpy.int32(1), params)
+        window = Window(params, params, jnp.int32(1), params)
         message, _ = optimizer.worker.commit(window, optimizer.worker.init(params))
-        one = jax.numpy.zeros(1, jax.numpy.int32)
+        one = jnp.zeros(1, jnp.int32)
         commits = Commits(one, one, jax.tree.map(lambda leaf: leaf[None], message))
         update = optimizer.server.update(commits, optimizer.server.init(params, workers), params)
         return message, update.center if update.replies is None else update.replies
 
-    up, down = (jax.tree.leaves(tree) for tree in jax.eval_shape(exchange, params))
-    return sum(leaf.size * leaf.dtype.itemsize for leaf in up), sum(leaf.size * leaf.dtype.itemsize for leaf in down)
+    up, down = jax.eval_shape(exchange, params)
+    return tree_bytes(up), tree_bytes(down)

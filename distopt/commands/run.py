@@ -17,6 +17,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: list[str]) -> int:
     """Run what the overrides describe; return the worst exit code of all runs."""
+    from distopt.launchers import Watch
+
+    watches = [Watch()]  # the first run's start-up includes our own imports
+
     import hydra
     from omegaconf import DictConfig
 
@@ -31,7 +35,7 @@ def main(arguments: list[str]) -> int:
     def each(config: DictConfig) -> None:
         if any(code == EXIT_CODES["interrupted"] for code, _ in ends):
             return  # Ctrl-C ends the whole sweep
-        ends.append(_run(config))
+        ends.append(_run(config, watches.pop() if watches else None))
 
     sys.argv = ["distopt run", *arguments]
     each()
@@ -40,18 +44,19 @@ def main(arguments: list[str]) -> int:
     return max((code for code, _ in ends), default=0)
 
 
-def _run(config: Any) -> tuple[int, str]:
+def _run(config: Any, watch: Any) -> tuple[int, str]:
     """Run one configuration and tell how it ended; return exit code and folder."""
     from rich.console import Console
 
-    from distopt.report import plots
     from distopt.runner import run
 
     try:
-        finished = run(config, Console(stderr=True))
+        finished = run(config, Console(stderr=True), watch)
     except DistoptError as error:
         print(f"distopt: {error}".replace("\n", "\n  "), file=sys.stderr)
         return 1, ""
+    from distopt.report import plots  # imports matplotlib: after training, for a quick start
+
     plots.plot_run(finished, finished.folder / "plots")
     _print_summary(finished)
     print(f"results: {finished.folder}", flush=True)

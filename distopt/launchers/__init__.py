@@ -9,10 +9,7 @@ import time
 from collections.abc import Callable, Generator
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
-
-from distopt.rules import Params
 
 
 class News(NamedTuple):
@@ -49,13 +46,3 @@ class Watch:
 Launch = Generator[News, None, Outcome]
 Interrupted = Callable[[], bool]
 
-
-def named(params: Params) -> dict[str, np.ndarray]:
-    """Return the leaves of a pytree as NumPy arrays, named by their path, e.g. `Dense_0/kernel`."""
-    leaves, _ = jax.tree.flatten_with_path(params)
-    return {jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(leaf) for path, leaf in leaves}
-
-
-def tree_bytes(tree: Any) -> int:
-    """Return the bytes that the leaves of a pytree of arrays (or of their shapes) take on the wire."""
-    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))

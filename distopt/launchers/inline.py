@@ -7,9 +7,10 @@ from distopt.cluster import Commit, Update
 from distopt.errors import DistoptError
 from distopt.evaluation import Evaluator, reached
 from distopt.experiment import Experiment
-from distopt.launchers import Interrupted, Launch, News, Outcome, Watch, named, tree_bytes
+from distopt.launchers import Interrupted, Launch, News, Outcome, Watch
 from distopt.replica import Flight, Itinerary, Position, Replica, shapes
 from distopt.server import Applied, Delivery, Diverged, Server
+from distopt.trees import named, tree_bytes
 
 
 def train(experiment: Experiment, order: Iterable[Update], watch: Watch, interrupted: Interrupted) -> Launch:

@@ -13,11 +13,16 @@ from typing import Any, NamedTuple
 from distopt.errors import ConfigError, DistoptError
 from distopt.evaluation import reached
 from distopt.experiment import Experiment
-from distopt.launchers import Interrupted, Launch, News, Outcome, Watch, named
+from distopt.launchers import Interrupted, Launch, News, Outcome, Watch
+from distopt.launchers.ray_host import Host
 from distopt.provenance import cores
+from distopt.replica import shapes
+from distopt.trees import named
 
 CLOCK = "wall"
 POLL_S = 0.2
+SERVER = "distopt.launchers.ray_server:ParameterServer"
+WORKER = "distopt.launchers.ray_worker:WorkerGroup"
 NO_RETRIES = {"max_restarts": 0, "max_task_retries": 0}  # a retried call would apply a commit twice; see `exchange`
 CUDA_PLUGINS = ("jax_cuda12_plugin", "jax_cuda13_plugin")
 
@@ -143,41 +148,42 @@ class Crew:
         self._snapshots = self._evaluated = 0
 
     def start(self, watch: Watch) -> None:
-        """Create the actors, let them compile, and start the clock.
+        """Create the actors, let all of them compile at the same time, and start the clock.
 
         Raises:
             ConfigError: the cluster lacks CPUs or GPUs.
             DistoptError: an actor did not come up in time.
             Stopped: the user interrupted.
         """
-        experiment, config = self._experiment, self._experiment.config
+        experiment = self._experiment
         resources = self._ray.cluster_resources()
         self.layout = _layout(experiment, resources.get("CPU", 0), resources.get("GPU", 0))
         self._data = self._ray.put(experiment.dataset)
-        self._create(config)
-        center, message, reply = self._get(self._workers[0].initial.remote())
+        self._create()
+        node = self._get(self._server.call.remote("open"))
         watch.enter("compile")
-        node = self._get(self._server.node.remote())
-        path = self._get(self._server.prepare.remote(center, message, reply, experiment.evaluate_every))
-        self._get([worker.prepare.remote(self._server, node, path) for worker in self._workers])
-        self._get(self._server.start.remote())
-        self._training = {worker.train.remote(): i for i, worker in enumerate(self._workers)}
+        path, *_ = self._get(
+            [
+                self._server.call.remote("prepare", shapes(experiment), experiment.evaluate_every),
+                *[worker.call.remote("prepare", self._server) for worker in self._workers],
+            ]
+        )
+        center = self._workers[0].call.remote("initial")
+        self._get([worker.call.remote("attach", path, node) for worker in self._workers])
+        self._get(self._server.call.remote("start", center))
+        self._training = {worker.call.remote("train"): i for i, worker in enumerate(self._workers)}
         watch.enter("train")
 
-    def _create(self, config: Any) -> None:
+    def _create(self) -> None:
         """Reserve the places of all actors together, then create them."""
         from ray.util.placement_group import placement_group
         from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-        from distopt.launchers.ray_server import ServerActor
-
+        config = self._experiment.config
         bundle = {"CPU": self.layout.cpus} | ({"GPU": self.layout.gpus} if self.layout.gpus else {})
         self._group = placement_group([bundle] * len(self.layout.hosted), strategy=config["launcher"]["placement"])
         self._get(self._group.ready(), "free places on the cluster")
-        server = self._ray.remote(ServerActor).options(
-            num_cpus=0, max_concurrency=self._experiment.workers + 8, runtime_env=_environment(1, 0), **NO_RETRIES
-        )
-        self._server = server.remote(config, self._experiment.workers)
+        self._server = self._actor(SERVER, config, self._experiment.workers, concurrency=self._experiment.workers + 8)
         for index, hosted in enumerate(self.layout.hosted):
             place = PlacementGroupSchedulingStrategy(self._group, placement_group_bundle_index=index)
             self._workers.append(self._worker(hosted, self.layout.cpus, self.layout.gpus, scheduling_strategy=place))
@@ -186,12 +192,17 @@ class Crew:
 
     def _worker(self, hosted: list[int], cpus: float = 0, gpus: float = 0, **options: Any) -> Any:
         """Create a worker actor; without workers to host it only evaluates."""
-        from distopt.launchers.ray_worker import WorkerActor
+        config = self._experiment.config
+        return self._actor(WORKER, config, self._data, hosted, cpus=cpus, gpus=gpus, **options)
 
-        actor = self._ray.remote(WorkerActor).options(
-            num_cpus=cpus, num_gpus=gpus, runtime_env=_environment(cpus, gpus), **NO_RETRIES, **options
+    def _actor(
+        self, target: str, *arguments: Any, cpus: float = 0, gpus: float = 0, concurrency: int = 4, **options: Any
+    ) -> Any:
+        """Create an actor that dies with the driver and is never restarted."""
+        actor = self._ray.remote(Host).options(
+            num_cpus=cpus, num_gpus=gpus, max_concurrency=concurrency, **NO_RETRIES, **options
         )
-        return actor.remote(self._experiment.config, self._data, hosted)
+        return actor.remote(_environment(cpus, gpus), target, *arguments)
 
     def _get(self, refs: Any, what: str = "the actors to start") -> Any:
         """Wait for results, at most `launcher.timeout` seconds, and give way to an interrupt."""
@@ -226,11 +237,11 @@ class Crew:
                     self._ray.get(ref)
                 except RayError as error:
                     failure = failure or f"workers {', '.join(map(str, hosted))} failed: {_cause(error)}"
-                    self._server.end.remote("failed", failure)
+                    self._server.call.remote("end", "failed", failure)
             if self._interrupted():
-                self._server.end.remote("interrupted", "stopped by a signal")
+                self._server.call.remote("end", "interrupted", "stopped by a signal")
             try:
-                rows, self._snapshots, ended = self._ray.get(self._server.news.remote(), timeout=self._timeout)
+                rows, self._snapshots, ended = self._ray.get(self._server.call.remote("news"), timeout=self._timeout)
             except RayError as error:
                 self._server = None
                 return Outcome("failed", f"the parameter server failed: {_cause(error)}", None, {})
@@ -246,12 +257,12 @@ class Crew:
             rows = self._evaluate(self._evaluator)
             found += rows
             if reason := reached(self._experiment.config["stop"], rows):
-                self._server.end.remote("stopped", reason)
+                self._server.call.remote("end", "stopped", reason)
         return found
 
     def _evaluate(self, actor: Any) -> list[dict[str, Any]]:
         """Evaluate the next snapshot on an actor."""
-        rows = self._ray.get(actor.evaluate.remote(self._server.snapshot.remote(self._evaluated)))
+        rows = self._ray.get(actor.call.remote("evaluate", self._server.call.remote("snapshot", self._evaluated)))
         self._evaluated += 1
         return rows
 
@@ -262,7 +273,7 @@ class Crew:
         actor = self._evaluator or next(iter(self._alive), None)
         if actor is None:
             actor = self._worker([])
-        self._snapshots = self._get(self._server.close.remote())
+        self._snapshots = self._get(self._server.call.remote("close"))
         while self._evaluated < self._snapshots:
             yield News([], self._evaluate(actor))
 
@@ -270,8 +281,8 @@ class Crew:
         """Return the final center by name; None if it died with the server."""
         if self._server is None:
             return None
-        index = self._get(self._server.close.remote()) - 1
-        return named(self._ray.get(self._server.snapshot.remote(index))[1])
+        index = self._get(self._server.call.remote("close")) - 1
+        return named(self._ray.get(self._server.call.remote("snapshot", index))[1])
 
     def details(self) -> dict[str, Any]:
         """Return what `run.json` says about the actors."""
@@ -280,7 +291,7 @@ class Crew:
         self._alive, actors = [], []
         for worker in self._workers:
             try:
-                actors.append(self._ray.get(worker.describe.remote(), timeout=self._timeout))
+                actors.append(self._ray.get(worker.call.remote("describe"), timeout=self._timeout))
                 self._alive.append(worker)
             except RayError:
                 continue
@@ -304,11 +315,11 @@ def _cause(error: Exception) -> str:
     return f"{type(cause).__name__}: {lines[0] if lines else ''}"
 
 
-def _environment(cpus: float, gpus: float) -> dict[str, dict[str, str]]:
-    """Return the runtime environment of an actor: JAX's platform and threads, which must be set before its import."""
+def _environment(cpus: float, gpus: float) -> dict[str, str]:
+    """Return the environment variables of an actor: JAX's platform and threads."""
     threads = str(max(1, int(cpus)))
     variables = {"JAX_PLATFORMS": "cuda" if gpus else "cpu", "PJRT_NPROC": threads}
     variables |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), threads)
     if 0 < gpus < 1:
         variables["XLA_CLIENT_MEM_FRACTION"] = f"{0.9 * gpus:.3f}"
-    return {"env_vars": variables}
+    return variables

@@ -9,10 +9,12 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from distopt import local, optimizers
 from distopt.launchers.wire import Slots, Wire
+from distopt.replica import Shapes
 from distopt.rules import Params
 from distopt.server import Applied, Delivery, Diverged, Server
 
@@ -26,40 +28,42 @@ class Ack(NamedTuple):
     payload: np.ndarray | None = None
 
 
-class ServerActor:
-    """Single writer: its methods are coroutines of one thread, and an update has no `await` inside."""
+class ParameterServer:
+    """Single writer: all its calls run in one thread, and an update never waits in the middle."""
 
     def __init__(self, config: Mapping[str, Any], workers: int) -> None:
         self._optimizer = optimizers.build(config["optimizer"], local.build(config["local"]))
         self._workers = workers
         self._stop = config["stop"]
-        self._node = ""
         self._rows: list[dict[str, Any]] = []
         self._ended: tuple[str, str | None] | None = None
         self._waiting: dict[int, asyncio.Future[None]] = {}
         self._samples = 0
 
-    async def node(self) -> str:
+    def open(self) -> str:
         """Return the Ray node this actor is on."""
         import ray
 
         return ray.get_runtime_context().get_node_id()
 
-    async def prepare(self, center: Params, message: Any, reply: Any, evaluate_every: int) -> str | None:
-        """Take the initial center, compile the update, reserve the slots; return their path."""
-        self._up, self._down = Wire(message), Wire(reply)
-        self._server = Server(self._optimizer, jax.tree.map(lambda x: jax.device_put(x, may_alias=False), center), self._workers)
-        self._server.warm_up(message)
-        self._snapshots = Snapshots()
+    def prepare(self, layout: Shapes, evaluate_every: int) -> str:
+        """Compile the update and reserve the slots; return their path."""
         self._evaluate_every = evaluate_every
-        self._path = Slots.create(self._workers, self._up.buffer_bytes, self._down.buffer_bytes)
-        self._slots = Slots(self._path, self._workers, self._up.buffer_bytes, self._down.buffer_bytes)
+        self._up, self._down = Wire(layout.message), Wire(layout.reply)
+        sizes = (self._workers, self._up.buffer_bytes, self._down.buffer_bytes)
+        self._path = Slots.create(*sizes)
+        self._slots = Slots(self._path, *sizes)
+        center = jax.tree.map(lambda p: jnp.zeros(p.shape, p.dtype), layout.params)
+        self._server = Server(self._optimizer, center, self._workers)
+        self._server.warm_up(layout.message)
         return self._path
 
-    async def start(self) -> None:
-        """Start the clock: everybody is ready, and has opened the slots."""
+    def start(self, center: Params) -> None:
+        """Take the initial center and start the clock: everybody is ready, and has opened the slots."""
         with suppress(FileNotFoundError):
             os.unlink(self._path)
+        self._server.reset(jax.tree.map(jnp.array, center), self._workers)
+        self._snapshots = Snapshots()
         self._snapshots.add(0, 0.0, 0, self._server.center)
         self._began = time.perf_counter()
 
@@ -120,23 +124,23 @@ class ServerActor:
         self._ended = self._ended or (status, reason)
         self._wake(list(self._waiting))
 
-    async def end(self, status: str, reason: str | None) -> None:
+    def end(self, status: str, reason: str | None) -> None:
         """End training: no further commit is applied, and every worker is told to stop."""
         self._end(status, reason)
 
-    async def news(self) -> tuple[list[dict[str, Any]], int, tuple[str, str | None] | None]:
+    def news(self) -> tuple[list[dict[str, Any]], int, tuple[str, str | None] | None]:
         """Return the rows since the last call, the number of snapshots, and status and reason once training ended."""
         rows, self._rows = self._rows, []
         return rows, len(self._snapshots), self._ended
 
-    async def close(self) -> int:
+    def close(self) -> int:
         """Take a last snapshot of the center, and return the number of snapshots."""
         if self._snapshots.last < self._server.version:
             now = time.perf_counter() - self._began
             self._snapshots.add(self._server.version, now, self._samples, self._server.center)
         return len(self._snapshots)
 
-    async def snapshot(self, index: int) -> tuple[dict[str, Any], Params]:
+    def snapshot(self, index: int) -> tuple[dict[str, Any], Params]:
         """Return `update`, `time_s` and `samples` of a snapshot, and the center then."""
         return self._snapshots.get(index)
 

@@ -1,5 +1,6 @@
 """The worker actor: one or several workers as threads of one process, sharing device, data and compiled programs."""
 
+import asyncio
 import os
 import resource
 import sys
@@ -15,15 +16,15 @@ import numpy as np
 from distopt import experiment as experiments
 from distopt.datasets import Dataset
 from distopt.evaluation import Evaluator
-from distopt.launchers import tree_bytes
 from distopt.launchers.ray_server import Ack
 from distopt.launchers.wire import Slots, Wire
 from distopt.replica import Itinerary, Replica, shapes
 from distopt.rules import Params
 from distopt.server import Delivery
+from distopt.trees import tree_bytes
 
 
-class WorkerActor:
+class WorkerGroup:
     """Hosts some of an experiment's workers. JAX lets go of the interpreter lock while it computes."""
 
     def __init__(self, config: Mapping[str, Any], data: Dataset | None, workers: list[int]) -> None:
@@ -31,34 +32,37 @@ class WorkerActor:
         self._workers = workers
         self._failed = threading.Event()
 
-    def initial(self) -> tuple[Params, Any, Any]:
-        """Return the initial center, and the shapes of commits and replies."""
         self._replica = Replica(self._experiment)
         layout = shapes(self._experiment)
-        return jax.tree.map(np.asarray, self._replica.params), layout.message, layout.reply
+        self._up, self._down = Wire(layout.message), Wire(layout.reply)
+        self._slots: Slots | None = None
+        self._evaluator: Evaluator | None = None
 
-    def prepare(self, server: Any, server_node: str, path: str | None) -> None:
-        """Compile everything, open the slots and connect to the server: after this a window needs no preparation."""
-        import ray
-
-        if not hasattr(self, "_replica"):
-            self._replica = Replica(self._experiment)
-        layout = shapes(self._experiment)
-        self._server, self._up, self._down = server, Wire(layout.message), Wire(layout.reply)
-        self._slots = None
-        if path and ray.get_runtime_context().get_node_id() == server_node:
-            self._slots = Slots(path, self._experiment.workers, self._up.buffer_bytes, self._down.buffer_bytes)
+    def prepare(self, server: Any) -> None:
+        """Compile everything: after this a window needs no preparation."""
+        self._server = server
         warm = Itinerary(self._experiment, self._workers[0]).next()._replace(steps=np.int32(1))
         flight = self._replica.fly(self._replica.begin(), warm)
-        reply = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), layout.reply)
+        reply = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes(self._experiment).reply)
         jax.block_until_ready(self._replica.land(jax.device_put(reply), flight))
 
-    def train(self) -> None:
+    def initial(self) -> Params:
+        """Return the initial center."""
+        return jax.tree.map(np.asarray, self._replica.params)
+
+    def attach(self, path: str, server_node: str) -> None:
+        """Open the slots, if the server is on this node; else messages travel by value."""
+        import ray
+
+        if ray.get_runtime_context().get_node_id() == server_node:
+            sizes = (self._up.buffer_bytes, self._down.buffer_bytes)
+            self._slots = Slots(path, self._experiment.workers, *sizes)
+
+    async def train(self) -> None:
         """Run all hosted workers to the end of training; raises what the first failing one raised."""
+        loop = asyncio.get_running_loop()
         with ThreadPoolExecutor(len(self._workers), thread_name_prefix="worker") as pool:
-            futures = [pool.submit(self._work, worker) for worker in self._workers]
-        for future in futures:
-            future.result()
+            await asyncio.gather(*[loop.run_in_executor(pool, self._work, worker) for worker in self._workers])
 
     def _work(self, worker: int) -> None:
         """One worker: window, exchange, adopt, until its budget is used up or the server says stop."""
@@ -99,7 +103,7 @@ class WorkerActor:
             payload = self._up.pack(message)
         for attempt in range(100):
             try:
-                ack: Ack = ray.get(self._server.exchange.remote(head, payload))
+                ack: Ack = ray.get(self._server.call.remote("exchange", head, payload))
                 break
             except ActorUnavailableError:  # unknown outcome: the same commit again, the server recognizes it
                 time.sleep(min(0.05 * 2**attempt, 2.0))
@@ -112,10 +116,7 @@ class WorkerActor:
 
     def evaluate(self, snapshot: tuple[dict[str, Any], Params]) -> list[dict[str, Any]]:
         """Return the rows of one evaluation."""
-        if not hasattr(self, "_replica"):
-            self._replica = Replica(self._experiment)
-        if not hasattr(self, "_evaluator"):
-            self._evaluator = Evaluator(self._experiment, self._replica.model_state)
+        self._evaluator = self._evaluator or Evaluator(self._experiment, self._replica.model_state)
         head, center = snapshot
         return self._evaluator(jax.device_put(center), **head)
 

@@ -2,9 +2,10 @@
 
 from distopt.cluster import Cluster, Workload, schedule
 from distopt.experiment import Experiment
-from distopt.launchers import Interrupted, Launch, Watch, tree_bytes
+from distopt.launchers import Interrupted, Launch, Watch
 from distopt.launchers.inline import train
 from distopt.replica import shapes
+from distopt.trees import tree_bytes
 
 CLOCK = "virtual"
 

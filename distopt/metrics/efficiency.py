@@ -5,6 +5,7 @@ Source: J. Hermans, On Scalable Deep Learning and Parallelizing Gradient Descent
 """
 
 from collections.abc import Sequence
+from itertools import combinations_with_replacement
 from typing import Literal
 
 import numpy as np
@@ -99,8 +100,9 @@ def matrix(
     first = np.cumsum([0, *map(len, curves)])
     size = len(curves)
     values = np.full((size, size), np.nan)
-    for i, j in np.ndindex(size, size):
+    for i, j in combinations_with_replacement(range(size), 2):
         values[i, j] = geometric_mean([single[first[i] + k, first[j] + m] for k, m in pairs(seeds[i], seeds[j])])
+        values[j, i] = 1 / values[i, j]
     return values
 
 

@@ -29,7 +29,8 @@ class Comparison(NamedTuple):
         """Temporal efficiency, second definition, of each configuration over each other; NaN between groups."""
         pairs = zip(self.groups, self.chosen, strict=True)
         blocks = [efficiency_matrix(each.configurations, *chosen) for each, chosen in pairs]
-        labels = [label for block in blocks for label in block.index]
+        grouped = zip(self.groups, blocks, strict=True)
+        labels = [f"{label} ({g.name})" if g.name else label for g, block in grouped for label in block.index]
         values = np.full((len(labels), len(labels)), np.nan)
         start = 0
         for block in blocks:

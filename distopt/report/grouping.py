@@ -61,7 +61,10 @@ class Group:
 
 
 def settings(run: Run) -> dict[str, str]:
-    """Return the settings that can change a run's results, by dotted key; the virtual cluster only where it counts."""
+    """Return the settings that can change a run's results, by dotted key; the virtual cluster only where it counts.
+
+    A setting that is null is as good as absent, so that runs from before it existed still compare.
+    """
     flat = dict(_flatten(run.config))
     ignored = IRRELEVANT if run.info["clock"] == "virtual" else (*IRRELEVANT, "cluster")
     kept = {key: value for key, value in flat.items() if not _within(key, ignored)}
@@ -157,6 +160,6 @@ def _flatten(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str
     for key, value in config.items():
         if isinstance(value, Mapping):
             pairs += _flatten(value, f"{prefix}{key}.")
-        else:
-            pairs.append((f"{prefix}{key}", "null" if value is None else str(value)))
+        elif value is not None:
+            pairs.append((f"{prefix}{key}", str(value)))
     return pairs

@@ -1,0 +1,165 @@
+from itertools import islice
+
+import numpy as np
+import pytest
+
+from distopt.cluster import Cluster, Law, Link, Workload, schedule
+from distopt.errors import ConfigError
+
+ALL = 2**31 - 1
+EXACT = Cluster(Law(1.0))
+NOISY = Cluster(
+    Law(1.0, "gamma", 0.5),
+    server=Law(0.2, "exponential"),
+    up=Link(0.1, 100.0),
+    down=Link(0.05, 200.0),
+    spread=0.4,
+    straggler_chance=0.1,
+    straggler_factor=3.0,
+)
+
+
+def load(workers=4, window=3, steps=30, **others):
+    return Workload(workers, window, np.broadcast_to(np.int64(steps), workers), **others)
+
+
+def by_worker(updates, field):
+    values = {}
+    for update in updates:
+        for commit in update.commits:
+            values.setdefault(commit.worker, []).append(getattr(commit, field))
+    return values
+
+
+def test_equal_workers_commit_in_turn_and_ties_go_by_worker():
+    updates = list(schedule(EXACT, load(workers=3, window=2, steps=4)))
+    assert [update.commits[0].worker for update in updates] == [0, 1, 2, 0, 1, 2]
+    assert [update.time_s for update in updates] == [2, 2, 2, 4, 4, 4]
+
+
+@pytest.mark.parametrize("quorum", [1, 3, ALL])
+def test_every_worker_takes_its_budget_in_windows_with_a_short_tail(quorum):
+    steps = np.array([7, 0, 6, 1])
+    updates = list(schedule(NOISY, Workload(4, 3, steps, quorum)))
+    assert by_worker(updates, "steps") == {0: [3, 3, 1], 2: [3, 3], 3: [1]}
+
+
+def test_a_barrier_shrinks_to_the_workers_that_have_steps_left():
+    updates = list(schedule(EXACT, Workload(3, 1, np.array([1, 3, 2]), ALL)))
+    assert [[commit.worker for commit in update.commits] for update in updates] == [[0, 1, 2], [1, 2], [1]]
+
+
+def test_the_first_k_commits_make_an_update_and_the_late_one_joins_the_next():
+    cluster = Cluster(Law(1.0), straggler_workers=(0,), straggler_factor=1.5)
+    updates = list(islice(schedule(cluster, load(workers=3, window=1, quorum=2)), 3))
+    events = [(update.time_s, [commit.worker for commit in update.commits]) for update in updates]
+    assert events == [(1, [1, 2]), (2, [0, 1]), (3, [1, 2])]
+
+
+def test_a_barrier_takes_as_long_as_its_slowest_worker():
+    cluster = NOISY._replace(server=Law(0.0), up=Link(), down=Link(), start_s=5.0)
+    updates = list(schedule(cluster, load(workers=10, quorum=ALL)))
+    slowest = [max(commit.compute_s for commit in update.commits) for update in updates]
+    assert [update.time_s for update in updates] == pytest.approx((5 + np.cumsum(slowest)).tolist())
+
+
+@pytest.mark.parametrize("cluster", [NOISY, NOISY._replace(failure_s=10.0, downtime_s=2.0, start_s=3.0)])
+def test_times_add_up_when_the_server_is_instant(cluster):
+    cluster = cluster._replace(server=Law(0.0))
+    updates = list(schedule(cluster, load(bytes_up=50, bytes_down=40)))
+    spent = dict.fromkeys(range(4), cluster.start_s)
+    for update in updates:
+        (commit,) = update.commits
+        spent[commit.worker] += commit.exchange_s + commit.compute_s
+        assert update.time_s == pytest.approx(spent[commit.worker] + 0.1 + 50 / 100)
+        if not update.returned and commit.exchange_s and cluster.failure_s == float("inf"):
+            assert commit.exchange_s == pytest.approx(0.1 + 50 / 100 + 0.05 + 40 / 200)
+
+
+def test_the_server_works_on_one_commit_at_a_time():
+    updates = list(schedule(NOISY._replace(server=Law(2.0)), load()))
+    gaps = np.diff([update.time_s for update in updates])
+    assert gaps.min() == pytest.approx(2.0)
+
+
+def test_a_shared_port_carries_one_message_at_a_time_each_way():
+    n, up, down, latency, work = 5, 0.4, 0.6, 0.1, 0.3
+    cluster = Cluster(Law(1.0), Law(work), Link(latency, 10.0), Link(latency, 10.0), shared=True)
+    updates = list(schedule(cluster, load(n, window=1, steps=2, quorum=ALL, bytes_up=4, bytes_down=6)))
+    first = 1.0 + latency + n * up + work
+    assert [update.time_s for update in updates] == pytest.approx(
+        [first, first + n * down + latency + 1.0 + latency + up + work]
+    )
+
+
+def test_a_lone_worker_does_not_notice_whether_the_port_is_shared():
+    one = load(workers=1, bytes_up=7, bytes_down=3)
+    own, shared = (
+        [update.time_s for update in schedule(NOISY._replace(shared=shared), one)] for shared in (False, True)
+    )
+    assert own == pytest.approx(shared)
+
+
+def test_the_same_seed_gives_the_same_events_and_another_seed_others():
+    def events(seed):
+        return list(schedule(NOISY, load(seed=seed)))
+
+    assert events(1) == events(1)
+    assert events(1) != events(2)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [load(steps=900, seed=3, workers=9), load(steps=300, seed=3, quorum=ALL), load(steps=300, seed=3, bytes_up=10**4)],
+)
+def test_a_workers_draws_depend_on_nothing_but_seed_worker_and_window(changed):
+    reference, other = (by_worker(schedule(NOISY, each), "compute_s") for each in (load(steps=300, seed=3), changed))
+    for worker in range(4):
+        assert other[worker][:100] == reference[worker]
+
+
+def test_changing_one_part_of_the_cluster_leaves_the_other_draws_alone():
+    steady = NOISY._replace(straggler_factor=1.0)
+    reference = by_worker(schedule(steady, load()), "compute_s")
+    assert by_worker(schedule(steady._replace(server=Law(9.0)), load()), "compute_s") == reference
+    slowed = by_worker(schedule(NOISY, load(steps=300)), "compute_s")[0]
+    ratios = np.array(slowed) / by_worker(schedule(steady, load(steps=300)), "compute_s")[0]
+    assert set(ratios.round(9)) == {1.0, 3.0}
+    assert (ratios > 2).mean() == pytest.approx(0.1, abs=0.08)
+
+
+def test_spread_changes_how_fast_workers_are_not_how_fast_they_are_together():
+    wide = Cluster(Law(1.0), spread=0.5)
+    means = [commits[0] for commits in by_worker(schedule(wide, load(5000, 1, 1)), "compute_s").values()]
+    assert np.mean(means) == pytest.approx(1.0, rel=0.03)
+    assert np.std(means) == pytest.approx(0.5, rel=0.1)
+
+
+def test_a_trace_is_followed_step_by_step():
+    times = {0: np.array([1.0, 2.0, 4.0, 8.0]), 1: np.array([1.0, 1.0, 1.0, 1.0])}
+    updates = schedule(Cluster(Law(2.4, "trace", 1.0), trace=times), load(workers=2, window=3, steps=4))
+    assert by_worker(updates, "compute_s") == {0: [7, 8], 1: [3, 1]}
+
+
+def test_budgets_without_an_end_are_drawn_as_they_are_needed():
+    updates = schedule(NOISY, load(workers=2, steps=2**31 - 1))
+    assert len(list(islice(updates, 500))) == 500
+
+
+@pytest.mark.parametrize(
+    ("cluster", "work", "words"),
+    [
+        (EXACT, load(window=0), "window=0"),
+        (EXACT, load(quorum=0), "quorum=0"),
+        (EXACT, load()._replace(workers=5), "shape"),
+        (EXACT, load(steps=-1), "at least 0"),
+        (EXACT._replace(straggler_workers=(1, 4)), load(), r"\[4\].*0 to 3"),
+        (EXACT._replace(failure_s=0.1), load(), "hardly any window"),
+        (EXACT._replace(trace={0: np.ones(30)}), load(workers=2), "0 steps of worker 1"),
+        (EXACT._replace(trace={0: np.ones(29)}), load(workers=1), "29 steps of worker 0, the run needs 30"),
+        (EXACT._replace(trace={0: np.ones(30), 1: np.ones(30)}), load(workers=1), r"\[1\]"),
+    ],
+)
+def test_what_cannot_run_is_refused_before_the_first_event(cluster, work, words):
+    with pytest.raises(ConfigError, match=words):
+        schedule(cluster, work)

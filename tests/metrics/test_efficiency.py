@@ -1,0 +1,97 @@
+import numpy as np
+import pytest
+
+from distopt.metrics.convergence import Curve
+from distopt.metrics.efficiency import geometric_mean, hardware, matrix, pairs, target_ratio, temporal_efficiency
+from tests import fixtures
+
+
+def constant(value: float, end: float = 10.0) -> Curve:
+    return Curve(np.linspace(0, end, 7), np.full(7, value))
+
+
+def random_curve(seed: int) -> Curve:
+    rng = np.random.default_rng(seed)
+    return Curve(np.append(0, np.cumsum(rng.exponential(size=40))), rng.uniform(0.1, 1, 41))
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "loss"])
+def test_temporal_efficiency_is_one_with_itself_and_antisymmetric(metric):
+    curves = [random_curve(seed) for seed in range(4)]
+    for a in curves:
+        assert temporal_efficiency(a, a, metric) == 1.0
+        for b in curves:
+            product = temporal_efficiency(a, b, metric) * temporal_efficiency(b, a, metric)
+            assert product == pytest.approx(1, rel=1e-12)
+
+
+def test_constant_curves_give_the_ratio_of_constants():
+    assert temporal_efficiency(constant(0.8), constant(0.4, end=3)) == pytest.approx(2)
+    assert temporal_efficiency(constant(0.8), constant(0.4), "loss") == pytest.approx(0.5)
+    above = temporal_efficiency(constant(0.8), constant(0.4), integrand="above_chance", classes=10)
+    assert above == pytest.approx(7 / 3)
+
+
+def test_only_the_time_that_both_trained_counts():
+    late = Curve(np.array([0.0, 10, 10, 20]), np.array([0.5, 0.5, 1.0, 1.0]))
+    assert temporal_efficiency(late, constant(0.5, end=10)) == pytest.approx(1)
+    assert temporal_efficiency(late, constant(0.5, end=20)) == pytest.approx(1.5)
+
+
+def test_against_the_closed_form_of_saturating_curves():
+    t = np.linspace(0, 5, 20001)
+    fast, slow = Curve(t, 1 - np.exp(-2 * t)), Curve(t, 1 - np.exp(-t))
+    expected = (5 - (1 - np.exp(-10)) / 2) / (5 - (1 - np.exp(-5)))
+    assert temporal_efficiency(fast, slow) == pytest.approx(expected, rel=1e-6)
+
+
+def test_below_chance_has_no_efficiency():
+    value = temporal_efficiency(constant(0.05), constant(0.5), integrand="above_chance", classes=10)
+    assert np.isnan(value)
+    with pytest.raises(ValueError, match="classes"):
+        temporal_efficiency(constant(1), constant(1), integrand="above_chance")
+
+
+def test_target_ratio():
+    fast = Curve(np.array([0.0, 5, 10]), np.array([0.1, 0.9, 0.9]))
+    slow = Curve(np.array([0.0, 5, 10]), np.array([0.1, 0.2, 0.9]))
+    assert target_ratio(fast, slow, 0.8) == 2
+    assert target_ratio(slow, fast, 0.8) == 0.5
+    assert target_ratio(fast, constant(0.1), 0.8) == np.inf
+    assert target_ratio(constant(0.1), fast, 0.8) == 0
+    assert np.isnan(target_ratio(fast, slow, 0.99))
+    assert np.isnan(target_ratio(fast, slow, 0.05))
+
+
+def test_pairs_are_of_equal_seeds_where_there_are_such():
+    assert pairs([0, 1, 2], [2, 1, 5]) == [(1, 1), (2, 0)]
+    assert pairs([0, 1], [7]) == [(0, 0), (1, 0)]
+
+
+def test_geometric_mean():
+    assert geometric_mean([2, 0.5]) == pytest.approx(1)
+    assert geometric_mean([2, np.inf]) == np.inf
+    assert np.isnan(geometric_mean([]))
+    assert np.isnan(geometric_mean([0, np.inf]))
+
+
+def test_matrix_over_seeds():
+    curves = [[constant(0.2), constant(0.8)], [constant(0.4), constant(0.4)], []]
+    values = matrix(curves, [[0, 1], [0, 1], []])
+    np.testing.assert_allclose(values[:2, :2], [[1, 1], [1, 1]])
+    assert np.isnan(values[2]).all()
+    assert np.isnan(values[:, 2]).all()
+    assert matrix([], []).shape == (0, 0)
+
+
+def test_hardware_shares_and_rates():
+    numbers = hardware(fixtures.commits(updates=200, step_s=0.1), time_s=20, train_samples=1000)
+    assert numbers["samples_per_s"] == pytest.approx(200 * 320 / 20)
+    assert numbers["updates_per_s"] == pytest.approx(10)
+    assert numbers["epoch_s"] == pytest.approx(20 / 64)
+    assert numbers["server_busy"] == pytest.approx(0.25)
+    assert (numbers["worker_busy"], numbers["worker_wait"]) == pytest.approx((0.75, 0.25))
+
+
+def test_hardware_of_nothing_is_not_a_number():
+    assert np.isnan(list(hardware(fixtures.commits(updates=0), time_s=0).values())).all()

@@ -1,0 +1,50 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from distopt.metrics import staleness
+from tests import fixtures
+
+
+def test_histogram_is_normalised_and_starts_at_zero():
+    values, shares = staleness.histogram(pd.DataFrame({"staleness": [3, 1, 1, 3]}))
+    assert values.tolist() == [0, 1, 2, 3]
+    assert shares.tolist() == [0, 0.5, 0, 0.5]
+    assert staleness.histogram(fixtures.commits(updates=0))[1].size == 0
+
+
+def test_describe_against_numpy():
+    numbers = staleness.describe(pd.Series([0, 1, 2, 3, 10]))
+    assert numbers["mean"] == 3.2
+    assert numbers["var"] == pytest.approx(np.var([0, 1, 2, 3, 10]))
+    assert numbers["std"] ** 2 == pytest.approx(numbers["var"])
+    assert (numbers["q95"], numbers["max"]) == (pytest.approx(8.6), 10)
+    assert np.isnan(list(staleness.describe(pd.Series(dtype=float)).values())).all()
+
+
+def test_by_worker():
+    table = staleness.by_worker(pd.DataFrame({"worker": [1, 0, 1, 1], "staleness": [0, 5, 1, 2]}))
+    assert table["share"].tolist() == [0.25, 0.75]
+    assert table["mean"].tolist() == [5, 1]
+
+
+def test_distance_quantiles():
+    frame = pd.DataFrame({"distance": np.arange(101.0)})
+    assert staleness.distance_quantiles(frame, (0.25, 0.95)).tolist() == [25, 95]
+
+
+@pytest.mark.parametrize(("workers", "updates"), [(1, 7), (4, 200), (30, 10)])
+def test_identity_holds_for_any_order(workers, updates):
+    assert staleness.balance(fixtures.commits(workers, updates, seed=3), workers) == 0
+
+
+def test_identity_notices_lost_and_repeated_commits_and_wrong_counts():
+    commits = fixtures.commits(4, 100)
+    lost = commits.drop(index=50).assign(update=range(1, 100))
+    repeated = pd.concat([commits, commits.iloc[[50]]])
+    wrong = commits.assign(staleness=commits["staleness"] + (commits["update"] == 7))
+    assert [staleness.balance(frame, 4) != 0 for frame in (lost, repeated, wrong)] == [True] * 3
+
+
+def test_identity_of_nothing():
+    assert staleness.balance(fixtures.commits(4, 0), 4) == 0

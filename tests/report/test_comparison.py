@@ -1,0 +1,107 @@
+import numpy as np
+import pytest
+
+from distopt.errors import ResultsError
+from distopt.report.comparison import compare, compare_runs
+from distopt.results import load
+from tests import fixtures
+
+
+def straight(slope: float, end: float = 10.0):
+    """Validation and training accuracy grow as slope * time, evaluated every second."""
+    evals = fixtures.evals(points=11, updates=10, step_s=end / 10)
+    return evals.assign(accuracy=slope * evals["time_s"], loss=2 - slope * evals["time_s"])
+
+
+def make(tmp_path, slopes, **facts):
+    for name, per_seed in slopes.items():
+        for seed, slope in enumerate(per_seed):
+            folder = tmp_path / f"{name}-{seed}"
+            settings = fixtures.config(name, seed=seed)
+            fixtures.write(folder, settings=settings, eval_rows=straight(slope), facts=fixtures.info(**facts))
+    return tmp_path
+
+
+def test_rows_against_known_numbers(tmp_path):
+    rows = compare([make(tmp_path, {"agn": [0.08, 0.08], "adag": [0.04, 0.04]})]).set_index("configuration")
+    agn, adag = rows.loc["agn"], rows.loc["adag"]
+    assert agn["target"] == pytest.approx(0.4)  # the best that both reached
+    assert (agn["time_to_target_s"], adag["time_to_target_s"]) == (5, 10)
+    assert (agn["te_target"], agn["te_area"]) == pytest.approx((2, 2))
+    assert (adag["te_target"], adag["te_area"], adag["reference"]) == (1, 1, "adag")
+    assert (agn["seeds"], agn["final"], agn["final_std"]) == (2, pytest.approx(0.8), 0)
+    assert (agn["updates"], agn["samples_per_s"]) == (200, pytest.approx(64000 / 20))
+
+
+def test_loss_is_better_when_smaller(tmp_path):
+    rows = compare([make(tmp_path, {"agn": [0.08], "adag": [0.04]})], metric="loss", target=1.6, reference="adag")
+    agn = rows.set_index("configuration").loc["agn"]
+    assert agn["te_target"] == pytest.approx(2)
+    assert agn["te_area"] == pytest.approx(18 / 16)
+    assert np.isnan(agn["final_std"])
+
+
+def test_half_of_the_seeds_not_reaching_the_target_is_not_hidden(tmp_path):
+    rows = compare([make(tmp_path, {"agn": [0.08, 0.01], "adag": [0.08, 0.08]})], target=0.4)
+    assert rows["time_to_target_s"].tolist() == [5, np.inf]
+    assert rows["te_target"].tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("reference", ["agn", "agn-0", "folder"])
+def test_reference_by_optimizer_run_or_folder(tmp_path, reference):
+    make(tmp_path, {"agn": [0.08], "adag": [0.04]})
+    rows = compare([tmp_path], reference=str(tmp_path / "agn-0") if reference == "folder" else reference)
+    assert set(rows["reference"]) == {"agn"}
+
+
+def test_reference_that_is_not_there_or_not_clear(tmp_path):
+    make(tmp_path, {"agn": [0.08]})
+    fixtures.write(tmp_path / "other", settings=fixtures.config("agn", workers=8))
+    with pytest.raises(ResultsError, match=r"workers=4.*workers=8"):
+        compare([tmp_path], reference="agn")
+    with pytest.raises(ResultsError, match="dynsgd"):
+        compare([tmp_path], reference="dynsgd")
+
+
+def test_runs_that_broke_off_stay_but_give_no_efficiency(tmp_path):
+    make(tmp_path, {"agn": [0.08]})
+    make(tmp_path, {"adag": [0.2]}, status="diverged")
+    rows = compare([tmp_path]).set_index("configuration")
+    assert rows.loc["adag", "status"] == "diverged"
+    assert np.isnan(rows.loc["adag", "te_area"])
+    assert rows.loc["agn", "target"] == pytest.approx(0.8)
+    assert rows.loc["adag", "reference"] == "agn"
+
+
+def test_no_finished_run_and_no_records(tmp_path):
+    facts = fixtures.info("failed")
+    fixtures.write(
+        tmp_path / "a", facts=facts, eval_rows=straight(0.1).head(0), commit_rows=fixtures.commits(updates=0)
+    )
+    (row,) = compare([tmp_path]).to_dict("records")
+    assert row["status"] == "failed"
+    assert np.isnan([row[key] for key in ("target", "final", "time_to_target_s", "te_target")]).all()
+
+
+def test_an_analytic_function_is_compared_by_its_loss(tmp_path):
+    evals = straight(0.1)
+    evals = evals[evals["split"] == "train"].assign(accuracy=np.nan)
+    fixtures.write(tmp_path / "a", settings=fixtures.config(dataset={"name": "none"}), eval_rows=evals)
+    (row,) = compare([tmp_path]).to_dict("records")
+    assert (row["metric"], row["final"]) == ("train loss", pytest.approx(1))
+
+
+def test_matrix_is_antisymmetric_and_empty_between_groups(tmp_path):
+    make(tmp_path, {"agn": [0.08, 0.06], "adag": [0.04, 0.05]})
+    fixtures.write(tmp_path / "other", settings=fixtures.config("agn", batch_size=64))
+    matrix = compare_runs([load(folder) for folder in sorted(tmp_path.iterdir())]).matrix.to_numpy()
+    np.testing.assert_allclose((matrix * matrix.T)[:2, :2], 1)
+    np.testing.assert_array_equal(np.diag(matrix), 1)
+    assert np.isnan(matrix[2, :2]).all()
+
+
+def test_nothing_to_compare(tmp_path):
+    with pytest.raises(ResultsError, match="no run"):
+        compare([])
+    with pytest.raises(ResultsError, match=str(tmp_path)):
+        compare([tmp_path])

@@ -8,9 +8,14 @@ from distopt.config import choices, compose
 from distopt.errors import ConfigError
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def settings():
     return OmegaConf.to_container(compose().cluster)
+
+
+@pytest.fixture(scope="module")
+def presets():
+    return {name: compose([f"cluster={name}"]).cluster for name in choices("cluster")}
 
 
 def change(settings, key, value):
@@ -24,14 +29,14 @@ def change(settings, key, value):
 
 
 @pytest.mark.parametrize("name", choices("cluster"))
-def test_presets_build(name):
-    group = compose([f"cluster={name}"]).cluster
+def test_presets_build(presets, name):
+    group = presets[name]
     assert check_settings(group) == []
     assert Cluster.from_settings(group).name == name
 
 
-def test_presets_say_how_fast_their_links_are():
-    links = {name: Cluster.from_settings(compose([f"cluster={name}"]).cluster).up for name in choices("cluster")}
+def test_presets_say_how_fast_their_links_are(presets):
+    links = {name: Cluster.from_settings(group).up for name, group in presets.items()}
     speeds = [links[name].bytes_per_s for name in ("wan", "ethernet_1g", "ethernet_10g", "infiniband_fdr", "nvlink")]
     assert speeds == sorted(speeds)
     assert links["infiniband_fdr"].bytes_per_s == pytest.approx(56e9 / 8, rel=0.05)

@@ -1,0 +1,101 @@
+"""Starting the installed `distopt` command, and finding what it leaves behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+EXECUTABLE = str(Path(sys.executable).with_name("distopt"))
+LIMIT_S = 240  # no command of the tests may hang
+
+
+def distopt(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end and return exit code and output."""
+    return subprocess.run([EXECUTABLE, *arguments], cwd=cwd, capture_output=True, text=True, timeout=LIMIT_S)
+
+
+class Launched:
+    """A command in a process group of its own that the test interferes with; a context manager that leaves nothing."""
+
+    def __init__(self, *arguments: str, cwd: Path, **environment: str) -> None:
+        self._seen: dict[int, psutil.Process] = {}
+        self._output = cwd / "output.txt"
+        with self._output.open("w") as file:
+            self.process = subprocess.Popen(
+                [EXECUTABLE, *arguments],
+                cwd=cwd,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                env=os.environ | environment,
+            )
+
+    def __enter__(self) -> "Launched":
+        """Return the command, already started."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Kill whatever is left."""
+        self.processes()
+        for process in [*self._seen.values(), psutil.Process()]:
+            if process.pid != os.getpid() and process.is_running():
+                process.kill()
+        self.process.wait(LIMIT_S)
+
+    @property
+    def output(self) -> str:
+        """What the command has printed so far."""
+        return self._output.read_text()
+
+    def processes(self) -> list[psutil.Process]:
+        """Return all descendants ever seen; call it while they live."""
+        if self.process.poll() is None:
+            for process in psutil.Process(self.process.pid).children(recursive=True):
+                self._seen[process.pid] = process
+        return list(self._seen.values())
+
+    def actors(self, name: str) -> list[psutil.Process]:
+        """Return the Ray actors of a class."""
+        return [process for process in self.processes() if _title(process).startswith(f"ray::{name}")]
+
+    def wait_for(self, happened: Callable[[], Any]) -> Any:
+        """Return the first true value of a condition, looked at while the command runs."""
+        end = time.monotonic() + LIMIT_S
+        while not (value := happened()):
+            assert self.process.poll() is None, f"ended with {self.process.returncode}:\n{self.output}"
+            assert time.monotonic() < end, f"nothing happened:\n{self.output}"
+            time.sleep(0.1)
+            self.processes()
+        return value
+
+    def end(self) -> int:
+        """Wait for the end and return the exit code."""
+        while self.process.poll() is None:
+            self.processes()
+            try:
+                self.process.wait(0.2)
+            except subprocess.TimeoutExpired:
+                continue
+        return self.process.returncode
+
+    def interrupt(self) -> None:
+        """Press Ctrl-C: SIGINT to the whole process group."""
+        os.killpg(self.process.pid, signal.SIGINT)
+
+    def left_over(self) -> list[str]:
+        """Return the descendants that still run some seconds after the end."""
+        _, alive = psutil.wait_procs(self._seen.values(), timeout=10)
+        return [f"{process.pid} {_title(process)}" for process in alive if process.is_running()]
+
+
+def _title(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""

@@ -9,6 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -47,7 +48,11 @@ CHECKS: tuple[Check, ...] = (
     ("batch_size", *_whole(1)),
     ("seed", *_whole(0)),
     ("output", lambda v: isinstance(v, str) and v != "", "must be the name of a folder"),
-    ("name", lambda v: v is None or (isinstance(v, str) and v != "" and "/" not in v), "must be a folder name without /"),
+    (
+        "name",
+        lambda v: v is None or (isinstance(v, str) and v != "" and "/" not in v),
+        "must be a folder name without /",
+    ),
     ("evaluate.points", *_whole(1)),
     ("evaluate.every", *_whole(1, optional=True)),
     ("evaluate.samples", *_whole(1)),
@@ -84,11 +89,15 @@ def compose(overrides: Sequence[str] = ()) -> DictConfig:
     """
     from hydra import compose, initialize_config_module
     from hydra.core.global_hydra import GlobalHydra
+    from hydra.errors import HydraException
 
     check_overrides(overrides)
     GlobalHydra.instance().clear()
-    with initialize_config_module("distopt.conf", version_base="1.3"):
-        return compose("config", overrides=list(overrides))
+    try:
+        with initialize_config_module("distopt.conf", version_base="1.3"):
+            return compose("config", overrides=list(overrides))
+    except HydraException as error:
+        raise ConfigError(str(error).strip()) from None
 
 
 def check_overrides(overrides: Sequence[str]) -> None:
@@ -144,7 +153,7 @@ def _exists(config: DictConfig, key: str) -> bool:
         node = OmegaConf.select(config, parent) if parent else config
     except OmegaConfBaseException:
         return False
-    return isinstance(node, DictConfig) and last in node.keys()  # noqa: SIM118: `in` is False for missing values
+    return isinstance(node, DictConfig) and last in node.keys()  # noqa: SIM118 - `in` is False for missing values
 
 
 def _siblings(config: DictConfig, parent: str) -> list[str]:
@@ -189,12 +198,16 @@ def validate(config: DictConfig) -> dict[str, Any]:
     Raises:
         ConfigError: with all problems found.
     """
-    for key in ("trace", "file"):  # settings without a default say what they are for in their own words
-        for group in ("launcher", "dataset"):
-            if group in config and key in config[group] and OmegaConf.is_missing(config[group], key):
-                raise ConfigError(f"{group}.{key} is missing: {group}={config[group]['name']} needs it")
+    problems = [
+        f"{group}.{key} is missing: {group}={config[group]['name']} needs it"
+        for group in ("launcher", "dataset")
+        for key in (config.get(group) or {})
+        if OmegaConf.is_missing(config[group], key)
+    ]
+    if problems := problems or _incomplete(config):
+        raise ConfigError(problems)
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
-    problems = []
+    problems = _strange(plain)
     for key, check, words in CHECKS:
         group, _, name = key.rpartition(".")
         node = plain[group] if group else plain
@@ -209,12 +222,44 @@ def validate(config: DictConfig) -> dict[str, Any]:
     return plain
 
 
+@cache
+def _packaged(name: str) -> Mapping[str, Any]:
+    """Return what a packaged file of the configuration sets."""
+    loaded = yaml.safe_load(resources.files("distopt.conf").joinpath(f"{name}.yaml").read_text(encoding="utf-8"))
+    return {key: value for key, value in loaded.items() if key not in ("defaults", "hydra")}
+
+
+def _incomplete(config: DictConfig) -> list[str]:
+    """Return the parts of a configuration that are not there."""
+    absent = [group for group in GROUPS if group != "experiment" and not config.get(group)]
+    for key, value in _packaged("config").items():
+        if key not in config:
+            absent.append(key)
+        elif isinstance(value, dict):
+            absent += [f"{key}.{name}" for name in value if name not in (config[key] or {})]
+    return [f"{key} is missing; the packaged configuration has it" for key in absent]
+
+
+def _strange(plain: Mapping[str, Any]) -> list[str]:
+    """Return the keys that nothing reads; the groups that are built by a factory refuse theirs themselves."""
+    top = _packaged("config")
+    known: dict[str, Mapping[str, Any]] = {key: value for key, value in top.items() if isinstance(value, dict)}
+    known["launcher"] = _packaged(f"launcher/{plain['launcher']['name']}")
+    problems = [_unknown(key, key, [*top, *GROUPS], "key") for key in plain if key not in {*top, *GROUPS}]
+    for group, keys in known.items():
+        problems += [_unknown(f"{group}.{key}", key, [*keys], "key") for key in plain[group] if key not in keys]
+    return problems
+
+
 def _unlimited(plain: Mapping[str, Any]) -> list[str]:
     """Return a problem if nothing would ever end the run."""
-    without_samples = plain["dataset"]["name"] == "none" or plain["epochs"] is None
-    if without_samples and plain["launcher"]["name"] != "replay" and all(v is None for v in plain["stop"].values()):
-        why = "dataset=none has no epochs" if plain["dataset"]["name"] == "none" else "epochs=null"
-        return [f"{why}: set one of {', '.join(f'stop.{key}' for key in plain['stop'])}"]
+    criteria = dict(plain["stop"])
+    if without_data := plain["dataset"]["name"] == "none":
+        del criteria["accuracy"]  # there is none
+    endless = (without_data or plain["epochs"] is None) and all(value is None for value in criteria.values())
+    if endless and plain["launcher"]["name"] != "replay":
+        why = "dataset=none has no epochs" + " and no accuracy" * (plain["stop"]["accuracy"] is not None)
+        return [f"{why if without_data else 'epochs=null'}: set one of {', '.join(f'stop.{key}' for key in criteria)}"]
     return []
 
 

@@ -56,8 +56,8 @@ class Replica:
         init_key, self.step_key = jax.random.split(jax.random.key(experiment.seed))
         self.params, self.model_state = jax.jit(experiment.model.init)(init_key)
         # The optimizer state is donated: it is never needed again. The parameters stay, `adopt` may ask for them.
-        self.advance = jax.jit(self._advance, donate_argnums=1)
-        self.adopt = jax.jit(self._adopt)
+        self.advance = jax.jit(self.window, donate_argnums=1)
+        self.adopt = jax.jit(self.adoption)
 
     def begin(self) -> Position:
         """Return the position every worker starts from: version 0 of the center, pulled."""
@@ -67,17 +67,27 @@ class Replica:
 
     def fly(self, position: Position, batches: Batches) -> Flight:
         """Take the local steps of one window and make its commit."""
-        return self.advance(position.params, position.local, position.model, position.rule, batches, self.data)
+        return self.advance(
+            position.params, position.local, position.model, position.rule, batches, self.step_key, self.data
+        )
 
     def land(self, reply: Reply, flight: Flight) -> Position:
         """Adopt the server's reply to a flight's commit."""
         return self.adopt(reply, flight._replace(message=None, loss=None, accuracy=None))
 
-    def _advance(
-        self, params: Params, local: optax.OptState, model: ModelState, rule: State, batches: Batches, data: Any
+    def window(
+        self,
+        params: Params,
+        local: optax.OptState,
+        model: ModelState,
+        rule: State,
+        batches: Batches,
+        step_key: jax.Array,
+        data: Any,
     ) -> Flight:
+        """Take the local steps of one window and make its commit; pure."""
         worker = self.experiment.optimizer.worker
-        key = jax.random.fold_in(self.step_key, batches.worker)
+        key = jax.random.fold_in(step_key, batches.worker)
         differentiate = jax.value_and_grad(self.experiment.model.loss, has_aux=True)
 
         def step(i: jax.Array, carry: tuple) -> tuple:
@@ -101,7 +111,8 @@ class Replica:
         window = window._replace(gradient=None)  # `adopt` has no use for it
         return Flight(window, local, model, rule, message, loss / batches.steps, accuracy / batches.steps)
 
-    def _adopt(self, reply: Reply, flight: Flight) -> Position:
+    def adoption(self, reply: Reply, flight: Flight) -> Position:
+        """Adopt the server's reply to a flight's commit; pure."""
         params, rule = self.experiment.optimizer.worker.adopt(reply, flight.window, flight.rule)
         reset = self.experiment.config["local"]["on_pull"] == "reset"
         local = self.experiment.local.init(params) if reset else flight.local
@@ -125,8 +136,8 @@ def shapes(experiment: Experiment) -> Shapes:
         return rules.worker.commit(Window(p, p, jnp.ones((), jnp.int32), p), rules.worker.init(p))[0]
 
     def reply(p: Params) -> Reply | None:
-        stacked = jax.tree.map(lambda m: jnp.broadcast_to(m, (q, *m.shape)), commit(p))
-        commits = Commits(jnp.arange(q), jnp.zeros(q, jnp.int32), stacked)
+        message, pulled = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (q, *leaf.shape)), (commit(p), p))
+        commits = Commits(jnp.arange(q), jnp.zeros(q, jnp.int32), message, pulled)
         replies = rules.server.update(commits, rules.server.init(p, n), p).replies
         return p if replies is None else jax.tree.map(lambda leaf: leaf[0], replies)
 
@@ -141,6 +152,7 @@ class Itinerary:
         self.window = experiment.window
         self.budget = int(experiment.budget[worker])
         self.step = 0  # local steps taken so far
+        self._last = 0  # those of the last window
         self._shape = (experiment.window, experiment.batch_size)
         shard = experiment.shards[worker]
         self._sampler = Sampler(shard, experiment.batch_size, experiment.seed, worker) if experiment.dataset else None
@@ -158,4 +170,10 @@ class Itinerary:
             indices[:steps] = self._sampler.batches(self.step, steps)
         batches = Batches(np.int32(self.worker), np.int32(self.step), np.int32(steps), indices)
         self.step += steps
+        self._last = steps
         return batches
+
+    def back(self) -> None:
+        """Take the last window's steps again: its work was lost."""
+        self.step -= self._last
+        self._last = 0

@@ -35,6 +35,7 @@ class Commits(NamedTuple):
     worker: jax.Array  # int32, shape (q,)
     staleness: jax.Array  # τ, updates applied since each worker's last pull; int32, shape (q,)
     message: Message  # every leaf has a leading axis q
+    pulled: Params  # the center each worker pulled last; every leaf has a leading axis q
 
 
 class Update(NamedTuple):

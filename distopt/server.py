@@ -1,7 +1,6 @@
 """The parameter server: the single writer of the center. No I/O, no clock; the same object in every launcher."""
 
 import math
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -54,7 +53,7 @@ class Server:
 
     def __init__(self, optimizer: DistributedOptimizer, center: Params, workers: int) -> None:
         self.optimizer = optimizer
-        self._fold = jax.jit(partial(fold, optimizer), donate_argnums=1)
+        self._fold = jax.jit(self._stack_and_fold, donate_argnums=1)
         self.reset(center, workers)
 
     def reset(self, center: Params, workers: int) -> None:
@@ -103,6 +102,18 @@ class Server:
         pulled = None if barrier else [self.pulled[worker][1] for worker in workers]
         return jnp.array(list(workers), jnp.int32), jnp.array(staleness, jnp.int32), pulled
 
+    def _stack_and_fold(
+        self,
+        center: Params,
+        state: State,
+        messages: list[Message],
+        worker: jax.Array,
+        staleness: jax.Array,
+        pulled: list[Params] | None,
+    ) -> Folded:
+        commits = Commits(worker, staleness, _stack(messages), None if pulled is None else _stack(pulled))
+        return fold(self.optimizer, center, state, commits)
+
     def _apply(self, deliveries: list[Delivery]) -> Applied:
         workers = [delivery.worker for delivery in deliveries]
         who, staleness, pulled = self._whence(workers)
@@ -110,8 +121,7 @@ class Server:
         measured = jax.device_get({"commit_norm": folded.norm, "distance": folded.distance, **folded.update.metrics})
         for delivery, norm in zip(deliveries, measured["commit_norm"], strict=True):
             if not (math.isfinite(delivery.loss) and math.isfinite(norm)):
-                what = f"loss {delivery.loss}" if math.isfinite(norm) else f"norm of the commit {norm}"
-                raise Diverged(f"update {self.version + 1}: {what} from worker {delivery.worker}")
+                raise Diverged(diverged(self.version + 1, delivery.worker, delivery.loss, norm))
         self.version += 1
         self.center, self.state = folded.update.center, folded.update.state
         replies = self._reply(workers, folded.update.replies)
@@ -147,34 +157,37 @@ class Server:
         return {worker: self.replies[worker] for worker in workers}
 
 
-def fold(
-    optimizer: DistributedOptimizer,
-    center: Params,
-    state: State,
-    messages: list[Message],
-    worker: jax.Array,
-    staleness: jax.Array,
-    pulled: list[Params] | None,
-) -> Folded:
+def diverged(update: int, worker: int, loss: float, norm: float) -> str:
+    """Say which commit ended training, and what was not finite."""
+    what = f"loss {loss}" if math.isfinite(norm) else f"norm of the commit {norm}"
+    return f"update {update}: {what} from worker {worker}"
+
+
+def fold(optimizer: DistributedOptimizer, center: Params, state: State, commits: Commits) -> Folded:
     """Apply one update and measure it; pure.
 
     Args:
         optimizer: the rules.
         center: θ̃.
         state: of the server rule.
-        messages: of the q committers, ordered by worker.
-        worker: their numbers, shape (q,).
-        staleness: τ of each, shape (q,).
-        pulled: the center each of them pulled; None if it is the current one (distance 0).
+        commits: of the q committers, ordered by worker; `pulled=None` if all of them pulled the current center.
     """
-    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *messages)
-    update = optimizer.server.update(Commits(worker, staleness, stacked), state, center)
-    distance = jnp.zeros(len(messages))
-    if pulled is not None:
-        distance = jnp.stack([_norm(jax.tree.map(jnp.subtract, center, p)) for p in pulled])
-    return Folded(update, jnp.stack([_norm(m) for m in messages]), distance)
+    q = commits.worker.shape[0]
+    distance = jnp.zeros(q)
+    if commits.pulled is not None:
+        distance = _norms(jax.tree.map(jnp.subtract, center, commits.pulled))
+    else:
+        commits = commits._replace(pulled=jax.tree.map(lambda c: jnp.broadcast_to(c, (q, *c.shape)), center))
+    update = optimizer.server.update(commits, state, center)
+    return Folded(update, _norms(commits.message), distance)
 
 
-def _norm(tree: Params) -> jax.Array:
-    """Return ‖·‖₂ over all leaves."""
-    return jnp.sqrt(sum(jnp.sum(jnp.square(leaf.astype(jnp.float32))) for leaf in jax.tree.leaves(tree)))
+def _stack(trees: list[Any]) -> Any:
+    """Stack the leaves of pytrees along a new leading axis."""
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+
+
+def _norms(tree: Params) -> jax.Array:
+    """Return ‖·‖₂ over all leaves, for each entry of the leading axis, shape (q,)."""
+    leaves = [leaf.reshape(leaf.shape[0], -1).astype(jnp.float32) for leaf in jax.tree.leaves(tree)]
+    return jnp.sqrt(sum(jnp.sum(jnp.square(leaf), axis=1) for leaf in leaves))

@@ -1,4 +1,14 @@
-"""What a run will take on a cluster, without training anything."""
+"""What a run will take on a cluster, without training anything.
+
+Quantities of a prediction:
+
+time_s: virtual time of the last update. updates, commits, steps, samples: numbers. failures: returns after a failure.
+staleness_mean, _std, _q95, _max, and staleness_histogram, whose entry τ counts the commits with staleness τ.
+server_busy: the server's share of the time after `start_s` spent on commits. worker_busy, worker_wait: the
+workers' shares spent on windows that were committed, and between such windows; the rest are windows still under
+way at the end and workers that have finished. bytes_up, bytes_down: totals; every commit and every return after
+a failure is answered.
+"""
 
 from typing import Any
 
@@ -13,20 +23,13 @@ from distopt.cluster.settings import Cluster
 def predict(
     cluster: Cluster, load: Workload, updates: int | None = None, seconds: float | None = None
 ) -> dict[str, Any]:
-    """Return the expected time, updates, staleness, utilisation and traffic of a run.
+    """Return the time, updates, staleness, utilisation and traffic of a run; see the head of this module.
 
     The run ends with its budget, with update number `updates`, or with the first update at or after `seconds`.
-
-    time_s: virtual time of the last update. updates, commits, steps, samples: numbers. failures: windows lost.
-    staleness_mean, _std, _q95, _max, and staleness_histogram, whose entry τ counts the commits with staleness τ.
-    server_busy: the server's share of the time after `start_s` spent on commits. worker_busy, worker_wait: the
-    workers' shares spent on windows that were committed, and between such windows; the rest are windows still under
-    way at the end and workers that have finished. bytes_up, bytes_down: totals; every commit and every return after
-    a failure is answered.
     """
     pulled = [0] * load.workers
     staleness: list[int] = []
-    version = commits = steps = failures = 0
+    version = steps = failures = 0
     time_s, computing, waiting, serving = cluster.start_s, 0.0, 0.0, 0.0
     for update in schedule(cluster, load):
         for worker in update.returned:
@@ -39,7 +42,6 @@ def predict(
             waiting += commit.exchange_s
             serving += commit.server_s
         version += 1
-        commits += len(update.commits)
         failures += len(update.returned)
         time_s = update.time_s
         if version == updates or (seconds is not None and time_s >= seconds):
@@ -48,7 +50,7 @@ def predict(
     return {
         "time_s": time_s,
         "updates": version,
-        "commits": commits,
+        "commits": len(staleness),
         "steps": steps,
         "samples": steps * load.batch_size,
         "failures": failures,
@@ -56,13 +58,14 @@ def predict(
         "server_busy": serving / span,
         "worker_busy": computing / (span * load.workers),
         "worker_wait": waiting / (span * load.workers),
-        "bytes_up": commits * load.bytes_up,
-        "bytes_down": (commits + failures) * load.bytes_down,
+        "bytes_up": len(staleness) * load.bytes_up,
+        "bytes_down": (len(staleness) + failures) * load.bytes_down,
     }
 
 
 def _staleness(values: NDArray[np.int64]) -> dict[str, Any]:
-    """Moments, 95 % quantile (nearest rank) and histogram; zeros if there are no values."""
+    """Moments, 95 % quantile (nearest rank) and histogram; moments are 0 if there are no values."""
+    histogram = np.bincount(values).tolist()
     if not values.size:
         values = np.zeros(1, np.int64)
     return {
@@ -70,5 +73,5 @@ def _staleness(values: NDArray[np.int64]) -> dict[str, Any]:
         "staleness_std": float(values.std()),
         "staleness_q95": int(np.quantile(values, 0.95, method="inverted_cdf")),
         "staleness_max": int(values.max()),
-        "staleness_histogram": np.bincount(values).tolist(),
+        "staleness_histogram": histogram,
     }

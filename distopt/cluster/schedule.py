@@ -48,7 +48,7 @@ class _Workers:
     def __init__(self, cluster: Cluster, load: Workload) -> None:
         ids = range(load.workers)
         self.window = load.window
-        self.up_s = cluster.up.latency_s + (0.0 if cluster.shared else cluster.up.transfer_s(load.bytes_up))
+        self.up_s, _ = cluster.up.split(load.bytes_up, cluster.shared)
         self.pull_s = cluster.downtime_s + cluster.up.latency_s
         self.left = load.steps.tolist()
         self.ended = [cluster.start_s] * load.workers
@@ -93,10 +93,8 @@ def _events(cluster: Cluster, load: Workload) -> Iterator[Update]:
     workers = _Workers(cluster, load)
     active = int(np.count_nonzero(load.steps))
     quorum = min(load.quorum, active)
-    # A line of a worker's own delays its messages; a shared port also keeps the next message waiting.
-    port_up = cluster.up.transfer_s(load.bytes_up) if cluster.shared else 0.0
-    port_down = cluster.down.transfer_s(load.bytes_down) if cluster.shared else 0.0
-    down_s = cluster.down.latency_s + (0.0 if cluster.shared else cluster.down.transfer_s(load.bytes_down))
+    _, port_up = cluster.up.split(load.bytes_up, cluster.shared)
+    down_s, port_down = cluster.down.split(load.bytes_down, cluster.shared)
     received = served = sent = cluster.start_s
     pending: list[Commit] = []
     returned: set[int] = set()

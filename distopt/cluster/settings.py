@@ -20,9 +20,13 @@ class Link(NamedTuple):
     latency_s: float = 0.0
     bytes_per_s: float = float("inf")
 
-    def transfer_s(self, size: int) -> float:
-        """Seconds that `size` bytes occupy the link, latency not included."""
-        return size / self.bytes_per_s
+    def split(self, size: int, shared: bool) -> tuple[float, float]:
+        """Return the seconds by which `size` bytes are delayed and those for which they keep the next ones waiting.
+
+        A line of a worker's own only delays; on a shared port the transfer itself also keeps others waiting.
+        """
+        transfer = size / self.bytes_per_s
+        return (self.latency_s, transfer) if shared else (self.latency_s + transfer, 0.0)
 
 
 class Cluster(NamedTuple):

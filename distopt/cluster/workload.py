@@ -3,17 +3,16 @@
 from collections.abc import Mapping
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from distopt import datasets, local, models, optimizers
 from distopt.cluster.draws import Workload
+from distopt.datasets import Dataset
 from distopt.datasets.sampler import steps_for
 from distopt.errors import ConfigError
-from distopt.experiment import UNLIMITED
-from distopt.rules import Commits, DistributedOptimizer, Params, Window
-from distopt.trees import tree_bytes
+from distopt.experiment import UNLIMITED, Experiment
+from distopt.launchers import sim
 
 
 def workload_from_config(
@@ -32,28 +31,36 @@ def workload_from_config(
         DataError: data that are needed and missing.
     """
     data = datasets.load(config["dataset"]) if samples is None or parameters is None else None
-    if parameters is None:
-        model = models.build(config["model"], data.shape if data else None, data.classes if data else None)
-        params, _ = jax.eval_shape(lambda: model.init(jax.random.key(0)))
-    else:
-        params = jax.ShapeDtypeStruct((parameters,), np.float32)
-    optimizer = optimizers.build(config["optimizer"], local.build(config["local"]))
-    workers = min(config["workers"], optimizer.workers or config["workers"])
     if samples is None and data is not None:
         samples = data.size
+    tx = local.build(config["local"])
+    optimizer = optimizers.build(config["optimizer"], tx)
+    workers = min(config["workers"], optimizer.workers or config["workers"])
     steps = _budget(config, samples, workers)
     if steps.min() >= UNLIMITED and config["stop"]["updates"] is None and config["stop"]["seconds"] is None:
         raise ConfigError("nothing ends this run in a prediction: set epochs, stop.updates or stop.seconds")
-    up, down = message_bytes(optimizer, params, workers)
-    return Workload(
+    experiment = Experiment(
+        config=config,
+        dataset=data,
+        model=_model(config, data, parameters),
+        local=tx,
+        optimizer=optimizer,
         workers=workers,
         window=config["optimizer"]["window"],
-        steps=steps,
-        quorum=optimizer.quorum,
-        bytes_up=up,
-        bytes_down=down,
-        seed=config["seed"],
         batch_size=config["batch_size"] if samples else 0,
+        seed=config["seed"],
+        shards=[],
+        budget=steps,
+    )
+    return sim.workload(experiment)
+
+
+def _model(config: Mapping[str, Any], data: Dataset | None, parameters: int | None) -> models.Model:
+    """Return the model, or one that has the right number of parameters and is never evaluated."""
+    if parameters is None:
+        return models.build(config["model"], data.shape if data else None, data.classes if data else None)
+    return models.Model(
+        init=lambda key: (jnp.zeros(parameters), {}), loss=lambda *_: (jnp.zeros(()), ({}, jnp.zeros(())))
     )
 
 
@@ -64,18 +71,3 @@ def _budget(config: Mapping[str, Any], samples: int | None, workers: int) -> np.
     small, rest = divmod(samples, workers)
     few, more = (steps_for(size, config["epochs"], config["batch_size"]) for size in (small, small + 1))
     return np.where(np.arange(workers) < rest, more, few).astype(np.int64)
-
-
-def message_bytes(optimizer: DistributedOptimizer, params: Params, workers: int) -> tuple[int, int]:
-    """Return the bytes of a commit and of a reply for parameters of these shapes; nothing is computed."""
-
-    def exchange(params: Params) -> tuple[Any, Any]:
-        window = Window(params, params, jnp.int32(1), params)
-        message, _ = optimizer.worker.commit(window, optimizer.worker.init(params))
-        one = jnp.zeros(1, jnp.int32)
-        commits = Commits(one, one, jax.tree.map(lambda leaf: leaf[None], message))
-        update = optimizer.server.update(commits, optimizer.server.init(params, workers), params)
-        return message, update.center if update.replies is None else update.replies
-
-    up, down = jax.eval_shape(exchange, params)
-    return tree_bytes(up), tree_bytes(down)

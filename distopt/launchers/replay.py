@@ -11,6 +11,7 @@ from distopt.errors import ResultsError
 from distopt.experiment import Experiment
 from distopt.launchers import Interrupted, Launch, Watch
 from distopt.launchers.inline import train
+from distopt.launchers.single import Single
 
 
 CLOCK = "virtual"
@@ -24,7 +25,8 @@ def check(experiment: Experiment) -> list[str]:
 
 def launch(experiment: Experiment, watch: Watch, interrupted: Interrupted) -> Launch:
     """Train in the order of `launcher.trace`; see `distopt.launchers`."""
-    return train(experiment, read_trace(Path(experiment.config["launcher"]["trace"])), watch, interrupted)
+    order = read_trace(Path(experiment.config["launcher"]["trace"]))
+    return train(experiment, order, Single, watch, interrupted)
 
 
 def read_trace(path: Path) -> Iterator[Update]:

@@ -3,11 +3,14 @@
 from distopt.cluster import Cluster, Workload, schedule
 from distopt.experiment import Experiment
 from distopt.launchers import Interrupted, Launch, Watch
-from distopt.launchers.inline import train
-from distopt.replica import shapes
+from distopt.launchers.batched import Batched, width
+from distopt.launchers.inline import Engine, train
+from distopt.launchers.single import Single
+from distopt.replica import Replica, shapes
 from distopt.trees import tree_bytes
 
 CLOCK = "virtual"
+WORTHWHILE = 4  # windows in a batch; narrower ones cost more in copies of rows than they gain
 
 
 def check(experiment: Experiment) -> list[str]:
@@ -18,7 +21,13 @@ def check(experiment: Experiment) -> list[str]:
 
 def launch(experiment: Experiment, watch: Watch, interrupted: Interrupted) -> Launch:
     """Train in the order and on the clock that the cluster model gives; see `distopt.launchers`."""
-    return train(experiment, schedule(cluster(experiment), workload(experiment)), watch, interrupted)
+    return train(experiment, schedule(cluster(experiment), workload(experiment)), _engine, watch, interrupted)
+
+
+def _engine(experiment: Experiment, replica: Replica) -> Engine:
+    """Vectorize over workers where replicas are small enough to gain from it."""
+    wide = width(experiment, replica)
+    return Batched(experiment, replica, wide) if wide >= WORTHWHILE else Single(experiment, replica)
 
 
 def cluster(experiment: Experiment) -> Cluster:

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from distopt.optimizers.parts import adopt_center, commit_mean_delta, require_number
 from distopt.rules import Commits, DistributedOptimizer, Params, ServerRule, State, Update, WorkerRule
 
-SAMPLED_WEIGHTS = 4096  # quantiles are taken over every (d / 4096)-th weight: sorting all of them costs more than a step
+SAMPLED_WEIGHTS = 4096  # the metrics look at every (d / 4096)-th weight: sorting all of them costs more than a step
 
 
 def adag(*, gamma: float) -> DistributedOptimizer:
@@ -27,26 +27,30 @@ def adag(*, gamma: float) -> DistributedOptimizer:
 
     require_number("gamma", gamma)
 
-    def init(center: Params, workers: int) -> State:
-        return jax.tree.map(lambda c: jnp.broadcast_to(c, (workers, *c.shape)), center)
+    def scale(c: jax.Array, p: jax.Array) -> jax.Array:
+        return 1 / ((c - p) ** 2 / gamma + 1)
 
-    def update(commits: Commits, seen: State, center: Params) -> Update:
-        scale = jax.tree.map(lambda c, p: 1 / ((c - p[commits.worker]) ** 2 / gamma + 1), center, seen)
-        center = jax.tree.map(lambda c, s, m: c + jnp.sum(s * m, axis=0), center, scale, commits.message)
-        seen = jax.tree.map(lambda p, c: p.at[commits.worker].set(c), seen, center)
-        return Update(center, seen, metrics=_scale_metrics(scale))
+    def update(commits: Commits, state: State, center: Params) -> Update:
+        step = jax.tree.map(
+            lambda c, p, m: jnp.sum(scale(c, p) * m, axis=0), center, commits.pulled, commits.message
+        )
+        sampled = scale(_sample(jax.tree.map(lambda c: c[None], center)), _sample(commits.pulled))
+        return Update(jax.tree.map(jnp.add, center, step), state, metrics=_quantiles(sampled))
 
-    return DistributedOptimizer(WorkerRule(commit_mean_delta, adopt_center), ServerRule(init, update))
+    return DistributedOptimizer(WorkerRule(commit_mean_delta, adopt_center), ServerRule(lambda center, workers: (), update))
 
 
-def _scale_metrics(scale: Params) -> dict[str, jax.Array]:
-    """Return mean, 5 % quantile and minimum over all weights for each commit, shape (q,)."""
-    leaves = [s.reshape(s.shape[0], -1) for s in jax.tree.leaves(scale)]
-    weights = sum(s.shape[1] for s in leaves)
-    stride = -(-weights // SAMPLED_WEIGHTS)
-    sample = jnp.concatenate([s[:, ::stride] for s in leaves], axis=1)
+def _sample(tree: Params) -> jax.Array:
+    """Return at most about `SAMPLED_WEIGHTS` evenly spaced weights of each commit, shape (q, weights)."""
+    leaves = [leaf.reshape(leaf.shape[0], -1) for leaf in jax.tree.leaves(tree)]
+    stride = -(-sum(leaf.shape[1] for leaf in leaves) // SAMPLED_WEIGHTS)
+    return jnp.concatenate([leaf[:, ::stride] for leaf in leaves], axis=1)
+
+
+def _quantiles(scale: jax.Array) -> dict[str, jax.Array]:
+    """Return mean, 5 % quantile and minimum of the sampled scales of each commit, shape (q,)."""
     return {
-        "scale_mean": sum(jnp.sum(s, axis=1) for s in leaves) / weights,
-        "scale_q05": jnp.quantile(sample, 0.05, axis=1),
-        "scale_min": jnp.min(jnp.stack([jnp.min(s, axis=1) for s in leaves]), axis=0),
+        "scale_mean": jnp.mean(scale, axis=1),
+        "scale_q05": jnp.quantile(scale, 0.05, axis=1),
+        "scale_min": jnp.min(scale, axis=1),
     }

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from distopt.metrics import convergence
 from distopt.metrics.convergence import Axis, Curve
@@ -77,6 +77,7 @@ def _draw(axes: Axes, runs: Configuration, metric: str, split: str, x: Axis, loo
 def _limits(axes: Axes, runs: Sequence[Run], metric: str, x: Axis) -> None:
     """Let finished runs decide the range of y: a diverged one may leave the figure. Steep losses are logarithmic."""
     axes.set_xlim(left=0)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
     if x in ("samples", "bytes", "updates"):
         axes.xaxis.set_major_formatter(EngFormatter(unit="B" if x == "bytes" else "", sep=" " if x == "bytes" else ""))
     if metric != "loss":

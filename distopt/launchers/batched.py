@@ -1,0 +1,316 @@
+"""Training of many small replicas at once: windows in vectorized batches, commits one by one inside one program.
+
+The windows in flight are independent of each other: a window depends only on what its worker adopted. So whenever the
+next commit in order needs a window that is not computed yet, all idle workers' windows are computed together. Commits
+whose windows are there are applied in order by a scan over the server rule. All replicas live in arrays with one row per
+worker; programs read and write only the rows concerned.
+"""
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from distopt.cluster import Update
+from distopt.experiment import Experiment
+from distopt.replica import Batches, Flight, Itinerary, Position, Replica, shapes
+from distopt.rules import Commits, Params, State, Window
+from distopt.server import Folded, diverged, fold
+from distopt.trees import tree_bytes
+
+CACHE_BYTES = 4 * 2**20  # replicas of one batch should fit in a core's cache: beyond it a batch is slower than a loop
+MOST = 1024
+
+
+class Fleet(NamedTuple):
+    """All workers; every leaf has a leading axis n."""
+
+    position: Position  # where each worker's window opened, and the local state after its last computed window
+    end: Params
+    steps: jax.Array
+    message: Any
+    loss: jax.Array
+    accuracy: jax.Array
+    pulled: Params
+    version: jax.Array  # of the center each worker pulled last
+
+
+class Central(NamedTuple):
+    """The server."""
+
+    center: Params
+    state: State
+    version: jax.Array
+    alive: jax.Array  # False once a commit or loss was not finite: the center is frozen from then on
+
+
+class Served(NamedTuple):
+    """What is recorded of a stretch of updates; every leaf has the shape (updates, q)."""
+
+    staleness: jax.Array
+    loss: jax.Array
+    accuracy: jax.Array
+    commit_norm: jax.Array
+    distance: jax.Array
+    metrics: dict[str, jax.Array]
+
+
+def width(experiment: Experiment, replica: Replica) -> int:
+    """Return how many windows one batch should hold: a power of two."""
+    if experiment.config["launcher"].get("width"):
+        return experiment.config["launcher"]["width"]
+    position = replica.begin()
+    fits = CACHE_BYTES // max(tree_bytes((position.params, position.local)), 1)
+    return 2 ** (min(max(fits, 1), MOST, experiment.workers).bit_length() - 1)
+
+
+class Programs:
+    """The compiled programs that advance a fleet."""
+
+    def __init__(self, experiment: Experiment, replica: Replica) -> None:
+        self.experiment = experiment
+        self.replica = replica
+        self.fly = jax.jit(self._fly, donate_argnums=0)
+        self.serve = jax.jit(self._serve, donate_argnums=(0, 1))
+        self.pull = jax.jit(self._pull, donate_argnums=0)
+
+    def begin(self, message: Any) -> tuple[Fleet, Central]:
+        """Return all workers at version 0 of the center, and the server."""
+        n, first = self.experiment.workers, self.replica.begin()
+
+        def spread(tree: Any) -> Any:
+            return jax.tree.map(lambda leaf: jnp.tile(leaf, (n, *[1] * jnp.ndim(leaf))), tree)
+
+        zeros = jnp.zeros(n)
+        empty = jax.tree.map(lambda m: jnp.zeros((n, *m.shape), m.dtype), message)
+        version = jnp.zeros(n, jnp.int32)
+        fleet = Fleet(
+            spread(first), spread(first.params), version, empty, zeros, jnp.zeros(n), spread(first.params), version + 0
+        )
+        center = jax.tree.map(jnp.array, first.params)
+        state = self.experiment.optimizer.server.init(center, n)
+        return fleet, Central(center, state, jnp.int32(0), jnp.array(True))
+
+    def _fly(self, fleet: Fleet, batches: Batches, key: jax.Array, data: Any) -> Fleet:
+        """Compute one window of each worker in `batches.worker`, shape (w,)."""
+        ids = batches.worker
+        rows = _rows(fleet.position, ids)
+        axes = Batches(worker=0, first_step=0, steps=None, indices=0)  # type: ignore[arg-type]
+        flights = jax.vmap(self.replica.window, in_axes=(0, 0, 0, 0, axes, None, None))(*rows, batches, key, data)
+        put = partial(_put, ids)
+        return fleet._replace(
+            position=Position(
+                fleet.position.params,
+                put(fleet.position.local, flights.local),
+                put(fleet.position.model, flights.model),
+                put(fleet.position.rule, flights.rule),
+            ),
+            end=put(fleet.end, flights.window.end),
+            steps=fleet.steps.at[ids].set(batches.steps),
+            message=put(fleet.message, flights.message),
+            loss=fleet.loss.at[ids].set(flights.loss),
+            accuracy=fleet.accuracy.at[ids].set(flights.accuracy),
+        )
+
+    def _serve(self, fleet: Fleet, central: Central, ids: jax.Array, count: jax.Array) -> tuple[Fleet, Central, Served]:
+        """Apply the first `count` of the updates whose committers are `ids`, shape (updates, q), and let them adopt."""
+        messages, pulled, versions = _rows((fleet.message, fleet.pulled, fleet.version), ids)
+        loss, accuracy = fleet.loss[ids], fleet.accuracy[ids]
+
+        def step(central: Central, x: Any) -> tuple[Central, Any]:
+            i, who, message, pulled, version, loss = x
+            folded = self._fold(central, message, who, central.version - version, pulled)
+            healthy = central.alive & jnp.all(jnp.isfinite(folded.norm)) & jnp.all(jnp.isfinite(loss))
+            go = healthy & (i < count)
+            after = Central(folded.update.center, folded.update.state, central.version + 1, healthy)
+            kept = central._replace(alive=jnp.where(i < count, healthy, central.alive))
+            central_after = jax.tree.map(partial(jnp.where, go), after, kept)
+            reply = folded.update.replies
+            if reply is None:
+                reply = jax.tree.map(lambda c: jnp.broadcast_to(c, (len(who), *c.shape)), central_after.center)
+            metrics = {k: jnp.broadcast_to(v, who.shape) for k, v in folded.update.metrics.items()}
+            record = (central.version - version, folded.norm, folded.distance, metrics)
+            return central_after, (reply, central_after.center, central_after.version, record)
+
+        xs = (jnp.arange(len(ids)), ids, messages, pulled, versions, loss)
+        central, (replies, centers, now, record) = jax.lax.scan(step, central, xs)
+        staleness, norm, distance, metrics = record
+        q = ids.shape[1]
+        flat = jnp.where(jnp.arange(len(ids))[:, None] < count, ids, self.experiment.workers).reshape(-1)
+        replies = jax.tree.map(lambda r: r.reshape(-1, *r.shape[2:]), replies)
+        centers, now = jax.tree.map(lambda c: jnp.repeat(c, q, axis=0), (centers, now))
+        fleet = self._land(fleet, flat, replies, centers, now)
+        return fleet, central, Served(staleness, loss, accuracy, norm, distance, metrics)
+
+    def _fold(self, central: Central, message: Any, who: jax.Array, staleness: jax.Array, pulled: Params) -> Folded:
+        barrier = self.experiment.optimizer.quorum >= self.experiment.workers
+        commits = Commits(who, staleness, message, None if barrier else pulled)
+        return fold(self.experiment.optimizer, central.center, central.state, commits)
+
+    def _land(self, fleet: Fleet, ids: jax.Array, replies: Any, centers: Params, versions: jax.Array) -> Fleet:
+        """Let the workers `ids` adopt their replies; an id of n stands for nobody."""
+        rows = _rows(fleet.position, ids)
+        end, steps = _rows((fleet.end, fleet.steps), ids)
+        window = Window(rows.params, end, steps)
+        flights = Flight(window, rows.local, rows.model, rows.rule, None, None, None)  # type: ignore[arg-type]
+        landed = jax.vmap(self.replica.adoption)(replies, flights)
+        put = partial(_put, ids)
+        position = fleet.position._replace(
+            params=put(fleet.position.params, landed.params), rule=put(fleet.position.rule, landed.rule)
+        )
+        if self.experiment.config["local"]["on_pull"] == "reset":
+            position = position._replace(local=put(position.local, landed.local))
+        return fleet._replace(
+            position=position, pulled=put(fleet.pulled, centers), version=put(fleet.version, versions)
+        )
+
+    def _pull(self, fleet: Fleet, central: Central, worker: jax.Array) -> Fleet:
+        """Let one worker start over from the center."""
+        first = self.replica.begin()._replace(params=central.center)
+        put = partial(_put, worker[None])
+        one = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], (first, central.center, central.version))
+        return fleet._replace(
+            position=put(fleet.position, one[0]), pulled=put(fleet.pulled, one[1]), version=put(fleet.version, one[2])
+        )
+
+
+def _rows(tree: Any, ids: jax.Array) -> Any:
+    return jax.tree.map(lambda leaf: leaf.at[ids].get(mode="clip"), tree)
+
+
+def _put(ids: jax.Array, tree: Any, rows: Any) -> Any:
+    return jax.tree.map(lambda leaf, row: leaf.at[ids].set(row, mode="drop"), tree, rows)
+
+
+def chunks(workers: list[int], most: int) -> Iterator[list[int]]:
+    """Split workers into batches of powers of two, so that few programs are compiled and no work is wasted."""
+    while workers:
+        size = min(most, 2 ** (len(workers).bit_length() - 1))
+        yield workers[:size]
+        workers = workers[size:]
+
+
+class Windows:
+    """Which workers have a computed window, and the batches of those that do not."""
+
+    def __init__(self, experiment: Experiment, most: int) -> None:
+        self._itineraries = [Itinerary(experiment, worker) for worker in range(experiment.workers)]
+        self._most = most
+        self.idle = set(range(experiment.workers))
+
+    def recall(self, worker: int) -> None:
+        """Note that a worker's window was lost: it takes the same steps again."""
+        if worker not in self.idle:
+            self._itineraries[worker].back()
+            self.idle.add(worker)
+
+    def batches(self) -> Iterator[Batches]:
+        """Yield the next windows of all idle workers that have steps left, in batches of equal length."""
+        by_steps: dict[int, list[int]] = {}
+        for worker in sorted(self.idle):
+            itinerary = self._itineraries[worker]
+            if itinerary.remaining > 0:
+                by_steps.setdefault(min(itinerary.window, itinerary.remaining), []).append(worker)
+        self.idle.clear()
+        for steps, workers in by_steps.items():
+            for some in chunks(workers, self._most):
+                each = [self._itineraries[worker].next() for worker in some]
+                yield Batches(
+                    np.array(some, np.int32),  # type: ignore[arg-type]
+                    np.array([b.first_step for b in each], np.int32),  # type: ignore[arg-type]
+                    np.int32(steps),
+                    np.stack([b.indices for b in each]),
+                )
+
+
+class Batched:
+    """Computes windows in batches of up to `most`; see `distopt.launchers.inline.Engine`."""
+
+    def __init__(self, experiment: Experiment, replica: Replica, most: int) -> None:
+        layout = shapes(experiment)
+        self.version = self.samples = 0
+        self.diverged: str | None = None
+        self._experiment = experiment
+        self._replica = replica
+        self._programs = Programs(experiment, replica)
+        self._fleet, self._central = self._programs.begin(layout.message)
+        self._windows = Windows(experiment, most)
+        self._bytes = {"bytes_up": tree_bytes(layout.message), "bytes_down": tree_bytes(layout.reply)}
+        self._sequence = np.zeros(experiment.workers, np.int64)
+        self._held: list[Update] = []
+        self._committing: set[int] = set()
+
+    @property
+    def center(self) -> Params:
+        """Return the center after the updates applied so far."""
+        return self._central.center
+
+    def take(self, update: Update) -> list[dict[str, Any]]:
+        """Hold an update back until one of its committers has to land first; return rows of what was applied then."""
+        rows = []
+        workers = {commit.worker for commit in update.commits}
+        same = not self._held or len(self._held[0].commits) == len(update.commits)
+        if update.returned or not same or workers & self._committing or len(self._held) >= MOST:
+            rows = self.flush()
+        for worker in update.returned:
+            self._fleet = self._programs.pull(self._fleet, self._central, np.int32(worker))
+            self._windows.recall(worker)
+        if workers & self._windows.idle:
+            for batches in self._windows.batches():
+                self._fleet = self._programs.fly(self._fleet, batches, self._replica.step_key, self._replica.data)
+        self._held.append(update)
+        self._committing |= workers
+        self.version += 1
+        self.samples += sum(commit.steps for commit in update.commits) * self._batch_size
+        return rows
+
+    @property
+    def _batch_size(self) -> int:
+        return self._experiment.batch_size if self._experiment.dataset else 0
+
+    def flush(self) -> list[dict[str, Any]]:
+        """Apply the updates held back, in order; return their rows."""
+        if not self._held:
+            return []
+        ids = np.array([[commit.worker for commit in update.commits] for update in self._held], np.int32)
+        padded = np.zeros((2 ** (len(ids) - 1).bit_length(), ids.shape[1]), np.int32)
+        padded[: len(ids)] = ids
+        self._fleet, self._central, served = self._programs.serve(
+            self._fleet, self._central, padded, np.int32(len(ids))
+        )
+        rows = self._rows(jax.device_get(served))
+        self._windows.idle |= self._committing
+        self._held, self._committing = [], set()
+        return rows
+
+    def _rows(self, served: Served) -> list[dict[str, Any]]:
+        """Return the rows of the updates applied; notes the first one that was not finite."""
+        first, rows = self.version - len(self._held) + 1, []
+        measured = {**served._asdict(), **served.metrics}
+        del measured["metrics"]
+        columns = {name: value.tolist() for name, value in measured.items()}
+        for i, update in enumerate(self._held):
+            bad = ~np.isfinite(served.loss[i]) | ~np.isfinite(served.commit_norm[i])
+            if bad.any():
+                j = int(bad.argmax())
+                self.diverged = diverged(first + i, update.commits[j].worker, served.loss[i, j], served.commit_norm[i, j])
+                break
+            for j, commit in enumerate(update.commits):
+                self._sequence[commit.worker] += 1
+                row = {
+                    "update": first + i,
+                    "worker": commit.worker,
+                    "time_s": update.time_s,
+                    "steps": commit.steps,
+                    "samples": commit.steps * self._batch_size,
+                    "compute_s": commit.compute_s,
+                    "exchange_s": commit.exchange_s,
+                    "server_s": commit.server_s,
+                    "sequence": int(self._sequence[commit.worker]),
+                    **self._bytes,
+                }
+                rows.append(row | {name: values[i][j] for name, values in columns.items()})
+        return rows

@@ -121,7 +121,10 @@ def check_overrides(overrides: Sequence[str]) -> None:
         if override.key_or_group in GROUPS and override.package is None:
             values = list(override.sweep_string_iterator()) if override.is_sweep_override() else [override.value()]
             for value in map(_text, values):
-                if value not in (*choices(override.key_or_group), "null"):
+                if value not in choices(override.key_or_group) and (value, override.key_or_group) != (
+                    "null",
+                    "experiment",
+                ):
                     problems.append(_unknown(f"{override.key_or_group}={value}", value, choices(override.key_or_group)))
                 else:
                     known.setdefault(override.key_or_group, value)

@@ -32,6 +32,8 @@ def build(settings: Mapping[str, Any]) -> optax.GradientTransformation:
     try:
         return MAKERS[settings["name"]](**arguments)
     except KeyError:
-        raise ConfigError(f"local.name={settings['name']}: no such optimizer; choose from {', '.join(MAKERS)}") from None
+        raise ConfigError(
+            f"local.name={settings['name']}: no such optimizer; choose from {', '.join(MAKERS)}"
+        ) from None
     except TypeError as error:
         raise ConfigError(f"local={settings['name']}: {error}") from None

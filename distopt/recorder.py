@@ -50,9 +50,13 @@ def make_folder(config: Mapping[str, Any], fingerprint: str) -> Path:
                 return folder
             except FileExistsError:
                 if config["name"]:
-                    raise ResultsError(f"name={config['name']}: {folder} exists; choose another name, or remove it") from None
+                    raise ResultsError(
+                        f"name={config['name']}: {folder} exists; choose another name, or remove it"
+                    ) from None
     except OSError as error:
-        raise ResultsError(f"output={config['output']}: cannot be written ({error.strerror}); choose another folder") from None
+        raise ResultsError(
+            f"output={config['output']}: cannot be written ({error.strerror}); choose another folder"
+        ) from None
     raise ResultsError(f"output={config['output']}: no free name for the run's folder")
 
 

@@ -65,6 +65,13 @@ class Replica:
         local = jax.tree.map(jnp.array, self.experiment.local.init(self.params))  # own buffers: they get donated
         return Position(self.params, local, self.model_state, worker.init(self.params))
 
+    def warm_up(self) -> None:
+        """Compile and run everything once: after this a window needs no preparation."""
+        warm = Itinerary(self.experiment, 0).next()._replace(steps=np.int32(1))
+        flight = self.fly(self.begin(), warm)
+        reply = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes(self.experiment).reply)
+        jax.block_until_ready(self.land(reply, flight))
+
     def fly(self, position: Position, batches: Batches) -> Flight:
         """Take the local steps of one window and make its commit."""
         return self.advance(

@@ -56,9 +56,7 @@ class Interrupt:
         print(f"distopt: {signal.Signals(number).name}: stopping; once more to abort at once", file=sys.stderr)
 
 
-def run(
-    config: DictConfig | Mapping[str, Any], console: Console | None = None, watch: Watch | None = None
-) -> "Run":
+def run(config: DictConfig | Mapping[str, Any], console: Console | None = None, watch: Watch | None = None) -> "Run":
     """Run one experiment and return its results.
 
     Args:
@@ -140,4 +138,3 @@ def title(experiment: Experiment) -> str:
         f"launcher {config['launcher']['name']}",
     ]
     return " · ".join(words)
-

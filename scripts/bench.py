@@ -91,14 +91,23 @@ def ray_throughput(data: Path) -> list[Line]:
         speed = result.commits["steps"].sum() / result.commits["time_s"].max()
         plain = statistics.mean((before, after))
         detail = f"{speed:.1f} over {plain:.1f} steps/s (plain loop before {before:.1f}, after {after:.1f})"
-        found.append(Line(f"ray: steps/s over plain loop, thesis MLP, {workers} workers", speed / plain, "ratio", target, detail))
+        found.append(
+            Line(f"ray: steps/s over plain loop, thesis MLP, {workers} workers", speed / plain, "ratio", target, detail)
+        )
     return found
 
 
 def exchange(data: Path) -> list[Line]:
     """One exchange of 19.2 MB over a memory copy, and over the plainest actor that takes and returns the array."""
     result = run(
-        *THESIS, "dataset=npz", "optimizer=downpour", "workers=1", "batch_size=1", "optimizer.window=1", "stop.updates=60", data=data
+        *THESIS,
+        "dataset=npz",
+        "optimizer=downpour",
+        "workers=1",
+        "batch_size=1",
+        "optimizer.window=1",
+        "stop.updates=60",
+        data=data,
     )
     ours = 1e3 * result.commits["exchange_s"].iloc[10:].median()
     size = int(result.commits["bytes_up"].iloc[0])

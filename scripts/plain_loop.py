@@ -17,7 +17,9 @@ def measure(overrides: list[str], data: str, windows: int) -> float:
         data: an .npz file.
         windows: windows to time.
     """
-    plain = config.validate(config.compose(["dataset=npz", f"dataset.file={data}", "stop.updates=1", "workers=1", *overrides]))
+    plain = config.validate(
+        config.compose(["dataset=npz", f"dataset.file={data}", "stop.updates=1", "workers=1", *overrides])
+    )
     run = experiment.build(plain)
     assert run.dataset is not None
     x, y = jax.device_put((run.dataset.train_x, run.dataset.train_y))

@@ -27,7 +27,14 @@ def main(args: argparse.Namespace) -> int:
         # The trace ends where the run ended: criteria that ended it need not be evaluated again.
         stop = dict.fromkeys(recorded.config["stop"])
         evaluate = {**recorded.config["evaluate"], "points": 1, "every": None}
-        config = {**recorded.config, "launcher": launcher, "stop": stop, "evaluate": evaluate, "output": folder, "name": None}
+        config = {
+            **recorded.config,
+            "launcher": launcher,
+            "stop": stop,
+            "evaluate": evaluate,
+            "output": folder,
+            "name": None,
+        }
         replayed = runner.run(config)
         if replayed.status != "done":
             raise ResultsError(f"{recorded.folder}: the replay ended as {replayed.status}: {replayed.info['reason']}")

@@ -45,4 +45,3 @@ class Watch:
 
 Launch = Generator[News, None, Outcome]
 Interrupted = Callable[[], bool]
-

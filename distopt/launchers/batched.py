@@ -7,6 +7,7 @@ worker; programs read and write only the rows concerned.
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -16,12 +17,13 @@ import numpy as np
 
 from distopt.cluster import Update
 from distopt.experiment import Experiment
+from distopt.launchers import Watch
 from distopt.replica import Batches, Flight, Itinerary, Position, Replica, shapes
 from distopt.rules import Commits, Params, State, Window
 from distopt.server import Folded, diverged, fold
 from distopt.trees import tree_bytes
 
-CACHE_BYTES = 4 * 2**20  # replicas of one batch should fit in a core's cache: beyond it a batch is slower than a loop
+CACHE_BYTES = 2**20  # replicas of one batch should fit in a core's cache: beyond it a batch is slower than a loop
 MOST = 1024
 
 
@@ -59,12 +61,17 @@ class Served(NamedTuple):
 
 
 def width(experiment: Experiment, replica: Replica) -> int:
-    """Return how many windows one batch should hold: a power of two."""
+    """Return how many windows one batch should hold at most."""
     if experiment.config["launcher"].get("width"):
         return experiment.config["launcher"]["width"]
     position = replica.begin()
     fits = CACHE_BYTES // max(tree_bytes((position.params, position.local)), 1)
-    return 2 ** (min(max(fits, 1), MOST, experiment.workers).bit_length() - 1)
+    return power_of_four(min(max(fits, 1), MOST, experiment.workers))
+
+
+def power_of_four(number: int) -> int:
+    """Return the largest power of four up to a number: batches come in few sizes, as each is a program to compile."""
+    return 4 ** ((number.bit_length() - 1) // 2)
 
 
 class Programs:
@@ -186,9 +193,9 @@ def _put(ids: jax.Array, tree: Any, rows: Any) -> Any:
 
 
 def chunks(workers: list[int], most: int) -> Iterator[list[int]]:
-    """Split workers into batches of powers of two, so that few programs are compiled and no work is wasted."""
+    """Split workers into batches of few sizes, none of them padded."""
     while workers:
-        size = min(most, 2 ** (len(workers).bit_length() - 1))
+        size = min(most, power_of_four(len(workers)))
         yield workers[:size]
         workers = workers[size:]
 
@@ -229,12 +236,14 @@ class Windows:
 class Batched:
     """Computes windows in batches of up to `most`; see `distopt.launchers.inline.Engine`."""
 
-    def __init__(self, experiment: Experiment, replica: Replica, most: int) -> None:
+    def __init__(self, experiment: Experiment, replica: Replica, watch: Watch, most: int) -> None:
         layout = shapes(experiment)
         self.version = self.samples = 0
         self.diverged: str | None = None
         self._experiment = experiment
         self._replica = replica
+        self._watch = watch
+        self._compiled: set[tuple[int, ...]] = set()
         self._programs = Programs(experiment, replica)
         self._fleet, self._central = self._programs.begin(layout.message)
         self._windows = Windows(experiment, most)
@@ -260,12 +269,24 @@ class Batched:
             self._windows.recall(worker)
         if workers & self._windows.idle:
             for batches in self._windows.batches():
-                self._fleet = self._programs.fly(self._fleet, batches, self._replica.step_key, self._replica.data)
+                with self._compiling(batches.worker.shape):
+                    self._fleet = self._programs.fly(self._fleet, batches, self._replica.step_key, self._replica.data)
         self._held.append(update)
         self._committing |= workers
         self.version += 1
         self.samples += sum(commit.steps for commit in update.commits) * self._batch_size
         return rows
+
+    @contextmanager
+    def _compiling(self, shape: tuple[int, ...]) -> Iterator[None]:
+        """Charge the first call for each shape to compilation: the call returns when the program is there."""
+        if shape in self._compiled:
+            yield
+            return
+        phase = self._watch.enter("compile")
+        yield
+        self._compiled.add(shape)
+        self._watch.enter(phase)
 
     @property
     def _batch_size(self) -> int:
@@ -276,11 +297,13 @@ class Batched:
         if not self._held:
             return []
         ids = np.array([[commit.worker for commit in update.commits] for update in self._held], np.int32)
-        padded = np.zeros((2 ** (len(ids) - 1).bit_length(), ids.shape[1]), np.int32)
+        size = power_of_four(len(ids))
+        padded = np.zeros((size if size == len(ids) else 4 * size, ids.shape[1]), np.int32)
         padded[: len(ids)] = ids
-        self._fleet, self._central, served = self._programs.serve(
-            self._fleet, self._central, padded, np.int32(len(ids))
-        )
+        with self._compiling(padded.shape):
+            self._fleet, self._central, served = self._programs.serve(
+                self._fleet, self._central, padded, np.int32(len(ids))
+            )
         rows = self._rows(jax.device_get(served))
         self._windows.idle |= self._committing
         self._held, self._committing = [], set()
@@ -296,7 +319,9 @@ class Batched:
             bad = ~np.isfinite(served.loss[i]) | ~np.isfinite(served.commit_norm[i])
             if bad.any():
                 j = int(bad.argmax())
-                self.diverged = diverged(first + i, update.commits[j].worker, served.loss[i, j], served.commit_norm[i, j])
+                self.diverged = diverged(
+                    first + i, update.commits[j].worker, served.loss[i, j], served.commit_norm[i, j]
+                )
                 break
             for j, commit in enumerate(update.commits):
                 self._sequence[commit.worker] += 1

@@ -30,7 +30,7 @@ class Engine(Protocol):
 def train(
     experiment: Experiment,
     order: Iterable[Update],
-    make: Callable[[Experiment, Replica], Engine],
+    make: Callable[[Experiment, Replica, Watch], Engine],
     watch: Watch,
     interrupted: Interrupted,
 ) -> Launch:
@@ -41,7 +41,7 @@ def train(
     """
     watch.enter("compile")
     replica = Replica(experiment)
-    engine = make(experiment, replica)
+    engine = make(experiment, replica, watch)
     judge = Judge(experiment, Evaluator(experiment, replica.model_state), watch)
     yield News([], judge(engine, 0.0))
     now = 0.0
@@ -100,5 +100,3 @@ class Judge:
         elif self._stop["seconds"] is not None and time_s >= self._stop["seconds"]:
             self.reason = f"stop.seconds={self._stop['seconds']} reached"
         return self.reason is not None
-
-

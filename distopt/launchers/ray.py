@@ -76,7 +76,9 @@ def _layout(experiment: Experiment, cpus: float, gpus: float | None) -> Layout:
             f"launcher: {n} workers in {actors} actors need {need}, there are {have}: set launcher.workers_per_actor="
             f"{math.ceil(n / max(places, 1))} or more, or lower launcher.cpus_per_actor or launcher.gpus_per_actor"
         )
-    return Layout([list(range(first, min(first + each, n))) for first in range(0, n, each)], settings["cpus_per_actor"], per_actor)
+    return Layout(
+        [list(range(first, min(first + each, n))) for first in range(0, n, each)], settings["cpus_per_actor"], per_actor
+    )
 
 
 def _warnings(experiment: Experiment, layout: Layout) -> list[str]:

@@ -41,10 +41,7 @@ class WorkerGroup:
     def prepare(self, server: Any) -> None:
         """Compile everything: after this a window needs no preparation."""
         self._server = server
-        warm = Itinerary(self._experiment, self._workers[0]).next()._replace(steps=np.int32(1))
-        flight = self._replica.fly(self._replica.begin(), warm)
-        reply = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes(self._experiment).reply)
-        jax.block_until_ready(self._replica.land(jax.device_put(reply), flight))
+        self._replica.warm_up()
 
     def initial(self) -> Params:
         """Return the initial center."""

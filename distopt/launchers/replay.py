@@ -13,7 +13,6 @@ from distopt.launchers import Interrupted, Launch, Watch
 from distopt.launchers.inline import train
 from distopt.launchers.single import Single
 
-
 CLOCK = "virtual"
 
 

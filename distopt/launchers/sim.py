@@ -24,10 +24,10 @@ def launch(experiment: Experiment, watch: Watch, interrupted: Interrupted) -> La
     return train(experiment, schedule(cluster(experiment), workload(experiment)), _engine, watch, interrupted)
 
 
-def _engine(experiment: Experiment, replica: Replica) -> Engine:
+def _engine(experiment: Experiment, replica: Replica, watch: Watch) -> Engine:
     """Vectorize over workers where replicas are small enough to gain from it."""
     wide = width(experiment, replica)
-    return Batched(experiment, replica, wide) if wide >= WORTHWHILE else Single(experiment, replica)
+    return Batched(experiment, replica, watch, wide) if wide >= WORTHWHILE else Single(experiment, replica, watch)
 
 
 def cluster(experiment: Experiment) -> Cluster:

@@ -5,6 +5,7 @@ from typing import Any
 from distopt.cluster import Commit, Update
 from distopt.errors import DistoptError
 from distopt.experiment import Experiment
+from distopt.launchers import Watch
 from distopt.replica import Flight, Itinerary, Position, Replica, shapes
 from distopt.rules import Params
 from distopt.server import Delivery, Diverged, Server
@@ -14,13 +15,15 @@ from distopt.trees import tree_bytes
 class Single:
     """Computes a worker's window when its commit is due; see `distopt.launchers.inline.Engine`."""
 
-    def __init__(self, experiment: Experiment, replica: Replica) -> None:
+    def __init__(self, experiment: Experiment, replica: Replica, watch: Watch) -> None:
+        del watch  # everything is compiled here, before training
         self.samples = 0
         self.diverged: str | None = None
         self._experiment = experiment
         self._replica = replica
         self._server = Server(experiment.optimizer, replica.params, experiment.workers)
         self._server.warm_up(shapes(experiment).message)
+        replica.warm_up()
         self._itineraries = [Itinerary(experiment, worker) for worker in range(experiment.workers)]
         self._positions: list[Position | None] = [None] * experiment.workers
         self._flights: dict[int, Flight] = {}
@@ -74,7 +77,9 @@ class Single:
         """
         worker = commit.worker
         if not 0 <= worker < self._experiment.workers:
-            raise DistoptError(f"the commit order names worker {worker}, but the run has {self._experiment.workers} workers")
+            raise DistoptError(
+                f"the commit order names worker {worker}, but the run has {self._experiment.workers} workers"
+            )
         if worker in self._flights:
             raise DistoptError(f"worker {worker} commits twice within one update (after update {self._server.version})")
         itinerary = self._itineraries[worker]

@@ -24,7 +24,9 @@ def _analytic(function: Callable[[jax.Array], jax.Array], start: Sequence[float]
         del key
         return {"x": jnp.array(start, jnp.float32)}, {}
 
-    def loss(params: Params, state: ModelState, batch: Batch, key: Key) -> tuple[jax.Array, tuple[ModelState, jax.Array]]:
+    def loss(
+        params: Params, state: ModelState, batch: Batch, key: Key
+    ) -> tuple[jax.Array, tuple[ModelState, jax.Array]]:
         del batch
         x = params["x"]
         value = function(x)

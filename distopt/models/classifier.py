@@ -21,7 +21,9 @@ def classifier(module: nn.Module, shape: tuple[int, ...]) -> Model:
         params = variables.pop("params")
         return params, variables
 
-    def loss(params: Params, state: ModelState, batch: Batch, key: Key) -> tuple[jax.Array, tuple[ModelState, jax.Array]]:
+    def loss(
+        params: Params, state: ModelState, batch: Batch, key: Key
+    ) -> tuple[jax.Array, tuple[ModelState, jax.Array]]:
         x, y = batch
         train = key is not None
         variables = {"params": params, **state}

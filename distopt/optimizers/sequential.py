@@ -8,7 +8,7 @@ Differences: dist-keras's `SingleTrainer` stops after one mini-batch, because it
 network workers have and the error is swallowed.
 """
 
-from distopt.optimizers.parts import adopt_center, additive, commit_delta
+from distopt.optimizers.parts import additive, adopt_center, commit_delta
 from distopt.rules import DistributedOptimizer, WorkerRule
 
 

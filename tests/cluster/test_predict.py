@@ -34,7 +34,8 @@ def test_a_run_ends_at_the_first_of_its_limits():
     assert predict(Cluster(Law(1.0)), load, updates=7)["updates"] == 7
     assert predict(Cluster(Law(1.0)), load, seconds=2.5)["time_s"] == 3
     assert predict(Cluster(Law(1.0)), load, updates=7, seconds=1)["updates"] == 1
-    assert predict(Cluster(Law(1.0)), load._replace(steps=np.zeros(2, np.int64)))["time_s"] == 0
+    nothing = predict(Cluster(Law(1.0)), load._replace(steps=np.zeros(2, np.int64)))
+    assert (nothing["time_s"], nothing["commits"], nothing["staleness_histogram"]) == (0, 0, [])
 
 
 @pytest.mark.parametrize("optimizer", ["agn", "aeasgd"])
@@ -102,5 +103,5 @@ def test_the_workload_of_a_configuration():
     config = validate(compose(["workers=4", "optimizer=easgd", "epochs=1", "batch_size=10", "seed=3"]))
     load = workload_from_config(config, samples=42, parameters=100)
     assert load.steps.tolist() == [2, 2, 1, 1]
-    assert load.quorum > 4
+    assert load.quorum == 4
     assert (load.bytes_up, load.bytes_down, load.seed) == (400, 400, 3)

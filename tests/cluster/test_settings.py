@@ -40,8 +40,9 @@ def test_presets_say_how_fast_their_links_are(presets):
     speeds = [links[name].bytes_per_s for name in ("wan", "ethernet_1g", "ethernet_10g", "infiniband_fdr", "nvlink")]
     assert speeds == sorted(speeds)
     assert links["infiniband_fdr"].bytes_per_s == pytest.approx(56e9 / 8, rel=0.05)
-    assert links["ethernet_1g"].transfer_s(19_192_040) == pytest.approx(0.164, abs=0.001)
-    assert links["homogeneous"].transfer_s(19_192_040) == 0
+    assert links["ethernet_1g"].split(19_192_040, shared=False) == pytest.approx((0.1641, 0), abs=1e-4)
+    assert links["ethernet_1g"].split(19_192_040, shared=True) == pytest.approx((0.0001, 0.1640), abs=1e-4)
+    assert links["homogeneous"].split(19_192_040, shared=False) == (0, 0)
 
 
 @pytest.mark.parametrize(

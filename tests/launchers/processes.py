@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -42,11 +43,11 @@ class Launched:
 
     def __exit__(self, *_: object) -> None:
         """Kill whatever is left."""
-        self.processes()
-        for process in [*self._seen.values(), psutil.Process()]:
-            if process.pid != os.getpid() and process.is_running():
+        for process in self.processes():
+            if process.is_running():
                 process.kill()
-        self.process.wait(LIMIT_S)
+        self.process.kill()
+        self.process.wait()
 
     @property
     def output(self) -> str:
@@ -60,9 +61,13 @@ class Launched:
                 self._seen[process.pid] = process
         return list(self._seen.values())
 
-    def actors(self, name: str) -> list[psutil.Process]:
-        """Return the Ray actors of a class."""
-        return [process for process in self.processes() if _title(process).startswith(f"ray::{name}")]
+    def actors(self, seconds: float = 1.0) -> list[psutil.Process]:
+        """Return the run's Ray actors, the one that computed least in the last `seconds` first: it is the server."""
+        found = [process for process in self.processes() if _title(process).startswith("ray::Host")]
+        before = [_cpu_s(process) for process in found]
+        time.sleep(seconds)
+        used = {process: _cpu_s(process) - start for process, start in zip(found, before, strict=True)}
+        return sorted(found, key=used.__getitem__)
 
     def wait_for(self, happened: Callable[[], Any]) -> Any:
         """Return the first true value of a condition, looked at while the command runs."""
@@ -94,8 +99,45 @@ class Launched:
         return [f"{process.pid} {_title(process)}" for process in alive if process.is_running()]
 
 
+class Cluster:
+    """A Ray cluster of one node, started from outside the run; a context manager that returns its address."""
+
+    def __init__(self, folder: Path, **environment: str) -> None:
+        self._log = folder / "cluster.txt"
+        self._environment = os.environ | environment | {"RAY_AUTH_MODE": "disabled"}
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self._port = probe.getsockname()[1]
+
+    def __enter__(self) -> str:
+        """Start it and wait until it is ready."""
+        ray = Path(sys.executable).with_name("ray")
+        options = f"--head --block --port={self._port} --num-cpus=2 --include-dashboard=false --disable-usage-stats"
+        with self._log.open("w") as file:
+            command = [ray, "start", *options.split(), "--object-store-memory=200000000"]
+            self._process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, env=self._environment)
+        end = time.monotonic() + LIMIT_S
+        while "block forever" not in self._log.read_text():
+            assert self._process.poll() is None and time.monotonic() < end, self._log.read_text()  # noqa: PT018
+            time.sleep(0.1)
+        return f"127.0.0.1:{self._port}"
+
+    def __exit__(self, *_: object) -> None:
+        """Stop it."""
+        below = psutil.Process(self._process.pid).children(recursive=True)
+        self._process.terminate()
+        self._process.wait(LIMIT_S)
+        for process in psutil.wait_procs(below, timeout=10)[1]:
+            process.kill()
+
+
 def _title(process: psutil.Process) -> str:
     try:
         return " ".join(process.cmdline())
     except psutil.Error:
         return ""
+
+
+def _cpu_s(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return times.user + times.system

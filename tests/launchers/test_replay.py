@@ -1,0 +1,77 @@
+"""A recorded commit order gives the same center, another order another one, and an impossible order an error."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import distopt
+from distopt.errors import ResultsError
+from distopt.results import Run
+from tests.launchers.records import assert_same
+
+SETTINGS = ["workers=3", "epochs=4", "evaluate.points=2"]
+REPEATED = ["worker", "staleness", "update", "steps", "loss", "commit_norm", "distance", "time_s", "sequence"]
+
+
+def simulated(folder: Path, optimizer: str) -> Run:
+    return distopt.run(
+        ["launcher=sim", "cluster=heterogeneous", *SETTINGS, f"optimizer={optimizer}", f"output={folder}"]
+    )
+
+
+def replayed(folder: Path, trace: Path, *overrides: str) -> Run:
+    return distopt.run(["launcher=replay", f"launcher.trace={trace}", *SETTINGS, f"output={folder}", *overrides])
+
+
+def center(run: Run) -> dict[str, bytes]:
+    with np.load(run.folder / "model.npz") as model:
+        return {name: model[name].tobytes() for name in model.files}
+
+
+@pytest.mark.parametrize("optimizer", ["adag", "aeasgd", "easgd", "synchronous"])
+def test_the_replay_of_a_run_has_the_same_bits(tmp_path: Path, optimizer: str) -> None:
+    original = simulated(tmp_path, optimizer)
+    again = replayed(tmp_path, original.folder, f"optimizer={optimizer}")
+    assert again.status == "done"
+    assert center(again) == center(original)
+    assert_same(again.commits, original.commits, REPEATED)
+
+
+def test_swapping_two_neighbouring_commits_changes_the_center(tmp_path: Path) -> None:
+    original = simulated(tmp_path, "adag")
+    order = original.commits["worker"].tolist()
+    i = next(i for i in range(3, len(order)) if order[i] != order[i + 1])
+    order[i], order[i + 1] = order[i + 1], order[i]
+    trace = tmp_path / "trace.csv"
+    pd.DataFrame({"worker": order}).to_csv(trace, index=False)
+    again = replayed(tmp_path, trace)
+    assert again.status == "done"
+    assert center(again) != center(original)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "order", "said"),
+    [
+        ("adag", [0, 1, 3], "worker 3"),
+        ("adag", [0, -1], "worker -1"),
+        ("adag", [0] * 1000, "budget"),
+        ("easgd", [0, 1, 0], "twice"),
+    ],
+)
+def test_an_order_no_run_can_have_is_refused(tmp_path: Path, optimizer: str, order: list[int], said: str) -> None:
+    trace = tmp_path / "trace.csv"
+    pd.DataFrame({"worker": order}).to_csv(trace, index=False)
+    run = replayed(tmp_path, trace, f"optimizer={optimizer}")
+    assert run.status == "failed"
+    assert said in run.info["reason"]
+
+
+@pytest.mark.parametrize("content", ["", "machine\n1\n", "worker\nfirst\n", "worker\n1.5\n", "worker\n\n,\n"])
+def test_a_file_that_holds_no_order_is_refused_before_anything_starts(tmp_path: Path, content: str) -> None:
+    trace = tmp_path / "trace.csv"
+    trace.write_text(content)
+    with pytest.raises(ResultsError, match=r"launcher\.trace"):
+        replayed(tmp_path / "results", trace)
+    assert not (tmp_path / "results").exists()

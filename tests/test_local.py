@@ -1,0 +1,68 @@
+"""Local optimizers by name: their YAML fits, they do what they are called, and unknown settings are refused."""
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from distopt import config, local
+from distopt.errors import ConfigError
+
+
+def steps(settings: dict[str, Any], gradients: list[float]) -> list[float]:
+    """The updates of one parameter under a sequence of gradients."""
+    tx, params = local.build(settings), jnp.ones(1)
+    state, updates = tx.init(params), []
+    for gradient in gradients:
+        update, state = tx.update(jnp.full(1, gradient), state, params)
+        updates.append(float(update[0]))
+    return updates
+
+
+def test_every_method_has_a_yaml() -> None:
+    assert set(local.MAKERS) == set(config.choices("local"))
+
+
+@pytest.mark.parametrize("name", local.MAKERS)
+def test_yaml_builds_and_descends(name: str) -> None:
+    settings = dict(config.compose([f"local={name}"])["local"])
+    assert settings["name"] == name
+    assert settings["on_pull"] == "keep"
+    assert all(update < 0 for update in steps(settings, [1.0, 1.0]))
+    with pytest.raises(ConfigError, match=f"local={name}: .*surprise"):
+        local.build(settings | {"surprise": 1})
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"name": "sgd", "learning_rate": 0.1}, [-0.1 * 2, -0.1 * 1]),
+        ({"name": "momentum", "learning_rate": 0.1, "momentum": 0.5}, [-0.1 * 2, -0.1 * (0.5 * 2 + 1)]),
+        # the momentum m ← 0.5 m + g is 2, then 2; the step is −0.1 (0.5 m + g)
+        ({"name": "nesterov", "learning_rate": 0.1, "momentum": 0.5}, [-0.1 * (0.5 * 2 + 2), -0.1 * (0.5 * 2 + 1)]),
+        # Σ g² from 0 is 4, then 5
+        (
+            {"name": "adagrad", "learning_rate": 0.1, "initial_accumulator_value": 0.0, "eps": 0.0},
+            [-0.1 * 2 / 4**0.5, -0.1 * 1 / 5**0.5],
+        ),
+        # the mean of g² is 0.5 · 4 = 2, then 0.5 · 2 + 0.5 · 1 = 1.5
+        ({"name": "rmsprop", "learning_rate": 0.1, "decay": 0.5, "eps": 0.0}, [-0.1 * 2 / 2**0.5, -0.1 / 1.5**0.5]),
+    ],
+    ids=lambda value: value["name"] if isinstance(value, dict) else "",
+)
+def test_steps(settings: dict[str, Any], expected: list[float]) -> None:
+    np.testing.assert_allclose(steps(settings, [2.0, 1.0]), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw"])
+def test_adam_starts_with_a_step_of_the_learning_rate(name: str) -> None:
+    settings = {"name": name, "learning_rate": 0.1, "b1": 0.9, "b2": 0.999, "eps": 1e-8}
+    settings |= {"weight_decay": 0.5} if name == "adamw" else {}
+    decay = 0.1 * 0.5 if name == "adamw" else 0.0
+    assert steps(settings, [7.0])[0] == pytest.approx(-0.1 - decay, rel=1e-5)
+
+
+def test_unknown_names_list_the_known() -> None:
+    with pytest.raises(ConfigError, match=r"local.name=lion: .*adamw"):
+        local.build({"name": "lion", "learning_rate": 0.1})

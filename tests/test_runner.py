@@ -1,0 +1,73 @@
+"""Every end of a run leaves a folder that says how it ended; signals ask first and abort second."""
+
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from distopt import results, runner
+from distopt.config import compose
+from distopt.errors import ConfigError, DistoptError
+from distopt.experiment import Experiment
+from distopt.launchers import Interrupted, News, Outcome, Watch
+from distopt.runner import Interrupt
+from tests import fixtures
+
+
+def launcher(end: BaseException | Outcome) -> SimpleNamespace:
+    """A launcher that hands over some records and then ends in the given way."""
+
+    def launch(experiment: Experiment, watch: Watch, interrupted: Interrupted) -> Iterator[News]:
+        watch.enter("train")
+        yield News(fixtures.commits(updates=9).to_dict("records"), fixtures.evals(points=2).to_dict("records"))
+        if isinstance(end, BaseException):
+            raise end
+        return end
+
+    return SimpleNamespace(CLOCK="virtual", check=lambda experiment: ["take care"], launch=launch)
+
+
+@pytest.mark.parametrize(
+    ("end", "status", "reason"),
+    [
+        (Outcome("done", None, None, {}), "done", None),
+        (DistoptError("worker 3 died"), "failed", "worker 3 died"),
+        (KeyboardInterrupt(), "interrupted", "aborted"),
+    ],
+)
+def test_every_end_is_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: BaseException | Outcome, status: str, reason: str | None
+) -> None:
+    monkeypatch.setitem(sys.modules, "distopt.launchers.sim", launcher(end))
+    run = runner.run(compose(["launcher=sim", f"output={tmp_path}"]))
+    assert (run.status, run.info["reason"], len(run.commits)) == (status, reason, 9)
+    assert "take care" in run.info["warnings"]
+    assert {"versions", "git", "host", "fingerprint"} <= run.info.keys()
+
+
+def test_an_error_of_ours_leaves_a_folder_that_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "distopt.launchers.sim", launcher(ZeroDivisionError("a mistake")))
+    with pytest.raises(ZeroDivisionError):
+        runner.run(compose(["launcher=sim", f"output={tmp_path}", "name=broken"]))
+    assert results.load(tmp_path / "broken").status in ("running", "failed")
+
+
+def test_a_mistake_in_the_configuration_leaves_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError):
+        runner.run(compose(["launcher=sim", f"output={tmp_path / 'results'}", "workers=0"]))
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_asks_and_the_second_aborts(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    with Interrupt() as interrupted:
+        assert not interrupted()
+        signal.raise_signal(number)
+        assert interrupted()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(number)
+    assert signal.getsignal(number) is before

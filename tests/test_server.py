@@ -1,0 +1,130 @@
+"""The single writer: versions, staleness, quorum, order, duplicates, the end of workers, divergence."""
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from distopt.optimizers.downpour import downpour
+from distopt.optimizers.parts import additive
+from distopt.rules import ALL, Commits, DistributedOptimizer, ServerRule, Update
+from distopt.server import Delivery, Diverged, Server
+
+FIRST_ONLY = {0: [100.0], 1: [10.0], 2: [1.0]}
+
+
+def server(quorum: int = 1, workers: int = 3, optimizer: DistributedOptimizer | None = None) -> Server:
+    return Server((optimizer or downpour())._replace(quorum=quorum), jnp.zeros(1), workers)
+
+
+def commit(worker: int, sequence: int = 1, message: float | None = None, **other: Any) -> Delivery:
+    """Worker k's message is 100, 10 or 1 unless told."""
+    values = FIRST_ONLY[worker] if message is None else [message]
+    fields = {"steps": 5, "samples": 160, "loss": 1.0, "accuracy": 0.5, "compute_s": 0.1, "exchange_s": 0.0}
+    fields |= {"bytes_up": 4, "last": False} | other
+    return Delivery(worker, sequence, jnp.array(values, jnp.float32), **fields)
+
+
+def test_staleness_counts_the_updates_since_the_pull() -> None:
+    it, sequence, staleness = server(), [0, 0, 0], []
+    for worker in [0, 0, 1, 2, 1, 0]:
+        sequence[worker] += 1
+        [row] = it.deliver(commit(worker, sequence[worker])).rows
+        staleness.append(row["staleness"])
+    assert staleness == [0, 0, 2, 3, 1, 3]
+    assert it.version == 6
+
+
+def test_staleness_of_commits_and_of_windows_under_way_adds_up() -> None:
+    """Every update ages the n − 1 other windows by one: Σ τ + Σ ages = T (n − 1), at any speeds."""
+    it, n, sequence = server(workers=4, optimizer=downpour()), 4, [0] * 4
+    order = np.random.default_rng(0).choice(n, size=50, p=[0.7, 0.2, 0.07, 0.03])
+    total = 0
+    for worker in order:
+        sequence[worker] += 1
+        total += it.deliver(commit(int(worker), sequence[worker], message=1.0)).rows[0]["staleness"]
+    ages = sum(it.version - version for version, _ in it.pulled)
+    assert total + ages == len(order) * (n - 1)
+
+
+def test_distance_is_measured_from_the_pulled_center() -> None:
+    it = server()
+    assert it.deliver(commit(0)).rows[0]["distance"] == 0
+    assert it.deliver(commit(1)).rows[0]["distance"] == 100
+    assert it.deliver(commit(0, 2)).rows[0]["distance"] == 10
+    assert it.deliver(commit(0, 3)).rows[0]["commit_norm"] == 100
+
+
+def test_a_pull_without_a_commit_is_fresh() -> None:
+    it = server()
+    it.deliver(commit(0))
+    it.pull(1)
+    [row] = it.deliver(commit(1)).rows
+    assert (row["staleness"], row["distance"]) == (0, 0)
+
+
+@pytest.mark.parametrize(("quorum", "needed"), [(1, 1), (2, 2), (3, 3), (ALL, 3)])
+def test_an_update_waits_for_its_quorum(quorum: int, needed: int) -> None:
+    it = server(quorum)
+    for worker in range(needed - 1):
+        assert it.deliver(commit(worker)) is None
+        assert it.version == 0
+    applied = it.deliver(commit(needed - 1))
+    assert applied.version == it.version == 1
+    assert set(applied.replies) == set(range(needed))
+    assert float(it.center[0]) == sum(FIRST_ONLY[worker][0] for worker in range(needed))
+
+
+def test_commits_of_one_update_are_ordered_by_worker_not_by_arrival() -> None:
+    def first_message(commits: Commits, state: Any, center: Any) -> Update:
+        return Update(commits.message[0], state, replies=commits.message)
+
+    rules = downpour()._replace(server=ServerRule(lambda center, workers: (), first_message))
+    it = server(ALL, optimizer=rules)
+    it.deliver(commit(2))
+    it.deliver(commit(0))
+    applied = it.deliver(commit(1))
+    assert [row["worker"] for row in applied.rows] == [0, 1, 2]
+    assert float(it.center[0]) == 100
+    assert {worker: reply.tolist() for worker, reply in applied.replies.items()} == FIRST_ONLY
+
+
+def test_a_commit_counts_once_however_often_it_is_sent() -> None:
+    it = server(quorum=2)
+    assert it.deliver(commit(0)) is None
+    assert it.deliver(commit(0)) is None
+    it.deliver(commit(1))
+    assert float(it.center[0]) == 110
+    for worker in (0, 1):
+        assert it.deliver(commit(worker)) is None
+    assert (it.version, float(it.center[0]), it.pending) == (1, 110, {})
+    assert float(it.replies[0][0]) == 110
+
+
+def test_the_barrier_shrinks_when_workers_are_done() -> None:
+    it = server(ALL)
+    it.deliver(commit(0, last=True))
+    it.deliver(commit(1))
+    assert it.deliver(commit(2)).version == 1
+    assert it.deliver(commit(2, 2, last=True)) is None
+    assert it.deliver(commit(1, 2)).version == 2
+    assert it.deliver(commit(1, 3, last=True)).version == 3
+    assert it.active == set()
+
+
+@pytest.mark.parametrize("broken", [{"message": np.nan}, {"message": np.inf}, {"loss": np.nan}, {"loss": np.inf}])
+def test_what_is_not_finite_is_not_applied(broken: dict[str, float]) -> None:
+    it = server()
+    it.deliver(commit(0))
+    with pytest.raises(Diverged, match=r"update 2: .* from worker 1"):
+        it.deliver(commit(1, **broken))
+    assert (it.version, float(it.center[0])) == (1, 100)
+
+
+def test_warming_up_changes_nothing() -> None:
+    counting = additive(fold=lambda commits: commits.message[0] + 1)
+    it = server(optimizer=downpour()._replace(server=counting))
+    it.warm_up(jnp.zeros(1))
+    assert (it.version, float(it.center[0])) == (0, 0)
+    assert it.deliver(commit(0)).version == 1

@@ -33,7 +33,9 @@ def run(config: Sequence[str] | Mapping[str, Any] | DictConfig) -> Run:
     from distopt import runner
     from distopt.config import compose
 
-    return runner.run(config if isinstance(config, Mapping) or hasattr(config, "keys") else compose(config))
+    if isinstance(config, Sequence):
+        return runner.run(compose(config))
+    return runner.run(config)
 
 
 def load(folder: str | Path) -> Run:
@@ -45,10 +47,6 @@ def load(folder: str | Path) -> Run:
 
 def compare(runs: Sequence[Run | str | Path], **options: Any) -> pd.DataFrame:
     """Compare runs, or the runs below folders; see `distopt.report.comparison.compare`."""
-    from distopt import results
     from distopt.report import comparison
 
-    loaded: list[Run] = []
-    for item in runs:
-        loaded += [results.load(folder) for folder in results.find([item])] if isinstance(item, str | Path) else [item]
-    return comparison.compare(loaded, **options)
+    return comparison.compare(runs, **options)

@@ -17,7 +17,7 @@ class Evaluator:
 
     def __init__(self, experiment: Experiment, model_state: ModelState) -> None:
         self._loss = jax.jit(lambda params, batch: experiment.model.loss(params, model_state, batch, None))
-        self._analytic = experiment.dataset is None
+        self._analytic = experiment.model.minimum is not None
         self._splits: dict[str, Any] = {"train": ()}
         if data := experiment.dataset:
             samples = min(experiment.config["evaluate"]["samples"], data.size)
@@ -29,7 +29,7 @@ class Evaluator:
             }
 
     def __call__(self, params: Params, *, update: int, time_s: float, samples: int) -> list[dict[str, Any]]:
-        """Return one row per split; analytic functions have the one split `train` and their coordinates `x0`, `x1`, …"""
+        """Return one row per split; analytic functions have one split, `train`, and their coordinates `x0`, `x1`, …"""
         rows = []
         for split, data in self._splits.items():
             loss, accuracy = self._mean(params, data)

@@ -83,7 +83,7 @@ class Experiment(NamedTuple):
         return settings["every"] or max(1, (self.expected_updates or 1000) // settings["points"])
 
 
-def build(config: Mapping[str, Any], dataset: Dataset | None | str = "load") -> Experiment:
+def build(config: Mapping[str, Any], dataset: Dataset | str | None = "load") -> Experiment:
     """Build the experiment that a resolved configuration describes.
 
     Args:

@@ -23,7 +23,7 @@ def build(settings: Mapping[str, Any]) -> optax.GradientTransformation:
 
     Args:
         settings: `name`, `learning_rate`, `on_pull` (read by the replica), and the method's own settings under the
-            names optax gives them (`momentum`, `b1`, `b2`, `eps`, `weight_decay`, `decay`, `initial_accumulator_value`).
+            names optax gives them (`momentum`, `b1`, `eps`, `weight_decay`, `initial_accumulator_value`, ...).
 
     Raises:
         ConfigError: unknown name, or settings that the method does not take.

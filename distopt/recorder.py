@@ -18,11 +18,10 @@ import yaml
 from distopt.errors import ResultsError
 from distopt.launchers import News, Outcome
 
-FIRST_COLUMNS = {
-    "commits": ["update", "worker", "staleness", "time_s", "steps", "samples", "loss", "accuracy"]
-    + ["commit_norm", "distance", "bytes_up", "bytes_down"],
-    "evals": ["update", "time_s", "samples", "split", "loss", "accuracy"],
-}
+EVALS = ["update", "time_s", "samples", "split", "loss", "accuracy"]
+COMMITS = ["update", "worker", "staleness", "time_s", "steps", "samples", "loss", "accuracy", "commit_norm"]
+COMMITS += ["distance", "bytes_up", "bytes_down"]
+FIRST_COLUMNS = {"commits": COMMITS, "evals": EVALS}
 
 
 def make_folder(config: Mapping[str, Any], fingerprint: str) -> Path:
@@ -87,7 +86,7 @@ class Recorder:
             stream.close()
         if outcome.center is not None:
             partial = self.folder / ".model.npz"
-            np.savez(partial, **outcome.center)
+            np.savez(partial, **outcome.center)  # type: ignore[arg-type]
             partial.replace(self.folder / "model.npz")
         self._write_info()
         from distopt import results  # pandas takes its time to import, and training need not wait for it
@@ -123,7 +122,7 @@ class _Stream:
         rows, self._rows = self._rows, []
         self._flushed = time.monotonic()
         if self._writer is None:  # the first rows decide the columns
-            names = [*self._first, *(name for name in rows[0] if name not in self._first)]
+            names = [*self._first, *sorted(name for name in rows[0] if name not in self._first)]
             self._schema = pa.schema([(name, _kind(rows[0][name])) for name in names])
             self._file = self._path.open("wb")
             self._writer = pa.ipc.new_stream(self._file, self._schema)

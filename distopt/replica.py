@@ -32,18 +32,18 @@ class Flight(NamedTuple):
     local: optax.OptState
     model: ModelState
     rule: State
-    message: Message
-    loss: jax.Array  # mean over the window's steps, of the mini-batch at the parameters of that step
-    accuracy: jax.Array
+    message: Message = None  # None once it was sent
+    loss: Any = None  # mean over the window's steps, of the mini-batch at the parameters of that step; shape ()
+    accuracy: Any = None
 
 
 class Batches(NamedTuple):
     """Which samples a window uses, and where in the worker's life it starts."""
 
-    worker: np.int32
-    first_step: np.int32
-    steps: np.int32  # at most λ; the tail of a budget is a shorter window
-    indices: np.ndarray  # int32, shape (λ, batch size); rows beyond `steps` are not read
+    worker: Any  # int32, shape ()
+    first_step: Any  # int32, shape ()
+    steps: Any  # int32, shape (), at most λ; the tail of a budget is a shorter window
+    indices: Any  # int32, shape (λ, batch size); rows beyond `steps` are not read
 
 
 class Replica:
@@ -117,6 +117,17 @@ class Replica:
         message, rule = worker.commit(window, rule)
         window = window._replace(gradient=None)  # `adopt` has no use for it
         return Flight(window, local, model, rule, message, loss / batches.steps, accuracy / batches.steps)
+
+    def whereabouts(self, flight: Flight) -> dict[str, float]:
+        """Return the `positions` of one flight as numbers."""
+        return {name: float(x) for name, x in self.positions(flight.window.start, flight.window.end).items()}
+
+    def positions(self, start: Params, end: Params) -> dict[str, jax.Array]:
+        """Return where windows opened and ended, as columns `start_x0`, …, `end_x0`, …; {} unless they are points."""
+        if self.experiment.model.minimum is None:
+            return {}
+        points = {"start": start["x"], "end": end["x"]}
+        return {f"{name}_x{i}": x[..., i] for name, x in points.items() for i in range(x.shape[-1])}
 
     def adoption(self, reply: Reply, flight: Flight) -> Position:
         """Adopt the server's reply to a flight's commit; pure."""

@@ -134,7 +134,8 @@ def title(experiment: Experiment) -> str:
     config = experiment.config
     words = [
         f"{config['optimizer']['name']} on {config['dataset']['name']} with {config['model']['name']}",
-        f"{experiment.workers} workers, window {experiment.window}, batch {experiment.batch_size}, seed {experiment.seed}",
+        f"{experiment.workers} workers, window {experiment.window}, batch {experiment.batch_size}",
+        f"seed {experiment.seed}",
         f"launcher {config['launcher']['name']}",
     ]
     return " · ".join(words)

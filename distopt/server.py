@@ -1,6 +1,7 @@
 """The parameter server: the single writer of the center. No I/O, no clock; the same object in every launcher."""
 
 import math
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -30,6 +31,7 @@ class Delivery(NamedTuple):
     exchange_s: float
     bytes_up: int
     last: bool  # the worker's budget ends with this commit
+    positions: Mapping[str, float] = {}  # of an analytic function: where the window opened and ended
 
 
 class Applied(NamedTuple):
@@ -138,6 +140,7 @@ class Server:
                 "exchange_s": d.exchange_s,
                 "bytes_up": d.bytes_up,
                 "sequence": d.sequence,
+                **d.positions,
                 **{name: float(value[i] if value.ndim else value) for name, value in measured.items()},
             }
             for i, d in enumerate(deliveries)

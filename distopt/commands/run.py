@@ -26,7 +26,8 @@ def main(arguments: list[str]) -> int:
 
     from distopt.config import check_overrides
 
-    overrides = [argument for argument in arguments if not argument.startswith("-")]
+    overrides = [argument for argument in arguments if argument[:1] in ("~", "+") or "=" in argument.lstrip("-")]
+    overrides = [argument for argument in overrides if not argument.startswith("-")]
     if not {"--config-dir", "-cd", "--config-name", "-cn"} & set(arguments):
         check_overrides(overrides)
     ends: list[tuple[int, str]] = []
@@ -70,7 +71,7 @@ def _print_summary(finished: Any) -> None:
     print(f"{finished.status}{reason}")
     train_s = info.get("virtual_s") if info["clock"] == "virtual" else info["train_s"]
     rows = {
-        "updates": f"{summary['updates']:,} updates from {summary['commits']:,} commits, {summary['samples']:,} samples",
+        "updates": f"{summary['updates']:,} from {summary['commits']:,} commits, {summary['samples']:,} samples",
         "time": f"{train_s or 0:.2f} s {info['clock']} (start-up {info['startup_s']:.1f} s, compilation "
         f"{info['compile_s']:.1f} s, evaluation {info['evaluate_s']:.1f} s of the wall clock apart)",
         "staleness": f"mean {_number(summary['staleness_mean'])}, max {_number(summary['staleness_max'])}",

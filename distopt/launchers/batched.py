@@ -2,8 +2,8 @@
 
 The windows in flight are independent of each other: a window depends only on what its worker adopted. So whenever the
 next commit in order needs a window that is not computed yet, all idle workers' windows are computed together. Commits
-whose windows are there are applied in order by a scan over the server rule. All replicas live in arrays with one row per
-worker; programs read and write only the rows concerned.
+whose windows are there are applied in order by a scan over the server rule. All replicas live in arrays with one row
+per worker; programs read and write only the rows concerned.
 """
 
 from collections.abc import Iterator
@@ -105,8 +105,10 @@ class Programs:
         """Compute one window of each worker in `batches.worker`, shape (w,)."""
         ids = batches.worker
         rows = _rows(fleet.position, ids)
-        axes = Batches(worker=0, first_step=0, steps=None, indices=0)  # type: ignore[arg-type]
-        flights = jax.vmap(self.replica.window, in_axes=(0, 0, 0, 0, axes, None, None))(*rows, batches, key, data)
+        axes = Batches(worker=0, first_step=0, steps=None, indices=0)
+        flights = jax.vmap(self.replica.window, in_axes=(0, 0, 0, 0, axes, None, None))(
+            rows.params, rows.local, rows.model, rows.rule, batches, key, data
+        )
         put = partial(_put, ids)
         return fleet._replace(
             position=Position(
@@ -126,6 +128,7 @@ class Programs:
         """Apply the first `count` of the updates whose committers are `ids`, shape (updates, q), and let them adopt."""
         messages, pulled, versions = _rows((fleet.message, fleet.pulled, fleet.version), ids)
         loss, accuracy = fleet.loss[ids], fleet.accuracy[ids]
+        positions = self.replica.positions(*_rows((fleet.position.params, fleet.end), ids))
 
         def step(central: Central, x: Any) -> tuple[Central, Any]:
             i, who, message, pulled, version, loss = x
@@ -150,7 +153,7 @@ class Programs:
         replies = jax.tree.map(lambda r: r.reshape(-1, *r.shape[2:]), replies)
         centers, now = jax.tree.map(lambda c: jnp.repeat(c, q, axis=0), (centers, now))
         fleet = self._land(fleet, flat, replies, centers, now)
-        return fleet, central, Served(staleness, loss, accuracy, norm, distance, metrics)
+        return fleet, central, Served(staleness, loss, accuracy, norm, distance, metrics | positions)
 
     def _fold(self, central: Central, message: Any, who: jax.Array, staleness: jax.Array, pulled: Params) -> Folded:
         barrier = self.experiment.optimizer.quorum >= self.experiment.workers
@@ -162,7 +165,7 @@ class Programs:
         rows = _rows(fleet.position, ids)
         end, steps = _rows((fleet.end, fleet.steps), ids)
         window = Window(rows.params, end, steps)
-        flights = Flight(window, rows.local, rows.model, rows.rule, None, None, None)  # type: ignore[arg-type]
+        flights = Flight(window, rows.local, rows.model, rows.rule)
         landed = jax.vmap(self.replica.adoption)(replies, flights)
         put = partial(_put, ids)
         position = fleet.position._replace(
@@ -226,8 +229,8 @@ class Windows:
             for some in chunks(workers, self._most):
                 each = [self._itineraries[worker].next() for worker in some]
                 yield Batches(
-                    np.array(some, np.int32),  # type: ignore[arg-type]
-                    np.array([b.first_step for b in each], np.int32),  # type: ignore[arg-type]
+                    np.array(some, np.int32),
+                    np.array([b.first_step for b in each], np.int32),
                     np.int32(steps),
                     np.stack([b.indices for b in each]),
                 )
@@ -238,7 +241,8 @@ class Batched:
 
     def __init__(self, experiment: Experiment, replica: Replica, watch: Watch, most: int) -> None:
         layout = shapes(experiment)
-        self.version = self.samples = 0
+        self.samples = 0
+        self.version = 0
         self.diverged: str | None = None
         self._experiment = experiment
         self._replica = replica
@@ -294,7 +298,7 @@ class Batched:
 
     def flush(self) -> list[dict[str, Any]]:
         """Apply the updates held back, in order; return their rows."""
-        if not self._held:
+        if not self._held or self.diverged:
             return []
         ids = np.array([[commit.worker for commit in update.commits] for update in self._held], np.int32)
         size = power_of_four(len(ids))
@@ -309,7 +313,7 @@ class Batched:
         self._held, self._committing = [], set()
         return rows
 
-    def _rows(self, served: Served) -> list[dict[str, Any]]:
+    def _rows(self, served: Any) -> list[dict[str, Any]]:
         """Return the rows of the updates applied; notes the first one that was not finite."""
         first, rows = self.version - len(self._held) + 1, []
         measured = {**served._asdict(), **served.metrics}

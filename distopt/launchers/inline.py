@@ -15,10 +15,16 @@ from distopt.trees import named
 class Engine(Protocol):
     """Applies updates in a given order; it may hold some back to compute them together."""
 
-    version: int  # updates taken
-    samples: int  # in their windows
+    samples: int  # in the windows of the updates taken
     diverged: str | None  # why training ended early
-    center: Params  # after the updates applied so far
+
+    @property
+    def version(self) -> int:
+        """Return the number of updates taken."""
+
+    @property
+    def center(self) -> Params:
+        """Return the center after the updates applied so far."""
 
     def take(self, update: Update) -> list[dict[str, Any]]:
         """Take the next update; return the rows of the commits applied since the last call."""
@@ -34,11 +40,7 @@ def train(
     watch: Watch,
     interrupted: Interrupted,
 ) -> Launch:
-    """Train in the order and on the clock that `order` gives.
-
-    Raises:
-        DistoptError: the order is not one a run can have.
-    """
+    """Train in the order and on the clock that `order` gives."""
     watch.enter("compile")
     replica = Replica(experiment)
     engine = make(experiment, replica, watch)
@@ -53,7 +55,8 @@ def train(
         rows = engine.take(update)
         now = update.time_s
         evals = []
-        if engine.version % experiment.evaluate_every == 0 or judge.ends(engine.version, now):
+        ends = judge.ends(engine.version, now)
+        if ends or engine.version % experiment.evaluate_every == 0:
             rows += engine.flush()
             evals = [] if engine.diverged else judge(engine, now)
         if rows or evals:

@@ -39,6 +39,8 @@ class ParameterServer:
         self._ended: tuple[str, str | None] | None = None
         self._waiting: dict[int, asyncio.Future[None]] = {}
         self._samples = 0
+        self._forgotten = 0  # rows the driver has
+        self._updated = 0.0  # seconds on the clock at the last update
 
     def open(self) -> str:
         """Return the Ray node this actor is on."""
@@ -102,16 +104,17 @@ class ParameterServer:
             self._down.write(applied.replies[worker], self._slots.down(worker, row["sequence"]))
             self._samples += row["samples"]
         now = time.perf_counter()
+        self._updated = now - self._began
         for row in applied.rows:
-            row["time_s"] = now - self._began
+            row["time_s"] = self._updated
             row["server_s"] = (now - began) / len(applied.rows)
             row["bytes_down"] = self._down.payload_bytes
         self._rows += applied.rows
         if applied.version % self._evaluate_every == 0:
-            self._snapshots.add(applied.version, now - self._began, self._samples, self._server.center)
+            self._snapshots.add(applied.version, self._updated, self._samples, self._server.center)
         if self._stop["updates"] is not None and applied.version >= self._stop["updates"]:
             self._end("stopped", f"stop.updates={self._stop['updates']} reached")
-        elif self._stop["seconds"] is not None and now - self._began >= self._stop["seconds"]:
+        elif self._stop["seconds"] is not None and self._updated >= self._stop["seconds"]:
             self._end("stopped", f"stop.seconds={self._stop['seconds']} reached")
         self._wake(list(applied.replies))
 
@@ -128,16 +131,19 @@ class ParameterServer:
         """End training: no further commit is applied, and every worker is told to stop."""
         self._end(status, reason)
 
-    def news(self) -> tuple[list[dict[str, Any]], int, tuple[str, str | None] | None]:
-        """Return the rows since the last call, the number of snapshots, and status and reason once training ended."""
-        rows, self._rows = self._rows, []
-        return rows, len(self._snapshots), self._ended
+    def news(self, seen: int) -> tuple[list[dict[str, Any]], int, tuple[str, str | None] | None]:
+        """Return the rows after the first `seen`, the number of snapshots, and status and reason once training ended.
+
+        The same rows are returned again until a later call says that they arrived.
+        """
+        del self._rows[: seen - self._forgotten]
+        self._forgotten = seen
+        return self._rows, len(self._snapshots), self._ended
 
     def close(self) -> int:
         """Take a last snapshot of the center, and return the number of snapshots."""
         if self._snapshots.last < self._server.version:
-            now = time.perf_counter() - self._began
-            self._snapshots.add(self._server.version, now, self._samples, self._server.center)
+            self._snapshots.add(self._server.version, self._updated, self._samples, self._server.center)
         return len(self._snapshots)
 
     def snapshot(self, index: int) -> tuple[dict[str, Any], Params]:

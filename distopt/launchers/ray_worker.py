@@ -77,7 +77,7 @@ class WorkerGroup:
                 samples = steps * self._experiment.batch_size if self._experiment.dataset else 0
                 head = Delivery(
                     worker, sequence, None, steps, samples, loss, accuracy, computed - began, exchange_s,
-                    self._up.payload_bytes, itinerary.remaining <= 0,
+                    self._up.payload_bytes, itinerary.remaining <= 0, self._replica.whereabouts(flight),
                 )  # fmt: skip
                 reply = self._exchange(head, flight.message)
                 if reply is None:
@@ -109,6 +109,7 @@ class WorkerGroup:
         if ack.stop:
             return None
         buffer = self._slots.down(head.worker, head.sequence) if self._slots else ack.payload
+        assert buffer is not None, "a commit by value is answered by value"
         return jax.device_put(self._down.read(buffer))
 
     def evaluate(self, snapshot: tuple[dict[str, Any], Params]) -> list[dict[str, Any]]:

@@ -1,7 +1,9 @@
 """Repeats a recorded commit order: the proof that a launcher lost, duplicated or reordered nothing."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -14,21 +16,31 @@ from distopt.launchers.inline import train
 from distopt.launchers.single import Single
 
 CLOCK = "virtual"
+FREE = {"launcher", "cluster", "experiment", "evaluate", "stop", "output", "name"}  # what a replay may have otherwise
 
 
 def check(experiment: Experiment) -> list[str]:
-    """Return warnings; raises ResultsError if there is no commit order to repeat."""
-    read_trace(Path(experiment.config["launcher"]["trace"]))
+    """Return warnings; raises ResultsError if the trace cannot be one of this experiment."""
+    path = Path(experiment.config["launcher"]["trace"])
+    verify(read_trace(path)["worker"].tolist(), experiment)
+    if not path.is_dir():
+        return []
+    recorded = results.load(path)
+    if unlike := differences(recorded.config, experiment.config):
+        raise ResultsError(f"launcher.trace={path}: is of another configuration: {'; '.join(unlike)}")
+    actors = recorded.info.get("actors") or []
+    if actors:  # the same bits need the same threads; JAX reads this when it first computes
+        os.environ["PJRT_NPROC"] = str(actors[0]["threads"])
     return []
 
 
 def launch(experiment: Experiment, watch: Watch, interrupted: Interrupted) -> Launch:
     """Train in the order of `launcher.trace`; see `distopt.launchers`."""
-    order = read_trace(Path(experiment.config["launcher"]["trace"]))
-    return train(experiment, order, Single, watch, interrupted)
+    frame = read_trace(Path(experiment.config["launcher"]["trace"]))
+    return train(experiment, _updates(frame), Single, watch, interrupted)
 
 
-def read_trace(path: Path) -> Iterator[Update]:
+def read_trace(path: Path) -> pd.DataFrame:
     """Read a commit order: a run's folder, or a CSV with a column `worker` and optionally `time_s`.
 
     Raises:
@@ -37,11 +49,62 @@ def read_trace(path: Path) -> Iterator[Update]:
     try:
         frame = results.load(path).commits if path.is_dir() else pd.read_csv(path)
         workers = frame["worker"].astype("int64")
+        if (workers != frame["worker"]).any():
+            raise ValueError("a worker's number is not whole")
     except (OSError, KeyError, ValueError) as error:
         raise ResultsError(
-            f"launcher.trace={path}: no commit order there ({error}); give a run's folder, or a CSV with a column worker"
+            f"launcher.trace={path}: no commit order there ({error}); "
+            "give a run's folder, or a CSV with a column worker"
         ) from None
-    zeros = workers * 0.0
+    return frame.assign(worker=workers)
+
+
+def _updates(frame: pd.DataFrame) -> Iterator[Update]:
+    """Yield each commit by itself; the server finds the quorums again."""
+    zeros = frame["worker"] * 0.0
     columns = [frame.get(name, zeros).tolist() for name in ("time_s", "compute_s", "exchange_s", "server_s")]
-    rows = zip(workers.tolist(), *columns, strict=True)
-    return (Update(time_s, (Commit(worker, 0, *seconds),)) for worker, time_s, *seconds in rows)
+    for worker, time_s, *seconds in zip(frame["worker"].tolist(), *columns, strict=True):
+        yield Update(time_s, (Commit(worker, 0, *seconds),))
+
+
+def verify(order: list[int], experiment: Experiment) -> None:
+    """Check that a commit order is one that a run of this experiment can have.
+
+    Raises:
+        ResultsError: a worker that does not exist, more windows than a budget has, or two commits of one worker in an
+            update.
+    """
+    n = experiment.workers
+    windows = (-(-experiment.budget // experiment.window)).tolist()
+    pending: set[int] = set()
+    active = n
+    for i, worker in enumerate(order):
+        where = f"launcher.trace: row {i + 1}: worker {worker}"
+        if not 0 <= worker < n:
+            raise ResultsError(f"{where} does not exist; the run has the workers 0 to {n - 1}")
+        if worker in pending:
+            raise ResultsError(f"{where} commits twice within one update")
+        if windows[worker] == 0:
+            raise ResultsError(
+                f"{where} commits more often than its budget of {experiment.budget[worker]} local steps allows: raise "
+                "epochs, or set epochs=null"
+            )
+        windows[worker] -= 1
+        pending.add(worker)
+        if len(pending) >= min(experiment.optimizer.quorum, active):
+            active -= sum(windows[k] == 0 for k in pending)
+            pending.clear()
+
+
+def differences(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return the settings that decide a run's numbers and differ, each as `key: recorded, now`."""
+    old, new = (_flat({k: v for k, v in config.items() if k not in FREE}) for config in (recorded, now))
+    keys = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
+    return [f"{key} was {old.get(key)}, is {new.get(key)}" for key in keys]
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat

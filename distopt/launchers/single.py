@@ -3,7 +3,6 @@
 from typing import Any
 
 from distopt.cluster import Commit, Update
-from distopt.errors import DistoptError
 from distopt.experiment import Experiment
 from distopt.launchers import Watch
 from distopt.replica import Flight, Itinerary, Position, Replica, shapes
@@ -44,11 +43,7 @@ class Single:
         return []
 
     def take(self, update: Update) -> list[dict[str, Any]]:
-        """Compute the windows of an update's commits, deliver them, and let the committers go on.
-
-        Raises:
-            DistoptError: the order is not one a run can have.
-        """
+        """Compute the windows of an update's commits, deliver them, and let the committers go on."""
         for worker in update.returned:  # its window is lost, it starts over from the center as it is now
             self._server.pull(worker)
             self._positions[worker] = self._replica.begin()._replace(params=self._server.center)
@@ -70,24 +65,9 @@ class Single:
         return applied.rows
 
     def _delivery(self, commit: Commit) -> Delivery:
-        """Compute a worker's next window and wrap its commit.
-
-        Raises:
-            DistoptError: the worker does not exist, has used up its budget, or still waits for a reply.
-        """
+        """Compute a worker's next window and wrap its commit."""
         worker = commit.worker
-        if not 0 <= worker < self._experiment.workers:
-            raise DistoptError(
-                f"the commit order names worker {worker}, but the run has {self._experiment.workers} workers"
-            )
-        if worker in self._flights:
-            raise DistoptError(f"worker {worker} commits twice within one update (after update {self._server.version})")
         itinerary = self._itineraries[worker]
-        if itinerary.remaining <= 0:
-            raise DistoptError(
-                f"the commit order has more windows of worker {worker} than its budget of {itinerary.budget} local steps "
-                "allows: raise epochs, or set epochs=null"
-            )
         batches = itinerary.next()
         flight = self._replica.fly(self._positions[worker] or self._replica.begin(), batches)
         self._flights[worker] = flight
@@ -105,4 +85,5 @@ class Single:
             exchange_s=commit.exchange_s,
             bytes_up=tree_bytes(flight.message),
             last=itinerary.remaining <= 0,
+            positions=self._replica.whereabouts(flight),
         )

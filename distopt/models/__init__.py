@@ -27,10 +27,14 @@ class Model(NamedTuple):
     model state (batch statistics and the like; `{}` for most models) and the fraction of examples that were classified
     correctly (NaN where there are no classes). With `key=None` the model is evaluated: no dropout, no gradient noise,
     model state left as it is.
+
+    `minimum` is where the function is smallest, where that is known: its parameters are then the coordinates
+    `{"x": array of shape (d,)}` of a point, and runs record the paths of center and workers. None: it is not known.
     """
 
     init: Callable[[jax.Array], tuple[Params, ModelState]]
     loss: Callable[[Params, ModelState, Batch, Key], tuple[jax.Array, tuple[ModelState, jax.Array]]]
+    minimum: tuple[float, ...] | None = None
 
 
 ANALYTIC = ("beale", "booth", "rosenbrock", "quadratic")

@@ -13,10 +13,12 @@ from distopt.models import Batch, Key, Model, ModelState
 from distopt.rules import Params
 
 
-def _analytic(function: Callable[[jax.Array], jax.Array], start: Sequence[float], noise: float, size: int) -> Model:
+def _analytic(
+    function: Callable[[jax.Array], jax.Array], start: Sequence[float], noise: float, minimum: tuple[float, ...]
+) -> Model:
     """Wrap f: R^d → R, started at `start`, with gradient noise of standard deviation `noise`."""
-    if len(start) != size or not all(isinstance(value, int | float) for value in start):
-        raise ValueError(f"model.start={list(start)} must be a list of {size} numbers")
+    if len(start) != len(minimum) or not all(isinstance(value, int | float) for value in start):
+        raise ValueError(f"model.start={list(start)} must be a list of {len(minimum)} numbers")
     if not isinstance(noise, int | float) or noise < 0:
         raise ValueError(f"model.noise={noise} must be a number >= 0")
 
@@ -34,7 +36,7 @@ def _analytic(function: Callable[[jax.Array], jax.Array], start: Sequence[float]
             value += noise * jnp.dot(jax.lax.stop_gradient(jax.random.normal(key, x.shape)), x)
         return value, (state, jnp.array(jnp.nan))
 
-    return Model(init, loss)
+    return Model(init, loss, minimum)
 
 
 def beale(*, start: Sequence[float], noise: float = 0.0) -> Model:
@@ -44,7 +46,7 @@ def beale(*, start: Sequence[float], noise: float = 0.0) -> Model:
         x, y = p
         return (1.5 - x + x * y) ** 2 + (2.25 - x + x * y**2) ** 2 + (2.625 - x + x * y**3) ** 2
 
-    return _analytic(function, start, noise, 2)
+    return _analytic(function, start, noise, (3.0, 0.5))
 
 
 def booth(*, start: Sequence[float], noise: float = 0.0) -> Model:
@@ -54,7 +56,7 @@ def booth(*, start: Sequence[float], noise: float = 0.0) -> Model:
         x, y = p
         return (x + 2 * y - 7) ** 2 + (2 * x + y - 5) ** 2
 
-    return _analytic(function, start, noise, 2)
+    return _analytic(function, start, noise, (1.0, 3.0))
 
 
 def rosenbrock(*, start: Sequence[float], noise: float = 0.0) -> Model:
@@ -64,7 +66,7 @@ def rosenbrock(*, start: Sequence[float], noise: float = 0.0) -> Model:
         x, y = p
         return (1 - x) ** 2 + 100 * (y - x**2) ** 2
 
-    return _analytic(function, start, noise, 2)
+    return _analytic(function, start, noise, (1.0, 1.0))
 
 
 def quadratic(*, start: Sequence[float], curvatures: Sequence[float], noise: float = 0.0) -> Model:
@@ -73,4 +75,4 @@ def quadratic(*, start: Sequence[float], curvatures: Sequence[float], noise: flo
     def function(x: jax.Array) -> jax.Array:
         return 0.5 * jnp.sum(jnp.array(curvatures, jnp.float32) * x**2)
 
-    return _analytic(function, start, noise, len(curvatures))
+    return _analytic(function, start, noise, (0.0,) * len(curvatures))

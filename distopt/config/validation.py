@@ -1,22 +1,17 @@
-"""Configuration: composing it, and saying everything that is wrong with it at once, before anything starts."""
+"""Checking a configuration: everything that is wrong with it at once, before anything starts."""
 
-import difflib
-import hashlib
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import cache
 from importlib import resources
-from pathlib import Path
 from typing import Any
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from distopt import cluster, datasets
+from distopt.config.overrides import GROUPS, text, unknown
 from distopt.errors import ConfigError
 
-GROUPS = ("optimizer", "local", "model", "dataset", "launcher", "cluster", "experiment")
 Check = tuple[str, Callable[[Any], bool], str]
 
 
@@ -81,120 +76,6 @@ CHECKS: tuple[Check, ...] = (
 )
 
 
-def compose(overrides: Sequence[str] = ()) -> DictConfig:
-    """Compose the configuration from the packaged defaults and Hydra overrides (`optimizer=agn`, `workers=8`).
-
-    Raises:
-        ConfigError: every override that names something that does not exist.
-    """
-    from hydra import compose, initialize_config_module
-    from hydra.core.global_hydra import GlobalHydra
-    from hydra.errors import HydraException
-
-    check_overrides(overrides)
-    GlobalHydra.instance().clear()
-    try:
-        with initialize_config_module("distopt.conf", version_base="1.3"):
-            return compose("config", overrides=list(overrides))
-    except HydraException as error:
-        raise ConfigError(str(error).strip()) from None
-
-
-def check_overrides(overrides: Sequence[str]) -> None:
-    """Check that overrides name existing choices and keys, all of them, also inside a sweep.
-
-    Raises:
-        ConfigError: with one problem per override that names something unknown.
-    """
-    from hydra import compose, initialize_config_module
-    from hydra.core.global_hydra import GlobalHydra
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
-
-    try:
-        parsed = OverridesParser.create().parse_overrides(list(overrides))
-    except HydraException as error:
-        raise ConfigError(str(error).strip()) from None
-    problems: list[str] = []
-    known: dict[str, str] = {}  # a valid choice per group, to look the other keys up in
-    for override in parsed:
-        if override.key_or_group in GROUPS and override.package is None:
-            values = list(override.sweep_string_iterator()) if override.is_sweep_override() else [override.value()]
-            for value in map(_text, values):
-                if value not in choices(override.key_or_group) and (value, override.key_or_group) != (
-                    "null",
-                    "experiment",
-                ):
-                    problems.append(_unknown(f"{override.key_or_group}={value}", value, choices(override.key_or_group)))
-                else:
-                    known.setdefault(override.key_or_group, value)
-    GlobalHydra.instance().clear()
-    try:
-        with initialize_config_module("distopt.conf", version_base="1.3"):
-            base = compose("config", overrides=[f"{group}={value}" for group, value in known.items()])
-    except HydraException as error:
-        raise ConfigError(f"{error}".strip()) from None
-    for override in parsed:
-        key = override.key_or_group
-        if key in GROUPS or key.startswith("hydra") or override.is_add() or override.is_delete():
-            continue
-        if not _exists(base, key):
-            parent, _, last = key.rpartition(".")
-            name = last if _exists(base, parent) else key.partition(".")[0]
-            problems.append(_unknown(key, name, _siblings(base, parent), "key"))
-    if problems:
-        raise ConfigError(problems)
-
-
-def _text(value: Any) -> str:
-    return "null" if value is None else str(value)
-
-
-def _exists(config: DictConfig, key: str) -> bool:
-    parent, _, last = key.rpartition(".")
-    try:
-        node = OmegaConf.select(config, parent) if parent else config
-    except OmegaConfBaseException:
-        return False
-    return isinstance(node, DictConfig) and last in node.keys()  # noqa: SIM118 - `in` is False for missing values
-
-
-def _siblings(config: DictConfig, parent: str) -> list[str]:
-    node = OmegaConf.select(config, parent) if parent and _exists(config, parent) else config
-    return sorted(str(k) for k in (node if isinstance(node, DictConfig) else config))
-
-
-def _unknown(what: str, name: str, known: Sequence[str], kind: str = "choice") -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    hint = f"; did you mean {close[0]}?" if close else "."
-    return f"{what}: no such {kind}{hint} There are: {', '.join(known)}"
-
-
-@cache
-def choices(group: str) -> tuple[str, ...]:
-    """Return the names that a configuration group offers."""
-    return tuple(descriptions(group))
-
-
-@cache
-def descriptions(group: str) -> Mapping[str, str]:
-    """Return the choices of a group with the one-line explanation that opens each file (nested ones as `a/b`)."""
-    found: dict[str, str] = {}
-
-    def visit(folder: Any, prefix: str) -> None:
-        for entry in sorted(folder.iterdir(), key=lambda e: e.name):
-            if entry.is_dir() and not entry.name.startswith("_"):
-                visit(entry, f"{prefix}{entry.name}/")
-            elif entry.name.endswith(".yaml"):
-                lines = [line for line in entry.read_text(encoding="utf-8").splitlines() if not line.startswith("# @")]
-                found[prefix + entry.name.removesuffix(".yaml")] = lines[0].lstrip("# ")
-
-    folder = resources.files("distopt.conf").joinpath(group)
-    if folder.is_dir():
-        visit(folder, "")
-    return found
-
-
 def validate(config: DictConfig) -> dict[str, Any]:
     """Check values and their combinations, and return the configuration as plain containers.
 
@@ -215,7 +96,7 @@ def validate(config: DictConfig) -> dict[str, Any]:
         group, _, name = key.rpartition(".")
         node = plain[group] if group else plain
         if name in node and not check(node[name]):
-            problems.append(f"{key}={_text(node[name])} {words}")
+            problems.append(f"{key}={text(node[name])} {words}")
     problems += datasets.check_settings(plain["dataset"])
     problems += cluster.check_settings(plain["cluster"])
     problems += _unlimited(plain)
@@ -248,9 +129,9 @@ def _strange(plain: Mapping[str, Any]) -> list[str]:
     top = _packaged("config")
     known: dict[str, Mapping[str, Any]] = {key: value for key, value in top.items() if isinstance(value, dict)}
     known["launcher"] = _packaged(f"launcher/{plain['launcher']['name']}")
-    problems = [_unknown(key, key, [*top, *GROUPS], "key") for key in plain if key not in {*top, *GROUPS}]
+    problems = [unknown(key, key, [*top, *GROUPS], "key") for key in plain if key not in {*top, *GROUPS}]
     for group, keys in known.items():
-        problems += [_unknown(f"{group}.{key}", key, [*keys], "key") for key in plain[group] if key not in keys]
+        problems += [unknown(f"{group}.{key}", key, [*keys], "key") for key in plain[group] if key not in keys]
     return problems
 
 
@@ -279,25 +160,3 @@ def _refused(plain: Mapping[str, Any]) -> list[str]:
         except ConfigError as error:
             problems += error.problems
     return problems
-
-
-def fingerprint(plain: Mapping[str, Any]) -> str:
-    """Return a hash of what decides a run's numbers: the configuration less where it is written, and the code.
-
-    The order of keys does not matter; `output` and `name` do not count.
-    """
-    relevant = {key: value for key, value in plain.items() if key not in ("output", "name")}
-    digest = hashlib.sha256(json.dumps(relevant, sort_keys=True).encode())
-    digest.update(_code_hash())
-    return digest.hexdigest()[:16]
-
-
-@cache
-def _code_hash() -> bytes:
-    """Hash the package's sources that compute a run (not those that only read results)."""
-    root = Path(__file__).parent
-    digest = hashlib.sha256()
-    for path in sorted(root.rglob("*.py")):
-        if not {"report", "metrics", "commands"} & set(path.relative_to(root).parts):
-            digest.update(path.read_bytes())
-    return digest.digest()

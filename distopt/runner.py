@@ -1,9 +1,11 @@
 """One run from its configuration to its folder: the only place where launchers, recorder and display meet."""
 
 import importlib
+import json
 import signal
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +23,9 @@ from distopt.recorder import Recorder, make_folder
 
 if TYPE_CHECKING:
     from distopt.results import Run
+
+
+FINISHED = ("done", "stopped")
 
 
 class Interrupt:
@@ -86,6 +91,24 @@ def run(config: DictConfig | Mapping[str, Any], console: Console | None = None, 
     from distopt import results  # imports pandas: late, for a quick start
 
     return results.load(folder)
+
+
+def find_finished(config: DictConfig) -> Path | None:
+    """Return the folder of a finished run with the same fingerprint below `output`, or None.
+
+    Raises:
+        ConfigError: anything wrong with the configuration.
+    """
+    plain = configuration.validate(config)
+    mark = configuration.fingerprint(plain)
+    for path in sorted(Path(plain["output"]).glob("*/run.json")):
+        try:
+            info = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue  # not a run that can be relied on
+        if info.get("fingerprint") == mark and info.get("status") in FINISHED:
+            return path.parent.absolute()
+    return None
 
 
 def _info(experiment: Experiment, mark: str, warnings: list[str], clock: str) -> dict[str, Any]:

@@ -22,6 +22,8 @@ def main(arguments: list[str]) -> int:
     watches = [Watch()]  # the first run's start-up includes our own imports
 
     import hydra
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
     from omegaconf import DictConfig
 
     from distopt.config import check_overrides
@@ -36,7 +38,7 @@ def main(arguments: list[str]) -> int:
     def each(config: DictConfig) -> None:
         if any(code == EXIT_CODES["interrupted"] for code, _ in ends):
             return  # Ctrl-C ends the whole sweep
-        ends.append(_run(config, watches.pop() if watches else None))
+        ends.append(_run(config, watches.pop() if watches else None, sweep=HydraConfig.get().mode == RunMode.MULTIRUN))
 
     sys.argv = ["distopt run", *arguments]
     each()
@@ -45,13 +47,19 @@ def main(arguments: list[str]) -> int:
     return max((code for code, _ in ends), default=0)
 
 
-def _run(config: Any, watch: Any) -> tuple[int, str]:
-    """Run one configuration and tell how it ended; return exit code and folder."""
+def _run(config: Any, watch: Any, sweep: bool) -> tuple[int, str]:
+    """Run one configuration and tell how it ended; return exit code and folder.
+
+    In a sweep a run that is finished already is not repeated.
+    """
     from rich.console import Console
 
-    from distopt.runner import run
+    from distopt.runner import find_finished, run
 
     try:
+        if sweep and (folder := find_finished(config)):
+            print(f"finished before, not repeated\nresults: {folder}", flush=True)
+            return 0, str(folder)
         finished = run(config, Console(stderr=True), watch)
     except DistoptError as error:
         print(f"distopt: {error}".replace("\n", "\n  "), file=sys.stderr)

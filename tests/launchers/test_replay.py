@@ -63,9 +63,15 @@ def test_swapping_two_neighbouring_commits_changes_the_center(tmp_path: Path) ->
 def test_an_order_no_run_can_have_is_refused(tmp_path: Path, optimizer: str, order: list[int], said: str) -> None:
     trace = tmp_path / "trace.csv"
     pd.DataFrame({"worker": order}).to_csv(trace, index=False)
-    run = replayed(tmp_path, trace, f"optimizer={optimizer}")
-    assert run.status == "failed"
-    assert said in run.info["reason"]
+    with pytest.raises(ResultsError, match=said):
+        replayed(tmp_path / "results", trace, f"optimizer={optimizer}")
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_trace_of_another_configuration_is_refused_with_what_differs(tmp_path: Path) -> None:
+    original = distopt.run(["launcher=sim", "workers=3", "epochs=1", f"output={tmp_path}"])
+    with pytest.raises(ResultsError, match=r"optimizer\.gamma was 0\.0001, is 0\.5"):
+        replayed(tmp_path, original.folder, "workers=3", "epochs=1", "optimizer.gamma=0.5")
 
 
 @pytest.mark.parametrize("content", ["", "machine\n1\n", "worker\nfirst\n", "worker\n1.5\n", "worker\n\n,\n"])

@@ -1,12 +1,14 @@
 """Evaluation of the center, always outside the training clock."""
 
+from functools import partial
 from typing import Any
 
 import jax
 import numpy as np
 
 from distopt.experiment import Experiment
-from distopt.models import ModelState
+from distopt.models import Model, ModelState
+from distopt.programs import shared
 from distopt.rules import Params
 
 CHUNK = 2000  # examples evaluated at once: bounds the memory of activations
@@ -16,7 +18,8 @@ class Evaluator:
     """Computes loss and accuracy of parameters on the validation data and on a fixed subset of the training data."""
 
     def __init__(self, experiment: Experiment, model_state: ModelState) -> None:
-        self._loss = jax.jit(lambda params, batch: experiment.model.loss(params, model_state, batch, None))
+        self._model_state = model_state
+        self._loss = shared(experiment, "loss", lambda: jax.jit(partial(_loss, experiment.model)))
         self._analytic = experiment.model.minimum is not None
         self._splits: dict[str, Any] = {"train": ()}
         if data := experiment.dataset:
@@ -48,15 +51,19 @@ class Evaluator:
 
     def _mean(self, params: Params, data: Any) -> tuple[float, float]:
         if not data:
-            loss, (_, accuracy) = self._loss(params, ())
+            loss, (_, accuracy) = self._loss(params, self._model_state, ())
             return float(loss), float(accuracy)
         size = len(data[1])
         totals = np.zeros(2)
         for first in range(0, size, CHUNK):
             batch = jax.tree.map(lambda a, first=first: a[first : first + CHUNK], data)
-            loss, (_, accuracy) = self._loss(params, batch)
+            loss, (_, accuracy) = self._loss(params, self._model_state, batch)
             totals += len(batch[1]) * np.array([loss, accuracy], np.float64)
         return totals[0] / size, totals[1] / size
+
+
+def _loss(model: Model, params: Params, state: ModelState, batch: Any) -> tuple[jax.Array, Any]:
+    return model.loss(params, state, batch, None)
 
 
 def reached(stop: Any, rows: list[dict[str, Any]]) -> str | None:

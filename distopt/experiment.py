@@ -1,6 +1,7 @@
 """From a resolved configuration to everything a launcher needs: the same values in every process that builds it."""
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -36,6 +37,13 @@ class Experiment(NamedTuple):
     def limited(self) -> bool:
         """Return whether the budget of samples ends the run."""
         return bool(self.budget.max() < UNLIMITED)
+
+    @property
+    def program(self) -> Hashable:
+        """Return what decides the compiled programs: runs that differ only in other settings can share them."""
+        shapes = tuple((a.shape, a.dtype) for a in self.dataset[1:5]) if self.dataset else ()
+        reset = self.config["local"]["on_pull"]
+        return self.model, self.local, self.optimizer, reset, self.workers, self.window, self.batch_size, shapes
 
     @property
     def train_samples(self) -> int | None:
@@ -95,14 +103,13 @@ def build(config: Mapping[str, Any], dataset: Dataset | str | None = "load") -> 
         DataError: data that are missing or damaged.
     """
     problems: list[str] = []
-    tx = _attempt(problems, local.build, config["local"])
-    optimizer = _attempt(problems, optimizers.build, config["optimizer"], tx or optax.identity())
+    tx = _attempt(problems, _once, local.build, config["local"])
+    optimizer = _attempt(problems, _once, optimizers.build, config["optimizer"], tx or optax.identity())
     data = _attempt(problems, datasets.load, config["dataset"]) if isinstance(dataset, str) else dataset
     if problems:
         raise ConfigError(problems)
-    model = _attempt(
-        problems, models.build, config["model"], data.shape if data else None, data.classes if data else None
-    )
+    given = (data.shape, data.classes) if data else (None, None)
+    model = _attempt(problems, _once, models.build, config["model"], *given)
     workers = min(config["workers"], optimizer.workers or config["workers"])
     divided = _attempt(problems, _divide, config, data, workers)
     if problems:
@@ -130,6 +137,17 @@ def _attempt(problems: list[str], make: Callable[..., Any], *arguments: Any) -> 
     except ConfigError as error:
         problems += error.problems
         return None
+
+
+_built: dict[Hashable, Any] = {}
+
+
+def _once(make: Callable[..., Any], settings: Mapping[str, Any], *arguments: Any) -> Any:
+    """Call `make` once for equal settings: equal experiments then have the same functions, and share programs."""
+    key = (make, json.dumps(settings, sort_keys=True), arguments)
+    if key not in _built:
+        _built[key] = make(settings, *arguments)
+    return _built[key]
 
 
 def _divide(config: Mapping[str, Any], data: Dataset | None, workers: int) -> tuple[list[np.ndarray], np.ndarray]:

@@ -13,6 +13,7 @@ import optax
 from distopt.datasets.sampler import Sampler
 from distopt.experiment import Experiment
 from distopt.models import ModelState
+from distopt.programs import shared
 from distopt.rules import Commits, Message, Params, Reply, State, Window
 
 
@@ -54,10 +55,10 @@ class Replica:
         data = experiment.dataset
         self.data = jax.device_put((data.train_x, data.train_y) if data else ())
         init_key, self.step_key = jax.random.split(jax.random.key(experiment.seed))
-        self.params, self.model_state = jax.jit(experiment.model.init)(init_key)
+        self.params, self.model_state = shared(experiment, "init", lambda: jax.jit(experiment.model.init))(init_key)
         # The optimizer state is donated: it is never needed again. The parameters stay, `adopt` may ask for them.
-        self.advance = jax.jit(self.window, donate_argnums=1)
-        self.adopt = jax.jit(self.adoption)
+        self.advance = shared(experiment, "window", lambda: jax.jit(self.window, donate_argnums=1))
+        self.adopt = shared(experiment, "adoption", lambda: jax.jit(self.adoption))
 
     def begin(self) -> Position:
         """Return the position every worker starts from: version 0 of the center, pulled."""

@@ -1,7 +1,7 @@
 """The parameter server: the single writer of the center. No I/O, no clock; the same object in every launcher."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -53,9 +53,15 @@ class Folded(NamedTuple):
 class Server:
     """Version, staleness, quorum and duplicates around a server rule."""
 
-    def __init__(self, optimizer: DistributedOptimizer, center: Params, workers: int) -> None:
+    def __init__(
+        self,
+        optimizer: DistributedOptimizer,
+        center: Params,
+        workers: int,
+        program: Callable[..., Folded] | None = None,
+    ) -> None:
         self.optimizer = optimizer
-        self._fold = jax.jit(self._stack_and_fold, donate_argnums=1)
+        self._fold = program or compile_fold(optimizer)
         self.reset(center, workers)
 
     def reset(self, center: Params, workers: int) -> None:
@@ -103,18 +109,6 @@ class Server:
         barrier = self.optimizer.quorum >= len(self.pulled)
         pulled = None if barrier else [self.pulled[worker][1] for worker in workers]
         return jnp.array(list(workers), jnp.int32), jnp.array(staleness, jnp.int32), pulled
-
-    def _stack_and_fold(
-        self,
-        center: Params,
-        state: State,
-        messages: list[Message],
-        worker: jax.Array,
-        staleness: jax.Array,
-        pulled: list[Params] | None,
-    ) -> Folded:
-        commits = Commits(worker, staleness, _stack(messages), None if pulled is None else _stack(pulled))
-        return fold(self.optimizer, center, state, commits)
 
     def _apply(self, deliveries: list[Delivery]) -> Applied:
         workers = [delivery.worker for delivery in deliveries]
@@ -183,6 +177,23 @@ def fold(optimizer: DistributedOptimizer, center: Params, state: State, commits:
         commits = commits._replace(pulled=jax.tree.map(lambda c: jnp.broadcast_to(c, (q, *c.shape)), center))
     update = optimizer.server.update(commits, state, center)
     return Folded(update, _norms(commits.message), distance)
+
+
+def compile_fold(optimizer: DistributedOptimizer) -> Callable[..., Folded]:
+    """Return `fold` as a program that takes messages and pulled centers as lists, one entry per committer."""
+
+    def stack_and_fold(
+        center: Params,
+        state: State,
+        messages: list[Message],
+        worker: jax.Array,
+        staleness: jax.Array,
+        pulled: list[Params] | None,
+    ) -> Folded:
+        commits = Commits(worker, staleness, _stack(messages), None if pulled is None else _stack(pulled))
+        return fold(optimizer, center, state, commits)
+
+    return jax.jit(stack_and_fold, donate_argnums=1)
 
 
 def _stack(trees: list[Any]) -> Any:

@@ -18,6 +18,7 @@ import numpy as np
 from distopt.cluster import Update
 from distopt.experiment import Experiment
 from distopt.launchers import Watch
+from distopt.programs import shared
 from distopt.replica import Batches, Flight, Itinerary, Position, Replica, shapes
 from distopt.rules import Commits, Params, State, Window
 from distopt.server import Folded, diverged, fold
@@ -83,10 +84,11 @@ class Programs:
         self.fly = jax.jit(self._fly, donate_argnums=0)
         self.serve = jax.jit(self._serve, donate_argnums=(0, 1))
         self.pull = jax.jit(self._pull, donate_argnums=0)
+        self.compiled: set[tuple[int, ...]] = set()  # the shapes they were called with
 
-    def begin(self, message: Any) -> tuple[Fleet, Central]:
-        """Return all workers at version 0 of the center, and the server."""
-        n, first = self.experiment.workers, self.replica.begin()
+    def begin(self, first: Position, message: Any) -> tuple[Fleet, Central]:
+        """Return all workers at `first`, version 0 of the center, and the server."""
+        n = self.experiment.workers
 
         def spread(tree: Any) -> Any:
             return jax.tree.map(lambda leaf: jnp.tile(leaf, (n, *[1] * jnp.ndim(leaf))), tree)
@@ -177,9 +179,9 @@ class Programs:
             position=position, pulled=put(fleet.pulled, centers), version=put(fleet.version, versions)
         )
 
-    def _pull(self, fleet: Fleet, central: Central, worker: jax.Array) -> Fleet:
+    def _pull(self, fleet: Fleet, central: Central, first: Position, worker: jax.Array) -> Fleet:
         """Let one worker start over from the center."""
-        first = self.replica.begin()._replace(params=central.center)
+        first = first._replace(params=central.center)
         put = partial(_put, worker[None])
         one = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], (first, central.center, central.version))
         return fleet._replace(
@@ -247,9 +249,8 @@ class Batched:
         self._experiment = experiment
         self._replica = replica
         self._watch = watch
-        self._compiled: set[tuple[int, ...]] = set()
-        self._programs = Programs(experiment, replica)
-        self._fleet, self._central = self._programs.begin(layout.message)
+        self._programs: Programs = shared(experiment, "batched", lambda: Programs(experiment, replica))
+        self._fleet, self._central = self._programs.begin(replica.begin(), layout.message)
         self._windows = Windows(experiment, most)
         self._bytes = {"bytes_up": tree_bytes(layout.message), "bytes_down": tree_bytes(layout.reply)}
         self._sequence = np.zeros(experiment.workers, np.int64)
@@ -269,7 +270,7 @@ class Batched:
         if update.returned or not same or workers & self._committing or len(self._held) >= MOST:
             rows = self.flush()
         for worker in update.returned:
-            self._fleet = self._programs.pull(self._fleet, self._central, np.int32(worker))
+            self._fleet = self._programs.pull(self._fleet, self._central, self._replica.begin(), np.int32(worker))
             self._windows.recall(worker)
         if workers & self._windows.idle:
             for batches in self._windows.batches():
@@ -284,12 +285,12 @@ class Batched:
     @contextmanager
     def _compiling(self, shape: tuple[int, ...]) -> Iterator[None]:
         """Charge the first call for each shape to compilation: the call returns when the program is there."""
-        if shape in self._compiled:
+        if shape in self._programs.compiled:
             yield
             return
         phase = self._watch.enter("compile")
         yield
-        self._compiled.add(shape)
+        self._programs.compiled.add(shape)
         self._watch.enter(phase)
 
     @property

@@ -5,9 +5,10 @@ from typing import Any
 from distopt.cluster import Commit, Update
 from distopt.experiment import Experiment
 from distopt.launchers import Watch
+from distopt.programs import shared
 from distopt.replica import Flight, Itinerary, Position, Replica, shapes
 from distopt.rules import Params
-from distopt.server import Delivery, Diverged, Server
+from distopt.server import Delivery, Diverged, Server, compile_fold
 from distopt.trees import tree_bytes
 
 
@@ -20,7 +21,8 @@ class Single:
         self.diverged: str | None = None
         self._experiment = experiment
         self._replica = replica
-        self._server = Server(experiment.optimizer, replica.params, experiment.workers)
+        program = shared(experiment, "fold", lambda: compile_fold(experiment.optimizer))
+        self._server = Server(experiment.optimizer, replica.params, experiment.workers, program)
         self._server.warm_up(shapes(experiment).message)
         replica.warm_up()
         self._itineraries = [Itinerary(experiment, worker) for worker in range(experiment.workers)]

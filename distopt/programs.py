@@ -1,0 +1,23 @@
+"""Compiled programs, shared by the runs of one process that differ only in seed, budget, cluster and the like."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Any
+
+from distopt.experiment import Experiment
+
+KEPT = 64  # programs of a handful of configurations: a sweep visits them one after the other
+_programs: "OrderedDict[tuple[Hashable, str], Any]" = OrderedDict()
+
+
+def shared(experiment: Experiment, name: str, make: Callable[[], Any]) -> Any:
+    """Return the program `name` of an experiment, made by `make` if no run like it was there before.
+
+    `make` must use nothing of the experiment but its model, local optimizer, rules and shapes.
+    """
+    key = (experiment.program, name)
+    program = _programs.pop(key, None) or make()
+    _programs[key] = program
+    while len(_programs) > KEPT:
+        _programs.popitem(last=False)
+    return program

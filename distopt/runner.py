@@ -15,7 +15,7 @@ from rich.console import Console
 from distopt import config as configuration
 from distopt import experiment as experiments
 from distopt.display import Display
-from distopt.errors import DistoptError
+from distopt.errors import ConfigError, DistoptError
 from distopt.experiment import Experiment
 from distopt.launchers import Outcome, Watch
 from distopt.provenance import provenance
@@ -77,6 +77,8 @@ def run(config: DictConfig | Mapping[str, Any], console: Console | None = None, 
     console = console or Console(quiet=True)
     composed = config if isinstance(config, DictConfig) else OmegaConf.create(dict(config))
     plain = configuration.validate(composed)
+    if plain["seeds"] is not None:
+        raise ConfigError(f"seeds={plain['seeds']} are several runs: use `distopt run`, or call this once per seed")
     experiment = experiments.build(plain)
     launcher = importlib.import_module(f"distopt.launchers.{plain['launcher']['name']}")
     warnings = experiment.warnings() + launcher.check(experiment)
@@ -91,6 +93,18 @@ def run(config: DictConfig | Mapping[str, Any], console: Console | None = None, 
     from distopt import results  # imports pandas: late, for a quick start
 
     return results.load(folder)
+
+
+def expand(config: DictConfig) -> list[DictConfig]:
+    """Return one configuration per entry of `seeds`; the configuration itself if there are none.
+
+    Raises:
+        ConfigError: anything wrong with the configuration.
+    """
+    if config.get("seeds") is None:
+        return [config]
+    configuration.validate(config)
+    return [OmegaConf.merge(config, {"seed": seed, "seeds": None}) for seed in config.seeds]  # type: ignore[misc]
 
 
 def find_finished(config: DictConfig) -> Path | None:

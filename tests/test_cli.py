@@ -155,3 +155,30 @@ def test_the_configuration_can_be_shown_without_a_run(tmp_path: Path) -> None:
     assert ended.returncode == 0, ended.stderr
     assert "name: agn" in ended.stdout
     assert list(tmp_path.iterdir()) == []
+
+
+SWEPT = ["launcher=sim", "workers=3", "epochs=1", "evaluate.points=1"]
+
+
+def folders(output: str) -> list[str]:
+    return [line.removeprefix("results: ") for line in output.splitlines() if line.startswith("results: ")]
+
+
+def test_seeds_are_runs_like_any_other_and_finished_ones_are_not_repeated(tmp_path: Path) -> None:
+    first = distopt("run", *SWEPT, "seed=1", cwd=tmp_path)
+    (alone,) = folders(first.stdout)
+    several = distopt("run", *SWEPT, "seeds=[0,1]", cwd=tmp_path)
+    assert several.returncode == 0
+    assert "finished before, not repeated" in several.stdout
+    zero, one = folders(several.stdout)
+    assert one == alone
+    assert np.load(f"{zero}/model.npz")["Dense_0/kernel"].any()
+    again = distopt("run", "-m", *SWEPT, "seed=0,1", cwd=tmp_path)
+    assert folders(again.stdout) == [zero, one]
+
+
+def test_seeds_that_make_no_sense_are_refused(tmp_path: Path) -> None:
+    for seeds in ("[0,0]", "[-1]", "[]", "3"):
+        refused = distopt("run", *SWEPT, f"seeds={seeds}", cwd=tmp_path)
+        assert refused.returncode == 1
+        assert "seeds=" in refused.stderr

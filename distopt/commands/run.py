@@ -27,6 +27,7 @@ def main(arguments: list[str]) -> int:
     from omegaconf import DictConfig
 
     from distopt.config import check_overrides
+    from distopt.runner import expand
 
     overrides = [argument for argument in arguments if argument[:1] in ("~", "+") or "=" in argument.lstrip("-")]
     overrides = [argument for argument in overrides if not argument.startswith("-")]
@@ -36,9 +37,16 @@ def main(arguments: list[str]) -> int:
 
     @hydra.main(version_base="1.3", config_path="pkg://distopt.conf", config_name="config")
     def each(config: DictConfig) -> None:
-        if any(code == EXIT_CODES["interrupted"] for code, _ in ends):
-            return  # Ctrl-C ends the whole sweep
-        ends.append(_run(config, watches.pop() if watches else None, sweep=HydraConfig.get().mode == RunMode.MULTIRUN))
+        try:
+            each_seed = expand(config)
+        except DistoptError as error:
+            ends.append(_refuse(error))
+            return
+        sweep = HydraConfig.get().mode == RunMode.MULTIRUN or len(each_seed) > 1
+        for one in each_seed:
+            if any(code == EXIT_CODES["interrupted"] for code, _ in ends):
+                return  # Ctrl-C ends the whole sweep
+            ends.append(_run(one, watches.pop() if watches else None, sweep))
 
     sys.argv = ["distopt run", *arguments]
     each()
@@ -62,14 +70,18 @@ def _run(config: Any, watch: Any, sweep: bool) -> tuple[int, str]:
             return 0, str(folder)
         finished = run(config, Console(stderr=True), watch)
     except DistoptError as error:
-        print(f"distopt: {error}".replace("\n", "\n  "), file=sys.stderr)
-        return 1, ""
+        return _refuse(error)
     from distopt.report import plots  # imports matplotlib: after training, for a quick start
 
     plots.plot_run(finished, finished.folder / "plots")
     _print_summary(finished)
     print(f"results: {finished.folder}", flush=True)
     return EXIT_CODES.get(finished.status, 1), str(finished.folder)
+
+
+def _refuse(error: DistoptError) -> tuple[int, str]:
+    print(f"distopt: {error}".replace("\n", "\n  "), file=sys.stderr)
+    return 1, ""
 
 
 def _print_summary(finished: Any) -> None:

@@ -13,7 +13,7 @@ def fingerprint(plain: Mapping[str, Any]) -> str:
 
     The order of keys does not matter; `output` and `name` do not count.
     """
-    relevant = {key: value for key, value in plain.items() if key not in ("output", "name")}
+    relevant = {key: value for key, value in plain.items() if key not in ("output", "name", "seeds")}
     digest = hashlib.sha256(json.dumps(relevant, sort_keys=True).encode())
     digest.update(_code_hash())
     return digest.hexdigest()[:16]

@@ -37,11 +37,16 @@ def _one_of(*choices: Any) -> tuple[Callable[[Any], bool], str]:
     return lambda v: v in choices, f"must be one of {', '.join(map(str, choices))}"
 
 
+def _distinct(seeds: Any) -> bool:
+    return isinstance(seeds, list) and len(set(seeds)) == len(seeds) > 0 and all(map(_whole(0)[0], seeds))
+
+
 CHECKS: tuple[Check, ...] = (
     ("workers", *_whole(1)),
     ("epochs", *_number(0, above=True, optional=True)),
     ("batch_size", *_whole(1)),
     ("seed", *_whole(0)),
+    ("seeds", lambda v: v is None or _distinct(v), "must be a list of different whole numbers >= 0, or null"),
     ("output", lambda v: isinstance(v, str) and v != "", "must be the name of a folder"),
     (
         "name",

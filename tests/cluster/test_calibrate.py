@@ -1,14 +1,17 @@
 import argparse
 import json
 
+import hydra
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
 
+from distopt import runner
 from distopt.cluster import Cluster, Law, Link, Workload, schedule
 from distopt.cluster.calibrate import Calibration, calibrate, to_yaml
 from distopt.commands import calibrate as command
+from distopt.config import compose
 from distopt.errors import ResultsError
 from distopt.metrics.convergence import Curve
 from distopt.report.calibration import differences, errors, relative_error, total_variation
@@ -115,12 +118,10 @@ def test_missing_columns_are_named():
 
 
 def test_hydra_finds_the_file(real, capsys):
-    from hydra import compose, initialize_config_dir
-
     assert call(real) == 0
     assert f"--config-dir {real / 'calibration'} launcher=sim cluster=calibrated" in capsys.readouterr().out
-    with initialize_config_dir(str(real / "calibration"), version_base="1.3"):
-        group = compose(overrides=["+cluster=calibrated"]).cluster
+    with hydra.initialize_config_dir(str(real / "calibration"), version_base="1.3"):
+        group = hydra.compose(overrides=["+cluster=calibrated"]).cluster
     assert Cluster.from_settings(group).step.seconds == pytest.approx(0.03)
 
 
@@ -164,3 +165,20 @@ def test_distances_between_distributions_and_curves():
     assert differences(flat, rising) == pytest.approx((1.0, 0.5))
     assert relative_error(0.0, 0.0) == 0
     assert np.isnan(relative_error(0.0, 1.0))
+
+
+def test_virtual_time_repeats_the_run(tmp_path, capsys):
+    overrides = ["launcher=sim", "model=booth", "dataset=none", "stop.updates=200", "cluster=ethernet_1g"]
+    made = runner.run(
+        compose([*overrides, "optimizer=downpour", "local=sgd", "local.learning_rate=0.0005", f"output={tmp_path}"])
+    )
+    (made.folder / "config.yaml").write_text(yaml.safe_dump(made.config | {"launcher": {"name": "ray"}}))
+    assert call(made.folder, "--simulate", "--format", "json") == 0
+    printed = json.loads(capsys.readouterr().out)
+    found = {row["quantity"]: row["error_percent"] for row in printed["errors"]}
+    assert abs(found["training time (s)"]) < 5
+    assert found["updates"] == 0
+    assert abs(found["staleness mean"]) < 5
+    assert 0 <= found["train loss over time, mean"] < 10
+    assert [path.rsplit(".")[-1] for path in printed["figures"]] == ["png", "svg"]
+    assert (made.folder / "calibration" / "calibration.png").is_file()

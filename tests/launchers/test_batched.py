@@ -9,13 +9,30 @@ import distopt
 
 HETEROGENEOUS = ["cluster.step.law=exponential", "cluster.step.spread=0.5"]
 FAILING = ["cluster.failures.mean_time_s=0.3", "cluster.failures.downtime_s=0.1", "local.on_pull=reset"]
-SAME = ["update", "worker", "staleness", "time_s", "steps", "samples", "sequence", "compute_s", "exchange_s", "server_s"]
+SAME = [
+    "update",
+    "worker",
+    "staleness",
+    "time_s",
+    "steps",
+    "samples",
+    "sequence",
+    "compute_s",
+    "exchange_s",
+    "server_s",
+]
 CLOSE = ["loss", "accuracy", "commit_norm", "distance"]
 
 
 @pytest.mark.parametrize(
     ("optimizer", "cluster"),
-    [("adag", HETEROGENEOUS), ("downpour", FAILING), ("aeasgd", FAILING), ("easgd", HETEROGENEOUS), ("synchronous", [])],
+    [
+        ("adag", HETEROGENEOUS),
+        ("downpour", FAILING),
+        ("aeasgd", FAILING),
+        ("easgd", HETEROGENEOUS),
+        ("synchronous", []),
+    ],
 )
 def test_a_batch_gives_what_single_windows_give(tmp_path: Path, optimizer: str, cluster: list[str]) -> None:
     overrides = [f"optimizer={optimizer}", "launcher=sim", "workers=13", "epochs=3", f"output={tmp_path}", *cluster]

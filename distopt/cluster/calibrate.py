@@ -17,7 +17,11 @@ applied: prediction one step ahead, from what was recorded up to then. Residuals
   the same mean residual: what the server needs per commit beyond what it recorded (taking the call, waiting for a
   core). It occupies the server: the server's law has the mean of s + r, and its variation between neighbours.
 - Barriers and quorums: the queue's share and the way's cannot be told apart, because everybody waits for the last.
-  L makes the mean of r zero, that is, reproduces the mean time of an update; the server's law has mean and variation of s.
+  L makes the mean of r zero, that is, reproduces the mean time of an update; the server's law is that of s. An update
+  of q commits sums their work, as a window sums steps.
+
+Start. The first commit of every worker is left out: whatever happens for the first time is slow. Time up to the first
+update beyond a mean window, its way and the server's work is the start, a fixed time before the first local step.
 
 Not estimated, as one run cannot tell: bandwidth (all messages have one size, so transfer is part of the latency),
 stragglers (part of the variation), failures (none), changes while the run goes on. Latency is split evenly.
@@ -60,12 +64,12 @@ class Calibration(NamedTuple):
     commits: int
 
     def settings(self, name: str) -> dict[str, Any]:
-        """Return the `cluster` group of a configuration, complete."""
-        half = {"latency_s": self.latency_s / 2, "bytes_per_s": None}
+        """Return the `cluster` group of a configuration, complete, with six digits."""
+        half = {"latency_s": _rounded(self.latency_s / 2), "bytes_per_s": None}
         return {
             "name": name,
-            "start_s": self.start_s,
-            "step": {**_law(self.step), "trace": None, "spread": self.spread},
+            "start_s": _rounded(self.start_s),
+            "step": {**_law(self.step), "trace": None, "spread": _rounded(self.spread)},
             "stragglers": {"chance": 0.0, "factor": 1.0, "workers": []},
             "network": {"up": half, "down": dict(half), "shared": False},
             "server": _law(self.server),
@@ -87,19 +91,18 @@ def calibrate(commits: pd.DataFrame) -> Calibration:
             f"a worker has {fewest} commits, {FEWEST} are needed to see a variation; raise epochs or lower "
             "optimizer.window"
         )
-    step, spread = _steps(commits)
-    exchanges = commits.loc[commits["worker"].duplicated(), "exchange_s"]
-    latency_s, server = _exchange(commits, float(exchanges.mean()))
-    opening = commits[commits["update"] == commits["update"].iloc[0]]
-    began = opening["time_s"].iloc[0] - opening["server_s"].iloc[0] - opening["compute_s"].max() - latency_s / 2
+    steady = commits[commits["worker"].duplicated()]
+    step, spread = _steps(steady)
+    exchange_s = float(steady["exchange_s"].mean())
+    latency_s, server = _exchange(commits, exchange_s)
     return Calibration(
         step=step,
         server=server,
         spread=spread,
         latency_s=latency_s,
-        start_s=max(0.0, float(began)),
-        recorded_server_s=float(commits["server_s"].mean()),
-        exchange_s=float(exchanges.mean()),
+        start_s=max(0.0, _first_update(commits, steady) - latency_s / 2),
+        recorded_server_s=float(steady["server_s"].mean()),
+        exchange_s=exchange_s,
         commits=len(commits),
     )
 
@@ -128,6 +131,14 @@ def _steps(commits: pd.DataFrame) -> tuple[Law, float]:
     return _fitted(float(means.mean()), np.sqrt(cv2)), float(np.sqrt(max(0.0, spread2)))
 
 
+def _first_update(commits: pd.DataFrame, steady: pd.DataFrame) -> float:
+    """Return the time of the first update less the computing and the server's work in it, each at most its mean."""
+    first = commits[commits["update"] == commits["update"].iloc[0]]
+    compute_s = min(first["compute_s"].max(), steady.groupby("update")["compute_s"].max().mean())
+    server_s = min(first["server_s"].iloc[-1], steady["server_s"].mean())
+    return float(first["time_s"].iloc[0] - compute_s - server_s)
+
+
 def _exchange(commits: pd.DataFrame, longest: float) -> tuple[float, Law]:
     """Return the latency of both directions, in [0, longest], and the law of the server's work."""
     arrays = {column: commits[column].to_numpy(np.float64) for column in ("time_s", "compute_s", "server_s")}
@@ -141,17 +152,29 @@ def _exchange(commits: pd.DataFrame, longest: float) -> tuple[float, Law]:
         left = arrays["time_s"][_firsts(update)] - _applied(update, arrival, before, arrays["server_s"])
         return left[np.isfinite(left)]  # updates with a worker's first commit have nothing to start from
 
-    recorded = arrays["server_s"]
+    known = np.isfinite(began)
+    recorded = arrays["server_s"][known]
     if commits["update"].is_unique:
         latency_s = float(min(candidates, key=lambda latency: residuals(latency).var()))
-        known = np.isfinite(began)
-        work = recorded[known] + residuals(latency_s)
+        work = recorded + residuals(latency_s)
     else:
         latency_s = float(min(candidates, key=lambda latency: abs(residuals(latency).mean())))
         work = recorded
-    mean = max(float(work.mean()), 0.0)
-    between_neighbours = np.sqrt(np.mean(np.diff(work) ** 2) / 2)
-    return latency_s, _fitted(mean, between_neighbours / mean if mean else 0.0)
+    return latency_s, _server(update[known], work)
+
+
+def _server(update: NDArray[np.int64], work: Array) -> Law:
+    """Return the law of the server's work on one commit, from what every commit took.
+
+    The mean work m_u of an update's q commits varies by cv² / q, and neighbours by twice that.
+    """
+    mean = float(work.mean())
+    if mean <= 0:
+        return Law(0.0)
+    firsts = _firsts(update)
+    sizes = np.diff(np.append(firsts, len(update)))
+    means = np.add.reduceat(work, firsts) / sizes
+    return _fitted(mean, np.sqrt(sizes.mean() * np.mean(np.diff(means) ** 2) / 2) / mean)
 
 
 def _applied(update: NDArray[np.int64], arrival: Array, before: Array, server: Array) -> Array:
@@ -186,4 +209,8 @@ def _fitted(mean: float, cv: float) -> Law:
 
 
 def _law(law: Law) -> dict[str, Any]:
-    return {"seconds": law.seconds, "law": law.law, "cv": law.cv}
+    return {"seconds": _rounded(law.seconds), "law": law.law, "cv": _rounded(law.cv)}
+
+
+def _rounded(value: float) -> float:
+    return float(f"{round(value, 12):.6g}")

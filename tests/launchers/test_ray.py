@@ -128,7 +128,7 @@ def test_more_than_there_is_is_refused_before_anything_starts(
 def test_a_cluster_without_room_is_told_and_nothing_else_goes_wrong() -> None:
     experiment = build(validate(compose(SETTINGS)))
     ray = SimpleNamespace(cluster_resources=lambda: {"CPU": 0.0}, kill=lambda actor: None)
-    crew = Crew(ray, experiment, lambda: False)
+    crew = Crew(ray, experiment)
     with pytest.raises(ConfigError, match="0 CPU"):
-        crew.start(Watch())
+        crew.start(Watch(), lambda: False)
     crew.dismiss()

@@ -3,6 +3,7 @@
 Everything random is a function of (seed, worker, step): batches come from the sampler, keys are folded from the three.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -58,7 +59,7 @@ class Replica:
         self.params, self.model_state = shared(experiment, "init", lambda: jax.jit(experiment.model.init))(init_key)
         # The optimizer state is donated: it is never needed again. The parameters stay, `adopt` may ask for them.
         self.advance = shared(experiment, "window", lambda: jax.jit(self.window, donate_argnums=1))
-        self.adopt = shared(experiment, "adoption", lambda: jax.jit(self.adoption))
+        self.adopt = shared(experiment, "adoption", self._compile_adoption)
 
     def begin(self) -> Position:
         """Return the position every worker starts from: version 0 of the center, pulled."""
@@ -80,8 +81,27 @@ class Replica:
         )
 
     def land(self, reply: Reply, flight: Flight) -> Position:
-        """Adopt the server's reply to a flight's commit."""
-        return self.adopt(reply, flight._replace(message=None, loss=None, accuracy=None))
+        """Adopt the server's reply to a flight's commit; the flight is used up."""
+        return self.adopt(reply, flight.window, (flight.local, flight.model, flight.rule))
+
+    def _compile_adoption(self) -> Callable[[Reply, Window, tuple], Position]:
+        """Return the program for `adoption`; none where the reply is adopted as it is, for a program would copy it."""
+        rule, layout = self.experiment.optimizer.worker, shapes(self.experiment)
+        same: list[bool] = []
+
+        def probe(reply: Reply, p: Params) -> None:
+            state = rule.init(p)
+            adopted = rule.adopt(reply, Window(p, p, jnp.ones((), jnp.int32)), state)
+            same.append(
+                all(a is b for a, b in zip(jax.tree.leaves(adopted), jax.tree.leaves((reply, state)), strict=False))
+            )
+
+        jax.eval_shape(probe, layout.reply, layout.params)
+        reset = self.experiment.config["local"]["on_pull"] == "reset"
+        if all(same) and not reset:
+            return lambda reply, window, kept: Position(reply, *kept)
+        # What a worker keeps is donated: it passes through, and would be copied otherwise.
+        return jax.jit(lambda reply, window, kept: self.adoption(reply, Flight(window, *kept)), donate_argnums=2)
 
     def window(
         self,

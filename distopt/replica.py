@@ -91,10 +91,9 @@ class Replica:
 
         def probe(reply: Reply, p: Params) -> None:
             state = rule.init(p)
-            adopted = rule.adopt(reply, Window(p, p, jnp.ones((), jnp.int32)), state)
-            same.append(
-                all(a is b for a, b in zip(jax.tree.leaves(adopted), jax.tree.leaves((reply, state)), strict=False))
-            )
+            adopted = jax.tree.leaves(rule.adopt(reply, Window(p, p, jnp.ones((), jnp.int32)), state))
+            given = jax.tree.leaves((reply, state))
+            same.append(len(adopted) == len(given) and all(a is b for a, b in zip(adopted, given, strict=True)))
 
         jax.eval_shape(probe, layout.reply, layout.params)
         reset = self.experiment.config["local"]["on_pull"] == "reset"

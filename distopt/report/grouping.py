@@ -93,14 +93,20 @@ def caption(runs: Sequence[Run]) -> str:
     named = {"workers": "workers", "optimizer.window": "window", "batch_size": "batch size", "local.name": "local"}
     parts += [f"{word} {common[key]}" for key, word in named.items() if key in common]
     if common.get("clock") == "virtual":
-        law = [common[key] for key in common if key.startswith("cluster.") and key.rsplit(".", 1)[1] in ("name", "law")]
-        cv = [f"cv {common[key]}" for key in common if key.startswith("cluster.") and key.endswith(".cv")]
-        parts.append(" ".join(["virtual time:", *law, *cv]) if law else "virtual time")
+        parts.append(" ".join(["virtual time", *_law(common)]))
     elif common.get("clock") == "wall":
         parts.append("wall clock")
     seeds = sorted({run.seed for run in runs})
     parts.append(f"{len(seeds)} seeds" if len(seeds) > 1 else f"seed {seeds[0]}")
     return " · ".join(part for part in parts if part and part != "none")
+
+
+def _law(common: Mapping[str, str]) -> list[str]:
+    """Return the cluster's name and the law of its step times with the coefficient of variation that it has."""
+    law = common.get("cluster.step.law")
+    variation = {"deterministic": "0", "exponential": "1"}.get(law or "", common.get("cluster.step.cv", "?"))
+    words = [f"on cluster {common['cluster.name']}"] if "cluster.name" in common else []
+    return [*words, f"({law} step times, cv {variation})"] if law else words
 
 
 def _configurations(members: Sequence[Settled]) -> tuple[Configuration, ...]:

@@ -81,7 +81,7 @@ def appearance(configurations: Sequence[Configuration]) -> list[tuple[Configurat
 def add_caption(figure: Figure, configurations: Sequence[Configuration], note: str = "") -> None:
     """Write below the figure, in small print, what all its runs have in common and a note, in lines that fit."""
     parts = caption([run for configuration in configurations for run in configuration.runs]).split(" · ")
-    letters = int(figure.get_figwidth() * 22)
+    letters = int(figure.get_figwidth() * 19)
     lines = [""]
     for part in [*parts, note] if note else parts:
         longer = f"{lines[-1]} · {part}" if lines[-1] else part

@@ -31,9 +31,8 @@ def staleness_figure(configurations: Sequence[Configuration]) -> Figure:
     for axes, commits, (configuration, shade, _) in zip(panels, pooled, appearance(configurations), strict=False):
         _draw(axes, commits, shade, width=1 + int(end) // BINS)
         if commits["staleness"].max() > 0:
-            axes.axvline(
-                int(configuration.runs[0].config["workers"]) - 1, ymax=0.86, color="0.2", linewidth=0.8, linestyle=":"
-            )
+            expected = int(configuration.runs[0].config["workers"]) - 1
+            axes.axvline(expected, ymax=0.86, color="0.2", linewidth=0.8, linestyle=":")
         axes.set_title(configuration.label, loc="left")
         axes.set_xlim(-0.5, max(end, 1.0) + 0.5)
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
@@ -49,7 +48,7 @@ def staleness_figure(configurations: Sequence[Configuration]) -> Figure:
 
 
 def _draw(axes: Axes, commits: pd.DataFrame, shade: Color, width: int) -> None:
-    """Draw one histogram with bins of `width` updates; its mean, 0.95 quantile and maximum stand in the top line."""
+    """Draw one histogram with bins of `width` updates; its mean and maximum stand in the top line."""
     values, shares = staleness.histogram(commits)
     if not values.size:
         axes.set_yticks([])
@@ -59,7 +58,7 @@ def _draw(axes: Axes, commits: pd.DataFrame, shade: Color, width: int) -> None:
     heights = np.add.reduceat(shares, np.arange(0, shares.size, width))
     axes.stairs(heights, np.arange(heights.size + 1) * width - 0.5, fill=True, color=shade)
     numbers = staleness.describe(commits["staleness"])
-    note = f"mean {numbers['mean']:.1f}, q95 {numbers['q95']:.0f}, max {numbers['max']:.0f}"
+    note = f"mean {numbers['mean']:.1f}, max {numbers['max']:.0f}"
     axes.text(0.5, 0.99, note, transform=axes.transAxes, ha="center", va="top", fontsize=6, color="0.2")
     axes.set_ylim(0, 1.2 * heights.max())
     axes.yaxis.set_major_locator(MaxNLocator(3))

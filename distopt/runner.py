@@ -18,7 +18,7 @@ from distopt.display import Display
 from distopt.errors import ConfigError, DistoptError
 from distopt.experiment import Experiment
 from distopt.launchers import Outcome, Watch
-from distopt.provenance import provenance
+from distopt.provenance import peak_memory, provenance
 from distopt.recorder import Recorder, make_folder
 
 if TYPE_CHECKING:
@@ -89,7 +89,8 @@ def run(config: DictConfig | Mapping[str, Any], console: Console | None = None, 
     recorder = Recorder(folder, plain, _info(experiment, mark, warnings, launcher.CLOCK))
     outcome = _drive(experiment, launcher, recorder, watch, console)
     watch.enter("evaluate")
-    recorder.finish(outcome, watch.seconds)
+    details = {**outcome.details, "peak_memory_bytes": peak_memory()}
+    recorder.finish(outcome._replace(details=details), watch.seconds)
     from distopt import results  # imports pandas: late, for a quick start
 
     return results.load(folder)

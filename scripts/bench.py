@@ -6,27 +6,18 @@ Every ratio compares two things measured minutes apart on the same machine; abso
 import argparse
 import json
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-THESIS = ["model=mlp_thesis", "batch_size=128", "optimizer.window=10", "epochs=null", "evaluate.points=1"]
+from scripts.bench_sim import simulated_cost, simulated_memory, simulated_throughput
+from scripts.bench_tools import LIMITED, Line, make_images, plain_loop, run
 
-
-class Line(NamedTuple):
-    """One line of the table."""
-
-    what: str
-    value: float
-    unit: str
-    target: str
-    detail: str
+THESIS = ["model=mlp_thesis", "batch_size=128", "optimizer.window=10", *LIMITED]
 
 
 def main() -> int:
@@ -47,37 +38,6 @@ def main() -> int:
     if args.json:
         args.json.write_text(json.dumps([line._asdict() for line in lines], indent=2))
     return 0
-
-
-def make_images(path: Path) -> None:
-    """Write random data of MNIST's shape: speed does not depend on the pictures."""
-    rng = np.random.default_rng(0)
-    x = rng.random((12_000, 28, 28), np.float32)
-    np.savez(path, train_x=x[:10_000], train_y=rng.integers(0, 10, 10_000).astype(np.int32),
-             validation_x=x[10_000:], validation_y=rng.integers(0, 10, 2_000).astype(np.int32))  # fmt: skip
-
-
-def run(*overrides: str, data: Path) -> Any:
-    """Run `distopt run` in a process of its own, and load the result."""
-    import distopt
-
-    with_data = [f"dataset.file={data}", "dataset=npz"] if "dataset=npz" in overrides else []
-    rest = [override for override in overrides if override != "dataset=npz"]
-    output = tempfile.mkdtemp(dir=data.parent)
-    command = [sys.executable, "-m", "distopt", "run", *rest, *with_data, f"output={output}"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"{' '.join(command)}\n{done.stderr}")
-    (folder,) = Path(output).iterdir()
-    return distopt.load(folder)
-
-
-def plain_loop(overrides: list[str], data: Path, windows: int = 12) -> float:
-    """Return the steps per second of the plain loop, measured in a process of its own."""
-    code = f"from scripts.plain_loop import measure; print(measure({overrides!r}, {str(data)!r}, {windows}))"
-    root = Path(__file__).parent.parent
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
-    return float(done.stdout.split()[-1])
 
 
 def ray_throughput(data: Path) -> list[Line]:
@@ -171,6 +131,9 @@ BENCHMARKS: dict[str, Callable[[Path], list[Line]]] = {
     "exchange": exchange,
     "start": start_up,
     "memory": memory,
+    "sim": simulated_throughput,
+    "sim-cost": simulated_cost,
+    "sim-memory": simulated_memory,
 }
 
 if __name__ == "__main__":

@@ -2,8 +2,6 @@
 
 import asyncio
 import os
-import resource
-import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -18,6 +16,7 @@ from distopt.datasets import Dataset
 from distopt.evaluation import Evaluator
 from distopt.launchers.ray_server import Ack
 from distopt.launchers.wire import Slots, Wire
+from distopt.provenance import peak_memory
 from distopt.replica import Itinerary, Replica, shapes
 from distopt.rules import Params
 from distopt.server import Delivery
@@ -122,7 +121,6 @@ class WorkerGroup:
         """Return where and on what this actor runs."""
         import ray
 
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
         return {
             "workers": self._workers,
             "node": ray.get_runtime_context().get_node_id(),
@@ -130,6 +128,6 @@ class WorkerGroup:
             "device": jax.devices()[0].device_kind,
             "threads": int(os.environ.get("PJRT_NPROC", "0")),
             "shared_memory": self._slots is not None,
-            "peak_memory_bytes": peak,
+            "peak_memory_bytes": peak_memory(),
             "replica_bytes": tree_bytes(self._replica.params),
         }

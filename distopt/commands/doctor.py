@@ -44,7 +44,7 @@ def examine() -> dict[str, Any]:
         "memory": f"{psutil.virtual_memory().total / 2**30:.1f} GiB",
         "shared memory": f"{shutil.disk_usage(shared).free / 2**30:.1f} GiB free" if shared.is_dir() else "none",
         "devices": [f"{device.platform}: {device.device_kind}" for device in jax.devices()],
-        "datasets": {name: str(place) for name, place in datasets.found().items()},
+        "datasets": {name: str(place or "not here") for name, place in datasets.found().items()},
     }
 
 

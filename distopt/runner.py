@@ -170,8 +170,9 @@ def _drive(experiment: Experiment, launcher: Any, recorder: Recorder, watch: Wat
 def title(experiment: Experiment) -> str:
     """Return a line that says what a run is."""
     config = experiment.config
+    what = [config[group]["name"] for group in ("dataset", "model") if config[group]["name"] != "none"]
     words = [
-        f"{config['optimizer']['name']} on {config['dataset']['name']} with {config['model']['name']}",
+        f"{config['optimizer']['name']} on {' with '.join(what)}",
         f"{experiment.workers} workers, window {experiment.window}, batch {experiment.batch_size}",
         f"seed {experiment.seed}",
         f"launcher {config['launcher']['name']}",

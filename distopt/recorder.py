@@ -90,8 +90,16 @@ class Recorder:
             partial.replace(self.folder / "model.npz")
         self._write_info()
         from distopt import results  # pandas takes its time to import, and training need not wait for it
+        from distopt.metrics import staleness
 
         run = results.load(self.folder)
+        returns = (
+            run.config["launcher"]["name"] == "sim" and run.config["cluster"]["failures"]["mean_time_s"] is not None
+        )
+        if wrong := staleness.contradictions(run.commits, returns=returns):
+            reason = f"the staleness of {wrong} commits contradicts their order: the launcher is wrong"
+            self.info |= {"status": "failed", "reason": reason}
+            self._write_info()
         summary = results.summarize(run.commits, run.evals, self.info)
         write_atomically(self.folder / "summary.json", json.dumps(summary, indent=2).encode())
 

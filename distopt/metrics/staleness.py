@@ -63,3 +63,18 @@ def balance(commits: pd.DataFrame, workers: int) -> int:
     pulled = commits.groupby("worker")["update"].max()
     ages = workers * updates - int(pulled.sum())
     return int(commits["staleness"].sum()) + ages - updates * (workers - 1)
+
+
+def contradictions(commits: pd.DataFrame, *, returns: bool = False) -> int:
+    """Return how many commits have a staleness that their order contradicts; 0 unless a launcher is wrong.
+
+    A worker that pulls right after its own commit has τ = (update - 1) - (update of its previous commit), at any
+    quorum and any speeds; for quorum 1 the sum over all commits is the identity of `balance`.
+
+    Args:
+        commits: in the order applied.
+        returns: workers may have pulled in between, after a failure: τ may then be smaller.
+    """
+    previous = commits.groupby("worker")["update"].shift(fill_value=0)
+    excess = commits["staleness"] - (commits["update"] - 1 - previous)
+    return int((excess > 0).sum() if returns else (excess != 0).sum())

@@ -61,6 +61,18 @@ def test_evaluations_carry_the_time_and_samples_of_their_update(run: Run) -> Non
         assert row.samples == after["samples"][: row.update].sum()
 
 
+def test_a_barrier_needs_no_trace_to_be_repeated(run: Run, tmp_path: Path) -> None:
+    if run.optimizer != "easgd":
+        pytest.skip("the order of an asynchronous run is not known before")
+    simulated = distopt.run(
+        ["launcher=sim", "launcher.width=1", *SETTINGS[1:2], *SETTINGS[3:], "optimizer=easgd", f"output={tmp_path}"]
+    )
+    assert simulated.commits["worker"].tolist() == run.commits["worker"].tolist()
+    with np.load(run.folder / "model.npz") as real, np.load(simulated.folder / "model.npz") as virtual:
+        for name in real.files:
+            np.testing.assert_array_equal(real[name], virtual[name])
+
+
 def test_times_add_up(run: Run) -> None:
     phases = ("startup_s", "compile_s", "train_s", "evaluate_s")
     assert sum(run.info[phase] for phase in phases) == pytest.approx(run.info["total_s"])

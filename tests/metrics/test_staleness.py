@@ -48,3 +48,15 @@ def test_identity_notices_lost_and_repeated_commits_and_wrong_counts():
 
 def test_identity_of_nothing():
     assert staleness.balance(fixtures.commits(4, 0), 4) == 0
+
+
+def test_staleness_that_the_order_contradicts_is_counted() -> None:
+    commits = pd.DataFrame({"update": [1, 2, 3, 4], "worker": [0, 1, 0, 1], "staleness": [0, 1, 1, 1]})
+    assert staleness.contradictions(commits) == 0
+    lost = commits.assign(update=[1, 2, 4, 5])  # update 3 was applied but not recorded
+    assert staleness.contradictions(lost) == 2
+    pulled_again = commits.assign(staleness=[0, 1, 1, 0])
+    assert staleness.contradictions(pulled_again) == 1
+    assert staleness.contradictions(pulled_again, returns=True) == 0
+    barrier = pd.DataFrame({"update": [1, 1, 2, 2], "worker": [0, 1, 0, 1], "staleness": [0, 0, 0, 0]})
+    assert staleness.contradictions(barrier) == 0

@@ -17,6 +17,8 @@ HEADERS = {
     "time_to_target_s": "time to\ntarget (s)",
     "te_target": "TE\n(target)",
     "te_area": "TE\n(area)",
+    "updates_to_target": "updates\nto target",
+    "se_target": "SE",
     "samples_per_s": "samples/s",
     "staleness_mean": "staleness",
     "server_busy": "server\nbusy",
@@ -81,7 +83,7 @@ def _heading(rows: "pd.DataFrame") -> list[str]:
     target = f"{first['target']:.4g}" if first["target"] == first["target"] else "none, no run has finished"
     lines = [f"{first['group']} (not comparable with the other groups)"] if first["group"] else []
     over = f"over {first['reference']}" if first["reference"] else "not available, the reference is in another group"
-    return [*lines, f"{first['metric']}, target {sign} {target}; TE: temporal efficiency {over}"]
+    return [*lines, f"{first['metric']}, target {sign} {target}; TE, SE: temporal and statistical efficiency {over}"]
 
 
 def _json(found: "Comparison | None", target: float | None, problems: list[str]) -> str:

@@ -54,8 +54,9 @@ def compare(
     `metric` as SPLIT METRIC; `final`, its mean at the end, `final_std`, its standard deviation over seeds (NaN for
     one), `best`; `target` and `time_to_target_s`, the median over seeds, where a run that never gets there counts as
     infinite; `reference`; `te_target`, temporal efficiency over it by the first definition, the ratio of these medians;
-    `te_area`, by the second, the geometric mean over pairs of finished runs, of equal seeds where there are such; then
-    means over seeds of numbers in `summary.json`.
+    `te_area`, by the second, the geometric mean over pairs of finished runs, of equal seeds where there are such;
+    `updates_to_target` and `se_target`, statistical efficiency, the same in updates instead of seconds; then means
+    over seeds of numbers in `summary.json`.
 
     Args:
         runs: runs as loaded, or folders.
@@ -141,11 +142,13 @@ def _rows(group: Group, reference: str | None, target: float | None, metric: str
     for configuration in group.configurations:
         row = {"group": group.name} | _row(configuration, list(measured[configuration.label].values()), metric, goal)
         row |= {"metric": f"{split} {metric}", "reference": None, "te_target": np.nan, "te_area": np.nan}
+        row |= {"updates_to_target": _updates(configuration, metric, split, goal), "se_target": np.nan}
         if base:
             time_s = _median_time(list(measured[base.label].values()), metric, goal)
             row["te_target"] = efficiency.ratio(time_s, row["time_to_target_s"])
             both = [_finished(measured[label]) for label in (configuration.label, base.label)]
             row |= {"reference": base.label, "te_area": _efficiencies(both, metric)[0, 1]}
+            row["se_target"] = efficiency.ratio(_updates(base, metric, split, goal), row["updates_to_target"])
         summaries = pd.DataFrame([run.summary for run in configuration.runs]).reindex(columns=list(SUMMED))
         rows.append(row | summaries.astype(float).mean().to_dict())
     return pd.DataFrame(rows)
@@ -171,6 +174,13 @@ def _median_time(curves: Sequence[Curve], metric: str, target: float) -> float:
     if np.isnan(target):
         return float("nan")
     return float(np.median([convergence.to_target(c, target, metric) for c in curves]))
+
+
+def _updates(configuration: Configuration, metric: str, split: str, target: float) -> float:
+    """Return the median over seeds of the updates to the target."""
+    return _median_time(
+        [convergence.curve(run.evals, metric, split, "updates") for run in configuration.runs], metric, target
+    )
 
 
 def _finished(curves: dict[Run, Curve]) -> dict[Run, Curve]:

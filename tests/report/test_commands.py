@@ -32,7 +32,10 @@ def test_compare_prints_a_row_per_configuration(sweep, capsys, format):
 
 def test_compare_says_what_the_target_is(sweep, capsys):
     call(compare, sweep, "--target", "0.5", "--reference", "agn")
-    assert "validation accuracy, target >= 0.5; TE: temporal efficiency over agn" in capsys.readouterr().out
+    assert (
+        "validation accuracy, target >= 0.5; TE, SE: temporal and statistical efficiency over agn"
+        in capsys.readouterr().out
+    )
 
 
 def test_compare_as_json(sweep, capsys):

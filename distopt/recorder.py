@@ -77,8 +77,16 @@ class Recorder:
         self._streams["commits"].append(news.commits)
         self._streams["evals"].append(news.evals)
 
-    def finish(self, outcome: Outcome, seconds: Mapping[str, float]) -> None:
-        """Close the tables and write the model, the summary and how the run ended."""
+    def finish(self, outcome: Outcome, seconds: Mapping[str, float], *, returns: bool = False) -> None:
+        """Close the tables and write the model, the summary and how the run ended.
+
+        A run whose records contradict each other has failed, whatever its launcher says.
+
+        Args:
+            outcome: how training ended.
+            seconds: of each phase.
+            returns: workers may have pulled the center without a commit.
+        """
         self.info |= {"status": outcome.status, "reason": outcome.reason, **outcome.details}
         self.info |= {f"{phase}_s": value for phase, value in seconds.items()}
         self.info["total_s"] = sum(seconds.values())
@@ -93,9 +101,6 @@ class Recorder:
         from distopt.metrics import staleness
 
         run = results.load(self.folder)
-        returns = (
-            run.config["launcher"]["name"] == "sim" and run.config["cluster"]["failures"]["mean_time_s"] is not None
-        )
         if wrong := staleness.contradictions(run.commits, returns=returns):
             reason = f"the staleness of {wrong} commits contradicts their order: the launcher is wrong"
             self.info |= {"status": "failed", "reason": reason}

@@ -90,7 +90,8 @@ def run(config: DictConfig | Mapping[str, Any], console: Console | None = None, 
     outcome = _drive(experiment, launcher, recorder, watch, console)
     watch.enter("evaluate")
     details = {**outcome.details, "peak_memory_bytes": peak_memory()}
-    recorder.finish(outcome._replace(details=details), watch.seconds)
+    returns = plain["launcher"]["name"] == "sim" and plain["cluster"]["failures"]["mean_time_s"] is not None
+    recorder.finish(outcome._replace(details=details), watch.seconds, returns=returns)
     from distopt import results  # imports pandas: late, for a quick start
 
     return results.load(folder)

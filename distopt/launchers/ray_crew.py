@@ -8,7 +8,7 @@ from distopt.errors import DistoptError
 from distopt.evaluation import reached
 from distopt.experiment import Experiment
 from distopt.launchers import Interrupted, News, Watch
-from distopt.launchers.ray_host import Host
+from distopt.launchers.ray_host import Host, ServerHost, WorkerHost
 from distopt.launchers.ray_layout import layout
 from distopt.replica import shapes
 from distopt.trees import named
@@ -77,7 +77,9 @@ class Crew:
         bundle = {"CPU": self.layout.cpus} | ({"GPU": self.layout.gpus} if self.layout.gpus else {})
         self._group = placement_group([bundle] * len(self.layout.hosted), strategy=config["launcher"]["placement"])
         self._wait(self._group.ready(), "free places on the cluster")
-        self._server = self._actor(SERVER, config, self._experiment.workers, concurrency=self._experiment.workers + 8)
+        self._server = self._actor(
+            ServerHost, SERVER, config, self._experiment.workers, max_concurrency=self._experiment.workers + 8
+        )
         for index, hosted in enumerate(self.layout.hosted):
             place = PlacementGroupSchedulingStrategy(self._group, placement_group_bundle_index=index)
             self._workers.append(self._worker(hosted, self.layout.cpus, self.layout.gpus, scheduling_strategy=place))
@@ -87,15 +89,14 @@ class Crew:
     def _worker(self, hosted: list[int], cpus: float = 0, gpus: float = 0, **options: Any) -> Any:
         """Create a worker actor; without workers to host it only evaluates."""
         config = self._experiment.config
-        return self._actor(WORKER, config, self._data, hosted, cpus=cpus, gpus=gpus, **options)
+        return self._actor(WorkerHost, WORKER, config, self._data, hosted, cpus=cpus, gpus=gpus, **options)
 
     def _actor(
-        self, target: str, *arguments: Any, cpus: float = 0, gpus: float = 0, concurrency: int = 4, **options: Any
+        self, host: type[Host], target: str, *arguments: Any, cpus: float = 0, gpus: float = 0, **options: Any
     ) -> Any:
         """Create an actor that dies with the driver and is never restarted."""
-        actor = self._ray.remote(Host).options(
-            num_cpus=cpus, num_gpus=gpus, max_concurrency=concurrency, **NO_RETRIES, **options
-        )
+        options = {"max_concurrency": 4} | NO_RETRIES | options
+        actor = self._ray.remote(host).options(num_cpus=cpus, num_gpus=gpus, **options)
         return actor.remote(_environment(cpus, gpus), target, *arguments)
 
     def _wait(self, refs: Any, what: str = "the actors to start") -> Any:
@@ -158,8 +159,8 @@ class Crew:
                 self._rows += len(rows)
                 yield News(rows, self._watch_target())
         except Lost as error:
-            self._server = None
-            return "failed", failure or f"the parameter server failed: {error}"
+            self._server = None  # whatever workers reported, they lost their server
+            return "failed", f"the parameter server failed: {error}"
         return ("failed", failure) if failure else (ended or ("done", None))
 
     def _watch_target(self) -> list[dict[str, Any]]:

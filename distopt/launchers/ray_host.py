@@ -27,3 +27,11 @@ class Host:
         """Call a method of the hosted object."""
         result = getattr(self._guest, method)(*arguments)
         return await result if inspect.isawaitable(result) else result
+
+
+class ServerHost(Host):
+    """Hosts the parameter server: the name is what `ps`, `ray status` and Ray's messages show."""
+
+
+class WorkerHost(Host):
+    """Hosts a group of workers."""

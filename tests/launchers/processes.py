@@ -61,13 +61,16 @@ class Launched:
                 self._seen[process.pid] = process
         return list(self._seen.values())
 
-    def actors(self, seconds: float = 1.0) -> list[psutil.Process]:
-        """Return the run's Ray actors, the one that computed least in the last `seconds` first: it is the server."""
-        found = [process for process in self.processes() if _title(process).startswith("ray::Host")]
-        before = [_cpu_s(process) for process in found]
-        time.sleep(seconds)
-        used = {process: _cpu_s(process) - start for process, start in zip(found, before, strict=True)}
-        return sorted(found, key=used.__getitem__)
+    def server(self) -> psutil.Process:
+        """Return the process of the parameter server."""
+        return self._actors("ServerHost")[0]
+
+    def workers(self) -> list[psutil.Process]:
+        """Return the processes of the worker actors."""
+        return self._actors("WorkerHost")
+
+    def _actors(self, host: str) -> list[psutil.Process]:
+        return [process for process in self.processes() if _title(process).startswith(f"ray::{host}")]
 
     def wait_for(self, happened: Callable[[], Any]) -> Any:
         """Return the first true value of a condition, looked at while the command runs."""
@@ -136,8 +139,3 @@ def _title(process: psutil.Process) -> str:
         return " ".join(process.cmdline())
     except psutil.Error:
         return ""
-
-
-def _cpu_s(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return times.user + times.system

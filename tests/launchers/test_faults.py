@@ -63,7 +63,7 @@ def test_a_killed_worker_fails_the_run_and_keeps_its_records(tmp_path: Path, opt
     folder = tmp_path / "results" / "run"
     with start(tmp_path, f"optimizer={optimizer}") as launched:
         launched.wait_for(lambda: training(launched, folder))
-        launched.actors()[-1].kill()
+        launched.workers()[-1].kill()
         assert launched.end() == 1
         assert launched.left_over() == []
     run = records_kept(folder)
@@ -77,7 +77,7 @@ def test_a_killed_server_fails_the_run_and_keeps_its_records(tmp_path: Path) -> 
     folder = tmp_path / "results" / "run"
     with start(tmp_path, "optimizer=agn") as launched:
         launched.wait_for(lambda: training(launched, folder))
-        launched.actors()[0].kill()
+        launched.server().kill()
         assert launched.end() == 1
         assert launched.left_over() == []
     run = results.load(folder)
@@ -102,7 +102,7 @@ def test_ctrl_c_ends_the_run_with_records_evaluations_and_no_process_left(tmp_pa
 def test_ctrl_c_before_training_ends_the_run_at_once(tmp_path: Path) -> None:
     folder = tmp_path / "results" / "run"
     with start(tmp_path, "optimizer=agn") as launched:
-        launched.wait_for(lambda: launched.actors(0))
+        launched.wait_for(lambda: launched.workers())
         launched.process.send_signal(signal.SIGINT)
         assert launched.end() == 130
         assert launched.left_over() == []

@@ -1,11 +1,12 @@
 """The parameter server: the single writer of the center. No I/O, no clock; the same object in every launcher."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from distopt.errors import DistoptError
 from distopt.rules import Commits, DistributedOptimizer, Message, Params, Reply, State, Update
@@ -25,29 +26,32 @@ class Delivery(NamedTuple):
     message: Message
     steps: int
     samples: int
-    loss: float
-    accuracy: float
+    loss: Any  # a number, or an array that may still be computed
+    accuracy: Any
     compute_s: float
     exchange_s: float
     bytes_up: int
     last: bool  # the worker's budget ends with this commit
-    positions: Mapping[str, float] = {}  # of an analytic function: where the window opened and ended
+    positions: Mapping[str, Any] = {}  # of an analytic function: where the window opened and ended
 
 
 class Applied(NamedTuple):
-    """One update of the center."""
+    """One update of the center. Its arrays may still be computed: `Server.rows` waits for them."""
 
     version: int
-    rows: list[Row]  # one per commit, ordered by worker; the launcher adds the times
+    before: Params  # the center it was applied to
+    deliveries: list[Delivery]  # ordered by worker
+    staleness: list[int]
+    pulled: list[Params] | None  # by the committers; None: all of them pulled `before`
     replies: dict[int, Reply]
+    measured: Mapping[str, Any]  # arrays: per commit, shape (q,), or per update, shape ()
 
 
 class Folded(NamedTuple):
-    """An update and the measurements taken along with it."""
+    """An update and the size of its commits."""
 
     update: Update
     norm: jax.Array  # ‖message‖₂ of each commit, shape (q,)
-    distance: jax.Array  # ‖θ̃ − pulled‖₂ of each commit, shape (q,)
 
 
 class Server:
@@ -79,9 +83,7 @@ class Server:
         """Take a commit; when it completes the quorum, update the center and return what was applied.
 
         Sequence numbers at or below the last applied one, and commits already waiting for the quorum, change nothing.
-
-        Raises:
-            Diverged: a loss or a commit of the quorum is not finite; the center keeps its last value.
+        Whether the commits were finite is known when `rows` is called for the update, which may be later.
         """
         if delivery.sequence <= self.applied[delivery.worker]:
             return None
@@ -100,58 +102,78 @@ class Server:
         """Compile the update for a full quorum of commits shaped like `message`; changes nothing."""
         message = jax.tree.map(lambda m: jnp.zeros(m.shape, m.dtype), message)
         state = jax.tree.map(jnp.array, self.state)
-        q = min(self.optimizer.quorum, len(self.active))
-        jax.block_until_ready(self._fold(self.center, state, [message] * q, *self._whence(range(q))))
+        workers = range(min(self.optimizer.quorum, len(self.active)))
+        who, staleness, pulled = self._whence(workers)
+        jax.block_until_ready(self._fold(self.center, state, [message] * len(workers), who, staleness, pulled))
+        if pulled is not None:
+            _distance_program(self.center, pulled)
 
-    def _whence(self, workers: Any) -> tuple[jax.Array, jax.Array, list[Params] | None]:
+    def _whence(self, workers: Sequence[int]) -> tuple[np.ndarray, np.ndarray, list[Params] | None]:
         """Return who the committers are, their staleness, and the centers they pulled (None: all the current one)."""
         staleness = [self.version - self.pulled[worker][0] for worker in workers]
         barrier = self.optimizer.quorum >= len(self.pulled)
         pulled = None if barrier else [self.pulled[worker][1] for worker in workers]
-        return jnp.array(list(workers), jnp.int32), jnp.array(staleness, jnp.int32), pulled
+        return np.array(workers, np.int32), np.array(staleness, np.int32), pulled
 
     def _apply(self, deliveries: list[Delivery]) -> Applied:
         workers = [delivery.worker for delivery in deliveries]
         who, staleness, pulled = self._whence(workers)
-        folded = self._fold(self.center, self.state, [d.message for d in deliveries], who, staleness, pulled)
-        measured = jax.device_get({"commit_norm": folded.norm, "distance": folded.distance, **folded.update.metrics})
-        for delivery, norm in zip(deliveries, measured["commit_norm"], strict=True):
-            if not (math.isfinite(delivery.loss) and math.isfinite(norm)):
-                raise Diverged(diverged(self.version + 1, delivery.worker, delivery.loss, norm))
+        before = self.center
+        folded = self._fold(before, self.state, [d.message for d in deliveries], who, staleness, pulled)
         self.version += 1
         self.center, self.state = folded.update.center, folded.update.state
-        replies = self._reply(workers, folded.update.replies)
-        rows = [
-            {
-                "update": self.version,
-                "worker": d.worker,
-                "staleness": int(staleness[i]),
-                "steps": d.steps,
-                "samples": d.samples,
-                "loss": d.loss,
-                "accuracy": d.accuracy,
-                "compute_s": d.compute_s,
-                "exchange_s": d.exchange_s,
-                "bytes_up": d.bytes_up,
-                "sequence": d.sequence,
-                **d.positions,
-                **{name: float(value[i] if value.ndim else value) for name, value in measured.items()},
-            }
-            for i, d in enumerate(deliveries)
-        ]
         for d in deliveries:
             self.applied[d.worker] = d.sequence
             if d.last:
                 self.active.discard(d.worker)
-        return Applied(self.version, rows, replies)
+        replies = self._reply(workers, folded.update.replies)
+        measured = {"commit_norm": folded.norm, **folded.update.metrics}
+        heads = [delivery._replace(message=None) for delivery in deliveries]
+        return Applied(self.version, before, heads, staleness.tolist(), pulled, replies, measured)
 
-    def _reply(self, workers: list[int], replies: Reply | None) -> dict[int, Reply]:
+    def _reply(self, workers: list[int], replies: list[Reply] | None) -> dict[int, Reply]:
         """Note what each committer pulls with this update, and return their replies."""
-        for i, worker in enumerate(workers):
-            reply = self.center if replies is None else jax.tree.map(lambda leaf, i=i: leaf[i], replies)
+        for worker, reply in zip(workers, replies or [self.center] * len(workers), strict=True):
             self.pulled[worker] = (self.version, self.center)
             self.replies[worker] = reply
         return {worker: self.replies[worker] for worker in workers}
+
+    def measure(self, applied: Applied) -> Applied:
+        """Start to measure how far the center has moved since the commits of an update were pulled."""
+        q = len(applied.deliveries)
+        distance = np.zeros(q) if applied.pulled is None else _distance_program(applied.before, applied.pulled)
+        return applied._replace(measured={**applied.measured, "distance": distance}, pulled=None)
+
+    def rows(self, applied: Applied) -> list[Row]:
+        """Return the rows of an update's commits, once it is computed; the launcher adds the times.
+
+        Raises:
+            Diverged: a loss or a commit is not finite; the center is again what it was before the update.
+        """
+        if "distance" not in applied.measured:
+            applied = self.measure(applied)
+        told = [{"loss": d.loss, "accuracy": d.accuracy, **d.positions} for d in applied.deliveries]
+        measured, told = jax.device_get((applied.measured, told))
+        for d, norm, window in zip(applied.deliveries, measured["commit_norm"], told, strict=True):
+            if not (math.isfinite(window["loss"]) and math.isfinite(norm)):
+                self.version, self.center = applied.version - 1, applied.before
+                raise Diverged(diverged(applied.version, d.worker, window["loss"], norm))
+        return [
+            {
+                "update": applied.version,
+                "worker": d.worker,
+                "staleness": staleness,
+                "steps": d.steps,
+                "samples": d.samples,
+                "compute_s": d.compute_s,
+                "exchange_s": d.exchange_s,
+                "bytes_up": d.bytes_up,
+                "sequence": d.sequence,
+                **{name: float(value) for name, value in window.items()},
+                **{name: float(value[i] if value.ndim else value) for name, value in measured.items()},
+            }
+            for i, (d, staleness, window) in enumerate(zip(applied.deliveries, applied.staleness, told, strict=True))
+        ]
 
 
 def diverged(update: int, worker: int, loss: float, norm: float) -> str:
@@ -161,7 +183,7 @@ def diverged(update: int, worker: int, loss: float, norm: float) -> str:
 
 
 def fold(optimizer: DistributedOptimizer, center: Params, state: State, commits: Commits) -> Folded:
-    """Apply one update and measure it; pure.
+    """Apply one update; pure.
 
     Args:
         optimizer: the rules.
@@ -170,17 +192,23 @@ def fold(optimizer: DistributedOptimizer, center: Params, state: State, commits:
         commits: of the q committers, ordered by worker; `pulled=None` if all of them pulled the current center.
     """
     q = commits.worker.shape[0]
-    distance = jnp.zeros(q)
-    if commits.pulled is not None:
-        distance = _norms(jax.tree.map(jnp.subtract, center, commits.pulled))
-    else:
+    if commits.pulled is None:
         commits = commits._replace(pulled=jax.tree.map(lambda c: jnp.broadcast_to(c, (q, *c.shape)), center))
-    update = optimizer.server.update(commits, state, center)
-    return Folded(update, _norms(commits.message), distance)
+    return Folded(optimizer.server.update(commits, state, center), _norms(commits.message))
+
+
+def distances(center: Params, pulled: Params | None, q: int) -> jax.Array:
+    """Return ‖θ̃ − pulled‖₂ of q commits, shape (q,); `pulled` has a leading axis q, None means `center` itself."""
+    return jnp.zeros(q) if pulled is None else _norms(jax.tree.map(jnp.subtract, center, pulled))
+
+
+@jax.jit
+def _distance_program(center: Params, pulled: list[Params]) -> jax.Array:
+    return distances(center, _stack(pulled), len(pulled))
 
 
 def compile_fold(optimizer: DistributedOptimizer) -> Callable[..., Folded]:
-    """Return `fold` as a program that takes messages and pulled centers as lists, one entry per committer."""
+    """Return `fold` as a program with messages, pulled centers and replies as lists, one entry per committer."""
 
     def stack_and_fold(
         center: Params,
@@ -191,7 +219,12 @@ def compile_fold(optimizer: DistributedOptimizer) -> Callable[..., Folded]:
         pulled: list[Params] | None,
     ) -> Folded:
         commits = Commits(worker, staleness, _stack(messages), None if pulled is None else _stack(pulled))
-        return fold(optimizer, center, state, commits)
+        folded = fold(optimizer, center, state, commits)
+        each = folded.update.replies
+        if each is None:
+            return folded
+        replies = [jax.tree.map(lambda leaf, i=i: leaf[i], each) for i in range(len(messages))]
+        return folded._replace(update=folded.update._replace(replies=replies))
 
     return jax.jit(stack_and_fold, donate_argnums=1)
 

@@ -26,11 +26,15 @@ def commit(worker: int, sequence: int = 1, message: float | None = None, **other
     return Delivery(worker, sequence, jnp.array(values, jnp.float32), **fields)
 
 
+def rows(it: Server, delivery: Delivery) -> list[dict[str, Any]]:
+    return it.rows(it.deliver(delivery))
+
+
 def test_staleness_counts_the_updates_since_the_pull() -> None:
     it, sequence, staleness = server(), [0, 0, 0], []
     for worker in [0, 0, 1, 2, 1, 0]:
         sequence[worker] += 1
-        [row] = it.deliver(commit(worker, sequence[worker])).rows
+        [row] = rows(it, commit(worker, sequence[worker]))
         staleness.append(row["staleness"])
     assert staleness == [0, 0, 2, 3, 1, 3]
     assert it.version == 6
@@ -43,24 +47,24 @@ def test_staleness_of_commits_and_of_windows_under_way_adds_up() -> None:
     total = 0
     for worker in order:
         sequence[worker] += 1
-        total += it.deliver(commit(int(worker), sequence[worker], message=1.0)).rows[0]["staleness"]
+        total += rows(it, commit(int(worker), sequence[worker], message=1.0))[0]["staleness"]
     ages = sum(it.version - version for version, _ in it.pulled)
     assert total + ages == len(order) * (n - 1)
 
 
 def test_distance_is_measured_from_the_pulled_center() -> None:
     it = server()
-    assert it.deliver(commit(0)).rows[0]["distance"] == 0
-    assert it.deliver(commit(1)).rows[0]["distance"] == 100
-    assert it.deliver(commit(0, 2)).rows[0]["distance"] == 10
-    assert it.deliver(commit(0, 3)).rows[0]["commit_norm"] == 100
+    assert rows(it, commit(0))[0]["distance"] == 0
+    assert rows(it, commit(1))[0]["distance"] == 100
+    assert rows(it, commit(0, 2))[0]["distance"] == 10
+    assert rows(it, commit(0, 3))[0]["commit_norm"] == 100
 
 
 def test_a_pull_without_a_commit_is_fresh() -> None:
     it = server()
     it.deliver(commit(0))
     it.pull(1)
-    [row] = it.deliver(commit(1)).rows
+    [row] = rows(it, commit(1))
     assert (row["staleness"], row["distance"]) == (0, 0)
 
 
@@ -85,7 +89,7 @@ def test_commits_of_one_update_are_ordered_by_worker_not_by_arrival() -> None:
     it.deliver(commit(2))
     it.deliver(commit(0))
     applied = it.deliver(commit(1))
-    assert [row["worker"] for row in applied.rows] == [0, 1, 2]
+    assert [row["worker"] for row in it.rows(applied)] == [0, 1, 2]
     assert float(it.center[0]) == 100
     assert {worker: reply.tolist() for worker, reply in applied.replies.items()} == FIRST_ONLY
 
@@ -118,7 +122,7 @@ def test_what_is_not_finite_is_not_applied(broken: dict[str, float]) -> None:
     it = server()
     it.deliver(commit(0))
     with pytest.raises(Diverged, match=r"update 2: .* from worker 1"):
-        it.deliver(commit(1, **broken))
+        rows(it, commit(1, **broken))
     assert (it.version, float(it.center[0])) == (1, 100)
 
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from distopt.experiment import Experiment
 from distopt.replica import Batches, Flight, Position, Replica
 from distopt.rules import Commits, Params, State, Window
-from distopt.server import Folded, fold
+from distopt.server import distances, fold
 
 
 class Fleet(NamedTuple):
@@ -107,7 +107,10 @@ class Programs:
 
         def step(central: Central, x: Any) -> tuple[Central, Any]:
             i, who, message, pulled, version, loss = x
-            folded = self._fold(central, message, who, central.version - version, pulled)
+            optimizer, staleness = self.experiment.optimizer, central.version - version
+            seen = None if optimizer.quorum >= self.experiment.workers else pulled
+            distance = distances(central.center, seen, len(who))
+            folded = fold(optimizer, central.center, central.state, Commits(who, staleness, message, seen))
             healthy = central.alive & jnp.all(jnp.isfinite(folded.norm)) & jnp.all(jnp.isfinite(loss))
             go = healthy & (i < count)
             after = Central(folded.update.center, folded.update.state, central.version + 1, healthy)
@@ -117,7 +120,7 @@ class Programs:
             if reply is None:
                 reply = jax.tree.map(lambda c: jnp.broadcast_to(c, (len(who), *c.shape)), central_after.center)
             metrics = {k: jnp.broadcast_to(v, who.shape) for k, v in folded.update.metrics.items()}
-            record = (central.version - version, folded.norm, folded.distance, metrics)
+            record = (staleness, folded.norm, distance, metrics)
             return central_after, (reply, central_after.center, central_after.version, record)
 
         xs = (jnp.arange(len(ids)), ids, messages, pulled, versions, loss)
@@ -129,11 +132,6 @@ class Programs:
         centers, now = jax.tree.map(lambda c: jnp.repeat(c, q, axis=0), (centers, now))
         fleet = self._land(fleet, flat, replies, centers, now)
         return fleet, central, Served(staleness, loss, accuracy, norm, distance, metrics | positions)
-
-    def _fold(self, central: Central, message: Any, who: jax.Array, staleness: jax.Array, pulled: Params) -> Folded:
-        barrier = self.experiment.optimizer.quorum >= self.experiment.workers
-        commits = Commits(who, staleness, message, None if barrier else pulled)
-        return fold(self.experiment.optimizer, central.center, central.state, commits)
 
     def _land(self, fleet: Fleet, ids: jax.Array, replies: Any, centers: Params, versions: jax.Array) -> Fleet:
         """Let the workers `ids` adopt their replies; an id of n stands for nobody."""

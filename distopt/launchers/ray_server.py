@@ -41,6 +41,7 @@ class ParameterServer:
         self._samples = 0
         self._forgotten = 0  # rows the driver has
         self._updated = 0.0  # seconds on the clock at the last update
+        self._unread: Applied | None = None  # answered, but its rows are not read yet
 
     def open(self) -> str:
         """Return the Ray node this actor is on."""
@@ -83,40 +84,51 @@ class ParameterServer:
 
     async def _deliver(self, head: Delivery, payload: np.ndarray | None) -> None:
         if head.worker not in self._server.pending:
+            self._read()
+            if self._ended is not None:
+                return
             began = time.perf_counter()
             buffer = self._slots.up(head.worker) if payload is None else payload
             message = jax.device_put(self._up.read(buffer))  # a view, not a copy
-            try:
-                applied = self._server.deliver(head._replace(message=message))
-            except Diverged as error:
-                self._end("diverged", str(error))
-                return
+            applied = self._server.deliver(head._replace(message=message))
             if applied is not None:
-                self._note(applied, began)
+                self._answer(applied, began)
                 return
         waiting = self._waiting.setdefault(head.worker, asyncio.get_running_loop().create_future())
         await asyncio.shield(waiting)  # a duplicate of this commit may wait for the same update
 
-    def _note(self, applied: Applied, began: float) -> None:
-        """Send the replies, keep the rows, wake who waited, and see whether training ends here."""
-        for row in applied.rows:
-            worker = row["worker"]
-            self._down.write(applied.replies[worker], self._slots.down(worker, row["sequence"]))
-            self._samples += row["samples"]
+    def _answer(self, applied: Applied, began: float) -> None:
+        """Send the replies, wake who waited, and see whether training ends here; the rows are read later."""
+        for delivery in applied.deliveries:
+            slot = self._slots.down(delivery.worker, delivery.sequence)
+            self._down.write(applied.replies[delivery.worker], slot)
         now = time.perf_counter()
-        self._updated = now - self._began
-        for row in applied.rows:
-            row["time_s"] = self._updated
-            row["server_s"] = (now - began) / len(applied.rows)
-            row["bytes_down"] = self._down.payload_bytes
-        self._rows += applied.rows
-        if applied.version % self._evaluate_every == 0:
-            self._snapshots.add(applied.version, self._updated, self._samples, self._server.center)
+        self._updated, self._server_s = now - self._began, (now - began) / len(applied.deliveries)
+        self._unread = self._server.measure(applied)
         if self._stop["updates"] is not None and applied.version >= self._stop["updates"]:
+            self._read()
             self._end("stopped", f"stop.updates={self._stop['updates']} reached")
         elif self._stop["seconds"] is not None and self._updated >= self._stop["seconds"]:
+            self._read()
             self._end("stopped", f"stop.seconds={self._stop['seconds']} reached")
         self._wake(list(applied.replies))
+
+    def _read(self) -> None:
+        """Read the rows of the last update and keep its center for evaluation; training ends if it diverged."""
+        if self._unread is None:
+            return
+        applied, self._unread = self._unread, None
+        try:
+            rows = self._server.rows(applied)
+        except Diverged as error:
+            self._end("diverged", str(error))
+            return
+        for row in rows:
+            row |= {"time_s": self._updated, "server_s": self._server_s, "bytes_down": self._down.payload_bytes}
+            self._samples += row["samples"]
+        self._rows += rows
+        if applied.version % self._evaluate_every == 0:
+            self._snapshots.add(applied.version, self._updated, self._samples, self._server.center)
 
     def _wake(self, workers: list[int]) -> None:
         for worker in workers:
@@ -129,6 +141,7 @@ class ParameterServer:
 
     def end(self, status: str, reason: str | None) -> None:
         """End training: no further commit is applied, and every worker is told to stop."""
+        self._read()
         self._end(status, reason)
 
     def news(self, seen: int) -> tuple[list[dict[str, Any]], int, tuple[str, str | None] | None]:
@@ -136,12 +149,14 @@ class ParameterServer:
 
         The same rows are returned again until a later call says that they arrived.
         """
+        self._read()
         del self._rows[: seen - self._forgotten]
         self._forgotten = seen
         return self._rows, len(self._snapshots), self._ended
 
     def close(self) -> int:
         """Take a last snapshot of the center, and return the number of snapshots."""
+        self._read()
         if self._snapshots.last < self._server.version:
             self._snapshots.add(self._server.version, self._updated, self._samples, self._server.center)
         return len(self._snapshots)

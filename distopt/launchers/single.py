@@ -1,5 +1,10 @@
-"""One window at a time, with the very programs a real worker runs: bit-identical to it on the same machine."""
+"""One window at a time, with the very programs a real worker runs: bit-identical to it on the same machine.
 
+Nothing waits for a result but the rows, and they are read some updates later: while the device computes, Python
+prepares the next windows.
+"""
+
+from collections import deque
 from typing import Any
 
 from distopt.cluster import Commit, Update
@@ -8,8 +13,10 @@ from distopt.launchers import Watch
 from distopt.programs import shared
 from distopt.replica import Flight, Itinerary, Position, Replica, shapes
 from distopt.rules import Params
-from distopt.server import Delivery, Diverged, Server, compile_fold
+from distopt.server import Applied, Delivery, Diverged, Server, compile_fold
 from distopt.trees import tree_bytes
+
+AHEAD = 4  # updates whose rows have not been read; each keeps the center before it alive
 
 
 class Single:
@@ -23,12 +30,15 @@ class Single:
         self._replica = replica
         program = shared(experiment, "fold", lambda: compile_fold(experiment.optimizer))
         self._server = Server(experiment.optimizer, replica.params, experiment.workers, program)
-        self._server.warm_up(shapes(experiment).message)
+        layout = shapes(experiment)
+        self._bytes_up, self._bytes_down = tree_bytes(layout.message), tree_bytes(layout.reply)
+        self._server.warm_up(layout.message)
         replica.warm_up()
         self._itineraries = [Itinerary(experiment, worker) for worker in range(experiment.workers)]
         self._positions: list[Position | None] = [None] * experiment.workers
         self._flights: dict[int, Flight] = {}
         self._sequence = [0] * experiment.workers
+        self._unread: deque[tuple[Update, Applied]] = deque()
 
     @property
     def version(self) -> int:
@@ -41,8 +51,8 @@ class Single:
         return self._server.center
 
     def flush(self) -> list[dict[str, Any]]:
-        """Return nothing: every update is applied when it is taken."""
-        return []
+        """Return the rows of all updates that have not been read."""
+        return self._read(0)
 
     def take(self, update: Update) -> list[dict[str, Any]]:
         """Compute the windows of an update's commits, deliver them, and let the committers go on."""
@@ -50,21 +60,33 @@ class Single:
             self._server.pull(worker)
             self._positions[worker] = self._replica.begin()._replace(params=self._server.center)
         applied = None
-        try:
-            for commit in update.commits:
-                applied = self._server.deliver(self._delivery(commit))
-        except Diverged as error:
-            self.diverged = str(error)
-        if applied is None:  # diverged, or the order gives the commits of an update one by one
+        for commit in update.commits:
+            applied = self._server.deliver(self._delivery(commit))
+        if applied is None:  # the order gives the commits of an update one by one
             return []
-        server_s = {commit.worker: commit.server_s for commit in update.commits}
-        for row in applied.rows:
-            worker = row["worker"]
-            reply = applied.replies[worker]
-            row |= {"time_s": update.time_s, "server_s": server_s.get(worker, 0.0), "bytes_down": tree_bytes(reply)}
-            self.samples += row["samples"]
-            self._positions[worker] = self._replica.land(reply, self._flights.pop(worker))
-        return applied.rows
+        for delivery in applied.deliveries:
+            self.samples += delivery.samples
+            flight = self._flights.pop(delivery.worker)
+            self._positions[delivery.worker] = self._replica.land(applied.replies[delivery.worker], flight)
+        self._unread.append((update, self._server.measure(applied)))
+        return self._read(AHEAD)
+
+    def _read(self, most: int) -> list[dict[str, Any]]:
+        """Return the rows of the oldest updates until at most `most` are unread; the first that diverged ends it."""
+        rows: list[dict[str, Any]] = []
+        while len(self._unread) > most and not self.diverged:
+            update, applied = self._unread.popleft()
+            server_s = {commit.worker: commit.server_s for commit in update.commits}
+            try:
+                read = self._server.rows(applied)
+            except Diverged as error:
+                self.diverged = str(error)
+                break
+            for row in read:
+                worker = row["worker"]
+                row |= {"time_s": update.time_s, "server_s": server_s.get(worker, 0.0), "bytes_down": self._bytes_down}
+            rows += read
+        return rows
 
     def _delivery(self, commit: Commit) -> Delivery:
         """Compute a worker's next window and wrap its commit."""
@@ -74,18 +96,17 @@ class Single:
         flight = self._replica.fly(self._positions[worker] or self._replica.begin(), batches)
         self._flights[worker] = flight
         self._sequence[worker] += 1
-        loss, accuracy = float(flight.loss), float(flight.accuracy)
         return Delivery(
             worker=worker,
             sequence=self._sequence[worker],
             message=flight.message,
             steps=int(batches.steps),
             samples=int(batches.steps) * self._experiment.batch_size if self._experiment.dataset else 0,
-            loss=loss,
-            accuracy=accuracy,
+            loss=flight.loss,
+            accuracy=flight.accuracy,
             compute_s=commit.compute_s,
             exchange_s=commit.exchange_s,
-            bytes_up=tree_bytes(flight.message),
+            bytes_up=self._bytes_up,
             last=itinerary.remaining <= 0,
-            positions=self._replica.whereabouts(flight),
+            positions=self._replica.positions(flight.window.start, flight.window.end),
         )

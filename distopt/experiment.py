@@ -68,7 +68,7 @@ class Experiment(NamedTuple):
             words.append(
                 f"some workers take only {self.budget.min()} local steps, less than one window of {self.window}"
             )
-        return words
+        return words + self.optimizer.warnings(self.workers, self.window)
 
     @property
     def quorum(self) -> int:

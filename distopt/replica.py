@@ -53,10 +53,12 @@ class Replica:
 
     def __init__(self, experiment: Experiment) -> None:
         self.experiment = experiment
+        self.local = experiment.optimizer.local or experiment.local
         data = experiment.dataset
         self.data = jax.device_put((data.train_x, data.train_y) if data else ())
         init_key, self.step_key = jax.random.split(jax.random.key(experiment.seed))
-        self.params, self.model_state = shared(experiment, "init", lambda: jax.jit(experiment.model.init))(init_key)
+        model = experiment.model
+        self.params, self.model_state = shared(experiment, "init", lambda: jax.jit(model.init), on=model)(init_key)
         # The optimizer state is donated: it is never needed again. The parameters stay, `adopt` may ask for them.
         self.advance = shared(experiment, "window", lambda: jax.jit(self.window, donate_argnums=1))
         self.adopt = shared(experiment, "adoption", self._compile_adoption)
@@ -64,7 +66,7 @@ class Replica:
     def begin(self) -> Position:
         """Return the position every worker starts from: version 0 of the center, pulled."""
         worker = self.experiment.optimizer.worker
-        local = jax.tree.map(jnp.array, self.experiment.local.init(self.params))  # own buffers: they get donated
+        local = jax.tree.map(jnp.array, self.local.init(self.params))  # own buffers: they get donated
         return Position(self.params, local, self.model_state, worker.init(self.params))
 
     def warm_up(self) -> None:
@@ -126,16 +128,16 @@ class Replica:
             if worker.gradient:
                 total = jax.tree.map(jnp.add, total, g)
             if worker.explore:
-                updates, local = self.experiment.local.update(g, local, theta)
+                updates, local = self.local.update(g, local, theta)
                 theta = optax.apply_updates(theta, updates)
             return theta, local, model, total, loss + value, accuracy + hits
 
         total = jax.tree.map(jnp.zeros_like, params) if worker.gradient else None
         carry = (params, local, model, total, jnp.zeros(()), jnp.zeros(()))
         end, local, model, total, loss, accuracy = jax.lax.fori_loop(0, batches.steps, step, carry)
-        window = Window(params, end, batches.steps, total)
+        window = Window(params, end, batches.steps, total, local if self.experiment.optimizer.local else None)
         message, rule = worker.commit(window, rule)
-        window = window._replace(gradient=None)  # `adopt` has no use for it
+        window = window._replace(gradient=None, local=None)  # `adopt` has no use for them
         return Flight(window, local, model, rule, message, loss / batches.steps, accuracy / batches.steps)
 
     def whereabouts(self, flight: Flight) -> dict[str, float]:
@@ -153,7 +155,7 @@ class Replica:
         """Adopt the server's reply to a flight's commit; pure."""
         params, rule = self.experiment.optimizer.worker.adopt(reply, flight.window, flight.rule)
         reset = self.experiment.config["local"]["on_pull"] == "reset"
-        local = self.experiment.local.init(params) if reset else flight.local
+        local = self.local.init(params) if reset else flight.local
         return Position(params, local, flight.model, rule)
 
 
@@ -171,7 +173,8 @@ def shapes(experiment: Experiment) -> Shapes:
     params, _ = jax.eval_shape(lambda: experiment.model.init(jax.random.key(0)))
 
     def commit(p: Params) -> Message:
-        return rules.worker.commit(Window(p, p, jnp.ones((), jnp.int32), p), rules.worker.init(p))[0]
+        local = rules.local.init(p) if rules.local else None
+        return rules.worker.commit(Window(p, p, jnp.ones((), jnp.int32), p, local), rules.worker.init(p))[0]
 
     def reply(p: Params) -> Reply | None:
         message, pulled = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (q, *leaf.shape)), (commit(p), p))

@@ -1,11 +1,10 @@
 """One run from its configuration to its folder: the only place where launchers, recorder and display meet."""
 
 import importlib
-import json
 import signal
 import sys
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -17,15 +16,13 @@ from distopt import experiment as experiments
 from distopt.display import Display
 from distopt.errors import ConfigError, DistoptError
 from distopt.experiment import Experiment
-from distopt.launchers import Outcome, Watch
-from distopt.provenance import peak_memory, provenance
+from distopt.launchers import News, Outcome, Watch
+from distopt.provenance import code, peak_memory, provenance
 from distopt.recorder import Recorder, make_folder
+from distopt.trackers import Tracking
 
 if TYPE_CHECKING:
     from distopt.results import Run
-
-
-FINISHED = ("done", "stopped")
 
 
 class Interrupt:
@@ -81,57 +78,40 @@ def run(config: DictConfig | Mapping[str, Any], console: Console | None = None, 
         raise ConfigError(f"seeds={plain['seeds']} are several runs: use `distopt run`, or call this once per seed")
     experiment = experiments.build(plain)
     launcher = importlib.import_module(f"distopt.launchers.{plain['launcher']['name']}")
-    warnings = experiment.warnings() + launcher.check(experiment)
+    found = experiment.warnings() + launcher.check(experiment)
     mark = configuration.fingerprint(plain)
     folder = make_folder(plain, mark)
-    for warning in warnings:
-        console.print(f"[yellow]warning:[/] {warning}", soft_wrap=True, highlight=False)
-    recorder = Recorder(folder, plain, _info(experiment, mark, warnings, launcher.CLOCK))
-    outcome = _drive(experiment, launcher, recorder, watch, console)
+    info = _info(experiment, mark, launcher.CLOCK)
+    warn = partial(_warn, console, info["warnings"])
+    for warning in found:
+        warn(warning)
+    tracking = Tracking(plain, info, folder, experiment.evaluate_every, warn)
+    recorder = Recorder(folder, plain, info)
+    outcome = _drive(experiment, launcher, (recorder.write, tracking.log), watch, console)
     watch.enter("evaluate")
     details = {**outcome.details, "peak_memory_bytes": peak_memory()}
     returns = plain["launcher"]["name"] == "sim" and plain["cluster"]["failures"]["mean_time_s"] is not None
     recorder.finish(outcome._replace(details=details), watch.seconds, returns=returns)
     from distopt import results  # imports pandas: late, for a quick start
 
-    return results.load(folder)
+    finished = results.load(folder)
+    tracking.finish(finished.status, finished.summary)
+    return finished
 
 
-def expand(config: DictConfig) -> list[DictConfig]:
-    """Return one configuration per entry of `seeds`; the configuration itself if there are none.
-
-    Raises:
-        ConfigError: anything wrong with the configuration.
-    """
-    if config.get("seeds") is None:
-        return [config]
-    configuration.validate(config)
-    return [OmegaConf.merge(config, {"seed": seed, "seeds": None}) for seed in config.seeds]  # type: ignore[misc]
+def _warn(console: Console, warnings: list[str], warning: str) -> None:
+    """Show a warning and keep it for `run.json`."""
+    warnings.append(warning)
+    console.print(f"warning: {warning}", style="yellow", markup=False, soft_wrap=True, highlight=False)
 
 
-def find_finished(config: DictConfig) -> Path | None:
-    """Return the folder of a finished run with the same fingerprint below `output`, or None.
-
-    Raises:
-        ConfigError: anything wrong with the configuration.
-    """
-    plain = configuration.validate(config)
-    mark = configuration.fingerprint(plain)
-    for path in sorted(Path(plain["output"]).glob("*/run.json")):
-        try:
-            info = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            continue  # not a run that can be relied on
-        if info.get("fingerprint") == mark and info.get("status") in FINISHED:
-            return path.parent.absolute()
-    return None
-
-
-def _info(experiment: Experiment, mark: str, warnings: list[str], clock: str) -> dict[str, Any]:
+def _info(experiment: Experiment, mark: str, clock: str) -> dict[str, Any]:
     """Return what `run.json` says from the start."""
     data = experiment.dataset
     return {
         "fingerprint": mark,
+        "workload": configuration.workload(experiment.config),
+        "code": code(experiment.config["optimizer"]["name"]),
         "seed": experiment.seed,
         "clock": clock,
         "launcher": experiment.config["launcher"]["name"],
@@ -141,12 +121,14 @@ def _info(experiment: Experiment, mark: str, warnings: list[str], clock: str) ->
         "classes": data.classes if data else None,
         "shard_sizes": [len(shard) for shard in experiment.shards] if data else None,
         "local_steps": int(experiment.budget.sum()) if experiment.limited else None,
-        "warnings": warnings,
+        "warnings": [],
         **provenance(),
     }
 
 
-def _drive(experiment: Experiment, launcher: Any, recorder: Recorder, watch: Watch, console: Console) -> Outcome:
+def _drive(
+    experiment: Experiment, launcher: Any, take: Sequence[Callable[[News], None]], watch: Watch, console: Console
+) -> Outcome:
     """Let the launcher train while its news are recorded and shown; every end becomes an outcome."""
     with (
         Interrupt() as interrupted,
@@ -156,8 +138,8 @@ def _drive(experiment: Experiment, launcher: Any, recorder: Recorder, watch: Wat
         try:
             while True:
                 news = next(training)
-                recorder.write(news)
-                display.update(news)
+                for each in (*take, display.update):
+                    each(news)
         except StopIteration as end:
             return end.value
         except DistoptError as error:

@@ -1,0 +1,156 @@
+"""Many runs one after the other: finished ones are not repeated, and one that fails does not end the rest."""
+
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from omegaconf import DictConfig
+from rich.console import Console
+
+from distopt import config as configuration
+from distopt import provenance, runner
+from distopt.errors import DistoptError
+from distopt.history import TIMED, History, expect
+
+if TYPE_CHECKING:
+    from distopt.results import Run
+
+NOT_STARTED = "not started"
+
+
+class Job(NamedTuple):
+    """A run to be."""
+
+    label: str  # what sets it apart from the other runs of the sweep
+    config: DictConfig
+    fingerprint: str
+    workload: str
+    code: str
+
+
+class End(NamedTuple):
+    """What became of one run of a sweep."""
+
+    label: str
+    status: str  # as in `run.json`, or `not started`
+    reason: str | None = None
+    folder: Path | None = None  # None: it left none
+    before: bool = False  # finished by an earlier command
+
+
+class Sweep:
+    """Carries out a list of runs, one after the other.
+
+    A run is not repeated if one of the same fingerprint, by the same code, is below its `output` and came to an end of
+    its own (`done`, `stopped`, `diverged`). Ctrl-C ends the sweep; what has not begun is `not started`.
+    """
+
+    def __init__(
+        self, console: Console | None = None, ended: Callable[[End, "Run | None"], None] | None = None
+    ) -> None:
+        """Prepare a sweep.
+
+        Args:
+            console: where plan, progress and failures are told; None: nowhere.
+            ended: called with every end as soon as it is there, and with the results of a run that was just made.
+        """
+        self._console = console or Console(quiet=True)
+        self._ended = ended
+        self._seconds: list[float] = []  # that the runs made so far took
+
+    def run(self, configs: Sequence[tuple[str, DictConfig]]) -> list[End]:
+        """Carry out runs, each given by a label that sets it apart and its configuration; return their ends."""
+        ends: list[End | None] = [None] * len(configs)
+        jobs: dict[int, Job] = {}
+        for i, (label, config) in enumerate(configs):
+            try:
+                jobs[i] = _job(label, config)
+            except DistoptError as error:
+                ends[i] = self._tell(End(label, "failed", str(error)))
+        history = History({job.config["output"] for job in jobs.values()})
+        for problem in history.problems:
+            self._say(f"warning: {problem}", "yellow")
+        for i, job in jobs.items():
+            past = history.answer(job.fingerprint, job.code)
+            if past and past.code == job.code:
+                ends[i] = self._tell(End(job.label, past.status, None, past.folder, before=True))
+            elif past:
+                self._say(f"{job.label}: {past.folder.name} was computed by other code, and is repeated")
+        pending = {i: job for i, job in jobs.items() if ends[i] is None}
+        self._say(_plan(len(configs), [job.workload for job in pending.values()], history))
+        with suppress(KeyboardInterrupt):  # pressed between two runs, or while figures are drawn
+            for i, end in self._make(pending, history):
+                ends[i] = end
+        return [end or End(label, NOT_STARTED) for end, (label, _) in zip(ends, configs, strict=True)]
+
+    def _make(self, pending: dict[int, Job], history: History) -> Iterator[tuple[int, End]]:
+        """Make the runs that are not answered yet; stop when one is interrupted."""
+        left = dict(pending)
+        for number, (i, job) in enumerate(pending.items(), 1):
+            expected, _ = expect((job.workload for job in left.values()), history, self._seconds)
+            about = f" (about {duration(expected)} left)" if expected and number > 1 else ""
+            self._say(f"run {number} of {len(pending)}{about}: {job.label}")
+            del left[i]
+            started = time.monotonic()
+            run, reason = _attempt(job, self._console)
+            if run:
+                history.add(run.folder, run.info)
+                self._seconds.append(time.monotonic() - started)
+            if run:
+                end = End(job.label, run.status, run.info["reason"], run.folder)
+            else:
+                end = End(job.label, "failed", reason)
+            yield i, self._tell(end, run)
+            if end.status == "interrupted":
+                return
+
+    def _tell(self, end: End, run: "Run | None" = None) -> End:
+        if end.status not in TIMED and not end.before:
+            self._say(f"{end.status}: {end.label}: {end.reason}", "red")
+        if self._ended:
+            self._ended(end, run)
+        return end
+
+    def _say(self, words: str, style: str | None = None) -> None:
+        self._console.print(words, style=style, markup=False, soft_wrap=True, highlight=False)
+
+
+def _job(label: str, config: DictConfig) -> Job:
+    """Check a configuration and say what its run is; raises ConfigError."""
+    plain = configuration.validate(config)
+    code = provenance.code(plain["optimizer"]["name"])
+    return Job(label, config, configuration.fingerprint(plain), configuration.workload(plain), code)
+
+
+def _attempt(job: Job, console: Console) -> tuple["Run | None", str | None]:
+    """Return the results of a run, or why there are none."""
+    try:
+        return runner.run(job.config, console), None
+    except DistoptError as error:
+        return None, str(error)
+    except Exception as error:  # a mistake of ours or of a library must not cost the rest of a long sweep
+        traceback.print_exc()
+        return None, f"{type(error).__name__}: {error}"
+
+
+def _plan(runs: int, workloads: Sequence[str], history: History) -> str:
+    """Say how much there is to do, and how long it may take if that can be told."""
+    words = f"{runs} runs"
+    if len(workloads) < runs:
+        words += f", {len(workloads)} of them to be made"
+    expected, judged_by = expect(workloads, history)
+    if expected is None:
+        return f"{words}; the first one will tell how long they take"
+    return f"{words}; about {duration(expected)}, judging by {judged_by} like them" if expected else words
+
+
+def duration(seconds: float) -> str:
+    """Return a time in words, to two units."""
+    for size, unit, below, rest in ((3600, "h", 60, "min"), (60, "min", 1, "s")):
+        if seconds >= size:
+            whole, part = divmod(round(seconds / below), size // below)
+            return f"{whole} {unit} {part} {rest}"
+    return f"{seconds:.0f} s"

@@ -132,3 +132,16 @@ def test_warming_up_changes_nothing() -> None:
     it.warm_up(jnp.zeros(1))
     assert (it.version, float(it.center[0])) == (0, 0)
     assert it.deliver(commit(0)).version == 1
+
+
+def test_a_rule_may_start_from_states_that_share_arrays_with_the_center() -> None:
+    def update(commits: Commits, state: Any, center: Any) -> Update:
+        first, same = state
+        return Update(center + commits.message[0], (first + 1, same))
+
+    rule = ServerRule(lambda center, workers: (center, center), update)
+    it = server(optimizer=downpour()._replace(server=rule))
+    for sequence in (1, 2):
+        it.deliver(commit(0, sequence))
+    assert float(it.center[0]) == 200
+    assert [float(part[0]) for part in it.state] == [2, 0]

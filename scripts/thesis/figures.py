@@ -103,7 +103,8 @@ def _stability(runs: Runs) -> Figure | None:
             axes[1].plot([10, 40], rates, "o-", color=f"C{i}", alpha=0.6, label=law if seed == seeds[0] else None)
     axes[1].set(xlabel="workers", ylabel="highest learning rate that trains", yscale="log", title="MLP, SGD workers")
     axes[1].set_xticks([10, 40])
-    axes[1].legend()
+    if seeds:
+        axes[1].legend()
     return figure
 
 

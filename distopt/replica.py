@@ -14,7 +14,7 @@ import optax
 from distopt.datasets.sampler import Sampler
 from distopt.experiment import Experiment
 from distopt.models import ModelState
-from distopt.programs import shared
+from distopt.programs import QUICK, shared
 from distopt.rules import Commits, Message, Params, Reply, State, Window
 
 
@@ -56,7 +56,9 @@ class Replica:
         data = experiment.dataset
         self.data = jax.device_put((data.train_x, data.train_y) if data else ())
         init_key, self.step_key = jax.random.split(jax.random.key(experiment.seed))
-        self.params, self.model_state = shared(experiment, "init", lambda: jax.jit(experiment.model.init))(init_key)
+        self.params, self.model_state = shared(
+            experiment, "init", lambda: jax.jit(experiment.model.init, compiler_options=QUICK)
+        )(init_key)
         # The optimizer state is donated: it is never needed again. The parameters stay, `adopt` may ask for them.
         self.advance = shared(experiment, "window", lambda: jax.jit(self.window, donate_argnums=1))
         self.adopt = shared(experiment, "adoption", self._compile_adoption)

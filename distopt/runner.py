@@ -4,7 +4,7 @@ import importlib
 import json
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -73,28 +73,48 @@ def run(config: DictConfig | Mapping[str, Any], console: Console | None = None, 
         ConfigError: anything wrong with the configuration, before anything starts.
         DistoptError: a failure that left no folder, or whose folder says what happened.
     """
+    composed = config if isinstance(config, DictConfig) else OmegaConf.create(dict(config))
+    if composed.get("seeds") is not None:
+        raise ConfigError(f"seeds={composed.seeds} are several runs: use `distopt run`, or call this once per seed")
+    (finished,) = run_together([composed], console, watch)
+    return finished
+
+
+def run_together(
+    configs: Sequence[DictConfig], console: Console | None = None, watch: Watch | None = None
+) -> list["Run"]:
+    """Run experiments that differ in nothing but the seed, at the same time if the launcher can; see `run`.
+
+    Each leaves the folder that it would have left alone; the seconds in `run.json` are its share of the whole.
+    """
     watch = watch or Watch()
     console = console or Console(quiet=True)
-    composed = config if isinstance(config, DictConfig) else OmegaConf.create(dict(config))
-    plain = configuration.validate(composed)
-    if plain["seeds"] is not None:
-        raise ConfigError(f"seeds={plain['seeds']} are several runs: use `distopt run`, or call this once per seed")
-    experiment = experiments.build(plain)
-    launcher = importlib.import_module(f"distopt.launchers.{plain['launcher']['name']}")
-    warnings = experiment.warnings() + launcher.check(experiment)
-    mark = configuration.fingerprint(plain)
-    folder = make_folder(plain, mark)
-    for warning in warnings:
-        console.print(f"[yellow]warning:[/] {warning}", soft_wrap=True, highlight=False)
-    recorder = Recorder(folder, plain, _info(experiment, mark, warnings, launcher.CLOCK))
-    outcome = _drive(experiment, launcher, recorder, watch, console)
+    built = [experiments.build(configuration.validate(config)) for config in configs]
+    launcher = importlib.import_module(f"distopt.launchers.{built[0].config['launcher']['name']}")
+    if len(built) > 1 and not launcher.TOGETHER:
+        raise ValueError(f"launcher={built[0].config['launcher']['name']} takes one run at a time")
+    recorders: list[Recorder] = []
+    for experiment in built:
+        warnings = experiment.warnings() + launcher.check(experiment)
+        mark = configuration.fingerprint(experiment.config)
+        folder = make_folder(experiment.config, mark)
+        for warning in warnings if not recorders else []:
+            console.print(f"[yellow]warning:[/] {warning}", soft_wrap=True, highlight=False)
+        info = _info(experiment, mark, warnings, launcher.CLOCK)
+        if len(built) > 1:
+            info["trained_together"] = len(built)
+        recorders.append(Recorder(folder, experiment.config, info))
+    outcomes = _drive(built, launcher, recorders, watch, console)
     watch.enter("evaluate")
-    details = {**outcome.details, "peak_memory_bytes": peak_memory()}
-    returns = plain["launcher"]["name"] == "sim" and plain["cluster"]["failures"]["mean_time_s"] is not None
-    recorder.finish(outcome._replace(details=details), watch.seconds, returns=returns)
+    seconds = {phase: value / len(built) for phase, value in watch.seconds.items()}
+    settings = built[0].config
+    returns = settings["launcher"]["name"] == "sim" and settings["cluster"]["failures"]["mean_time_s"] is not None
+    for recorder, outcome in zip(recorders, outcomes, strict=True):
+        details = {**outcome.details, "peak_memory_bytes": peak_memory()}
+        recorder.finish(outcome._replace(details=details), seconds, returns=returns)
     from distopt import results  # imports pandas: late, for a quick start
 
-    return results.load(folder)
+    return [results.load(recorder.folder) for recorder in recorders]
 
 
 def expand(config: DictConfig) -> list[DictConfig]:
@@ -146,36 +166,40 @@ def _info(experiment: Experiment, mark: str, warnings: list[str], clock: str) ->
     }
 
 
-def _drive(experiment: Experiment, launcher: Any, recorder: Recorder, watch: Watch, console: Console) -> Outcome:
+def _drive(
+    built: Sequence[Experiment], launcher: Any, recorders: Sequence[Recorder], watch: Watch, console: Console
+) -> list[Outcome]:
     """Let the launcher train while its news are recorded and shown; every end becomes an outcome."""
+    updates = built[0].expected_updates
     with (
         Interrupt() as interrupted,
-        Display(console, title(experiment), experiment.train_samples, experiment.expected_updates) as display,
+        Display(console, title(built), built[0].train_samples, updates) as display,
     ):
-        training = launcher.launch(experiment, watch, interrupted)
+        training = launcher.launch(built, watch, interrupted)
         try:
             while True:
                 news = next(training)
-                recorder.write(news)
+                recorders[news.run].write(news)
                 display.update(news)
         except StopIteration as end:
             return end.value
         except DistoptError as error:
-            return Outcome("failed", str(error), None, {})
+            return [Outcome("failed", str(error), None, {})] * len(built)
         except KeyboardInterrupt:
-            return Outcome("interrupted", "aborted", None, {})
+            return [Outcome("interrupted", "aborted", None, {})] * len(built)
         finally:
             training.close()
 
 
-def title(experiment: Experiment) -> str:
-    """Return a line that says what a run is."""
-    config = experiment.config
+def title(built: Sequence[Experiment]) -> str:
+    """Return a line that says what runs are about that differ in nothing but the seed."""
+    experiment, config = built[0], built[0].config
     what = [config[group]["name"] for group in ("dataset", "model") if config[group]["name"] != "none"]
+    seeds = ", ".join(str(each.seed) for each in built)
     words = [
         f"{config['optimizer']['name']} on {' with '.join(what)}",
         f"{experiment.workers} workers, window {experiment.window}, batch {experiment.batch_size}",
-        f"seed {experiment.seed}",
+        f"seeds {seeds}" if len(built) > 1 else f"seed {seeds}",
         f"launcher {config['launcher']['name']}",
     ]
     return " · ".join(words)

@@ -30,6 +30,12 @@ def check(experiment: Experiment) -> list[str]:
     recorded = results.load(path)
     if unlike := differences(recorded.config, experiment.config):
         raise ResultsError(f"launcher.trace={path}: is of another configuration: {'; '.join(unlike)}")
+    failing = recorded.config["launcher"]["name"] == "sim" and recorded.config["cluster"]["failures"]["mean_time_s"]
+    if failing:
+        raise ResultsError(
+            f"launcher.trace={path}: its workers failed and pulled the center again, and no trace says when; "
+            "run it once more instead: virtual time gives the same run for the same seed"
+        )
     actors = recorded.info.get("actors") or []
     if actors:  # the same bits need the same threads; JAX reads this when it first computes
         os.environ["PJRT_NPROC"] = str(actors[0]["threads"])

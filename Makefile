@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: run test plots lint docs bench clean
+.PHONY: run test plots lint docs bench thesis clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -32,6 +32,9 @@ docs: $(READY)  ## the documentation, into site/
 
 bench: $(READY)  ## speed and memory, as a table and JSON
 	$(BIN)/python -m scripts.bench
+
+thesis: $(READY)  ## the claims of the thesis, measured anew within an hour on two cores; goes on where it stopped
+	$(BIN)/python -m scripts.thesis
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from distopt.errors import DistoptError
 
-COMMANDS = ("run", "predict", "compare", "plot", "replay", "calibrate", "list", "doctor")
+COMMANDS = ("run", "predict", "compare", "plot", "report", "replay", "calibrate", "list", "doctor")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -19,8 +19,9 @@ class Evaluator:
 
     def __init__(self, experiment: Experiment, model_state: ModelState) -> None:
         self._model_state = model_state
-        self._loss = shared(experiment, "loss", lambda: jax.jit(partial(_loss, experiment.model)))
-        self._analytic = experiment.model.minimum is not None
+        model = experiment.model
+        self._loss = shared(experiment, "loss", lambda: jax.jit(partial(_loss, model)), on=model)
+        self._analytic = model.minimum is not None
         self._splits: dict[str, Any] = {"train": ()}
         if data := experiment.dataset:
             samples = min(experiment.config["evaluate"]["samples"], data.size)

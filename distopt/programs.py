@@ -13,12 +13,13 @@ KEPT = 64  # programs of a handful of configurations: a sweep visits them one af
 _programs: "OrderedDict[tuple[Hashable, str], Any]" = OrderedDict()
 
 
-def shared(experiment: Experiment, name: str, make: Callable[[], Any]) -> Any:
+def shared(experiment: Experiment, name: str, make: Callable[[], Any], on: Hashable = None) -> Any:
     """Return the program `name` of an experiment, made by `make` if no run like it was there before.
 
-    `make` must use nothing of the experiment but its model, local optimizer, rules and shapes.
+    `make` must use nothing of the experiment but its model, local optimizer, rules and shapes; if `on` is given, like
+    the model alone, nothing but that: runs with other optimizers then share the program too.
     """
-    key = (experiment.program, name)
+    key = (experiment.program if on is None else on, name)
     program = _programs.pop(key, None) or make()
     _programs[key] = program
     while len(_programs) > KEPT:

@@ -41,6 +41,7 @@ class _Rules:
         self.update = _Rule("update", optimizer.server.update)
         self.center: Params = {"w": jnp.array([[1.0, 2.0, 3.0]], jnp.float32), "b": jnp.float32(-1.0)}
         self.server: State = optimizer.server.init(self.center, self.workers)
+        self.local = optimizer.local
         self.positions = [(self.center, optimizer.worker.init(self.center))] * self.workers
         self.pulled = [(0, self.center)] * self.workers
         self.message: Any = None
@@ -50,7 +51,7 @@ class _Rules:
         windows, states, messages = [], [], []
         for worker in workers:
             start, state = self.positions[worker]
-            windows.append(_window(start, step, seed=[version, worker]))
+            windows.append(self._window(start, step, seed=[version, worker]))
             message, after = self.commit(windows[-1], state)
             self.message = message if self.message is None else self.message
             _keeps("commit: the message", self.message, message)
@@ -62,11 +63,19 @@ class _Rules:
         replies = self._fold(Commits(jnp.array(workers, jnp.int32), staleness, _stack(messages), pulled))
         for i, worker in enumerate(workers):
             reply = self.center if replies is None else jax.tree.map(lambda leaf, i=i: leaf[i], replies)
-            params, state = self.adopt(reply, windows[i]._replace(gradient=None), states[i])
+            params, state = self.adopt(reply, windows[i]._replace(gradient=None, local=None), states[i])
             _keeps("adopt: the parameters", self.center, params)
             _keeps("adopt: the worker's state", states[i], state)
             self.positions[worker] = (params, state)
             self.pulled[worker] = (version + 1, self.center)
+
+    def _window(self, start: Params, step: float, seed: list[int]) -> Window:
+        """Return a window that moved by `step` times a random direction, the negative of its gradients."""
+        rng = np.random.default_rng(seed)
+        gradient = jax.tree.map(lambda leaf: jnp.asarray(step * rng.normal(size=leaf.shape), leaf.dtype), start)
+        end = jax.tree.map(jnp.subtract, start, gradient)
+        local = self.local.init(start) if self.local else None
+        return Window(start, end, jnp.array(WINDOW, jnp.int32), gradient, local)
 
     def _fold(self, commits: Commits) -> Any:
         """Apply an update and return its replies."""
@@ -120,13 +129,6 @@ class _Rule:
             "inputs: make initial states with jnp.zeros and the like, not from Python numbers"
         )
         return compiled
-
-
-def _window(start: Params, step: float, seed: list[int]) -> Window:
-    """Return a window that moved by `step` times a random direction, the negative of its gradients."""
-    rng = np.random.default_rng(seed)
-    gradient = jax.tree.map(lambda leaf: jnp.asarray(step * rng.normal(size=leaf.shape), leaf.dtype), start)
-    return Window(start, jax.tree.map(jnp.subtract, start, gradient), jnp.array(WINDOW, jnp.int32), gradient)
 
 
 def _stack(trees: list[Any]) -> Any:

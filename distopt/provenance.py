@@ -1,10 +1,14 @@
 """Where a run's numbers come from: versions, code and machine. Never environment variables or tokens."""
 
+import hashlib
+import inspect
 import os
 import platform
 import resource
 import subprocess
 import sys
+from collections.abc import Sequence
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -12,6 +16,19 @@ from typing import Any
 import psutil
 
 PACKAGES = ("distopt", "jax", "jaxlib", "flax", "optax", "numpy", "ray")
+NUMERICAL = ("distopt", "jax", "jaxlib", "flax", "optax", "numpy")  # a new version may change the last bits
+#: parts of the package that start runs, watch them or read their results, and compute nothing that is recorded
+READERS = {"commands", "config", "metrics", "report", "trackers"}
+READERS |= {
+    "__main__.py",
+    "cli.py",
+    "display.py",
+    "history.py",
+    "provenance.py",
+    "results.py",
+    "sweep.py",
+    "testing.py",
+}
 
 
 def provenance() -> dict[str, Any]:
@@ -27,6 +44,28 @@ def provenance() -> dict[str, Any]:
             "platform": platform.platform(),
         },
     }
+
+
+@cache
+def code(optimizer: str) -> str:
+    """Return a hash of the code that computes a run: a finished run by other code is no answer to the same question.
+
+    Counted are the package's sources but for `READERS`, the module that the optimizer comes from (also another
+    package's), and the versions of the `NUMERICAL` packages. Not counted: Ray, Python, drivers and the machine.
+    """
+    from distopt.optimizers import factory
+
+    own = getattr(inspect.getmodule(factory(optimizer)), "__file__", None)
+    return hash_code(Path(__file__).parent, [Path(own)] if own else [])
+
+
+def hash_code(package: Path, more: Sequence[Path] = ()) -> str:
+    """Return the hash of `code` for a package's folder and more source files."""
+    sources = sorted(path for path in package.rglob("*.py") if not READERS & set(path.relative_to(package).parts))
+    digest = hashlib.sha256(" ".join(f"{name}=={_version(name)}" for name in NUMERICAL).encode())
+    for path in [*sources, *more]:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def peak_memory() -> int:

@@ -56,9 +56,9 @@ class Replica:
         data = experiment.dataset
         self.data = jax.device_put((data.train_x, data.train_y) if data else ())
         init_key, self.step_key = jax.random.split(jax.random.key(experiment.seed))
-        self.params, self.model_state = shared(
-            experiment, "init", lambda: jax.jit(experiment.model.init, compiler_options=QUICK)
-        )(init_key)
+        model = experiment.model
+        init = shared(experiment, "init", lambda: jax.jit(model.init, compiler_options=QUICK), on=model)
+        self.params, self.model_state = init(init_key)
         # The optimizer state is donated: it is never needed again. The parameters stay, `adopt` may ask for them.
         self.advance = shared(experiment, "window", lambda: jax.jit(self.window, donate_argnums=1))
         self.adopt = shared(experiment, "adoption", self._compile_adoption)
@@ -135,9 +135,9 @@ class Replica:
         total = jax.tree.map(jnp.zeros_like, params) if worker.gradient else None
         carry = (params, local, model, total, jnp.zeros(()), jnp.zeros(()))
         end, local, model, total, loss, accuracy = jax.lax.fori_loop(0, batches.steps, step, carry)
-        window = Window(params, end, batches.steps, total)
+        window = Window(params, end, batches.steps, total, local if self.experiment.optimizer.local else None)
         message, rule = worker.commit(window, rule)
-        window = window._replace(gradient=None)  # `adopt` has no use for it
+        window = window._replace(gradient=None, local=None)  # `adopt` has no use for them
         return Flight(window, local, model, rule, message, loss / batches.steps, accuracy / batches.steps)
 
     def whereabouts(self, flight: Flight) -> dict[str, float]:
@@ -173,7 +173,8 @@ def shapes(experiment: Experiment) -> Shapes:
     params, _ = jax.eval_shape(lambda: experiment.model.init(jax.random.key(0)))
 
     def commit(p: Params) -> Message:
-        return rules.worker.commit(Window(p, p, jnp.ones((), jnp.int32), p), rules.worker.init(p))[0]
+        local = rules.local.init(p) if rules.local else None
+        return rules.worker.commit(Window(p, p, jnp.ones((), jnp.int32), p, local), rules.worker.init(p))[0]
 
     def reply(p: Params) -> Reply | None:
         message, pulled = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (q, *leaf.shape)), (commit(p), p))

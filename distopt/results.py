@@ -3,7 +3,8 @@
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -95,16 +96,19 @@ def find(paths: Sequence[str | Path]) -> list[Path]:
 
 def load_all(paths: Sequence[str | Path]) -> tuple[list[Run], list[str]]:
     """Read all runs at and below `paths`; also return one line for each path or folder that could not be read."""
-    runs, problems = [], []
-    for path in paths:
-        if Path(path).is_dir() and not _candidates([path]):
-            problems.append(f"{path}: no run below it")
-    for folder in _candidates(paths):
-        try:
-            runs.append(load(folder))
-        except ResultsError as error:
-            problems.append(str(error))
-    return runs, problems
+    walked = {path: list(_walk(Path(path))) for path in paths}
+    problems = [f"{path}: no run below it" for path, below in walked.items() if Path(path).is_dir() and not below]
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        found = list(pool.map(_attempt, _distinct(folder for below in walked.values() for folder in below)))
+    problems += [problem for problem in found if isinstance(problem, str)]
+    return [run for run in found if isinstance(run, Run)], problems
+
+
+def _attempt(folder: Path) -> Run | str:
+    try:
+        return load(folder)
+    except ResultsError as error:
+        return str(error)
 
 
 def summarize(commits: pd.DataFrame, evals: pd.DataFrame, info: Mapping[str, Any]) -> dict[str, Any]:
@@ -152,7 +156,11 @@ def _train_time(commits: pd.DataFrame, evals: pd.DataFrame, info: Mapping[str, A
 
 def _candidates(paths: Sequence[str | Path]) -> list[Path]:
     """Folders at and below `paths` that are runs or look like what is left of one, and given paths that are none."""
-    found = {folder.resolve(): folder for path in paths for folder in _walk(Path(path))}
+    return _distinct(folder for path in paths for folder in _walk(Path(path)))
+
+
+def _distinct(folders: Iterable[Path]) -> list[Path]:
+    found = {folder.resolve(): folder for folder in folders}
     return sorted(found.values(), key=lambda folder: (folder.name, str(folder)))
 
 
@@ -190,7 +198,8 @@ def _read_table(folder: Path, name: str, status: str) -> pd.DataFrame:
     parquet, stream = folder / f"{name}.parquet", folder / f"{name}.arrow"
     try:
         if parquet.is_file():
-            frame = pq.ParquetFile(parquet).read().to_pandas()
+            # tables are small: starting threads for one takes longer than reading it
+            frame = pq.ParquetFile(parquet).read(use_threads=False).to_pandas(use_threads=False, ignore_metadata=True)
         elif stream.is_file():
             frame = _read_stream(stream)
         elif status in FINISHED:

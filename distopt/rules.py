@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
+import optax
 
 Params = Any
 State = Any
@@ -27,6 +28,7 @@ class Window(NamedTuple):
     end: Params  # θᵏ now
     steps: jax.Array  # λ, local steps really taken; int32, shape ()
     gradient: Params | None = None  # Σ of the window's mini-batch gradients, if the worker rule asks for it
+    local: Any = None  # θᵏ's state of the local method, if the optimizer prescribes that method
 
 
 class Commits(NamedTuple):
@@ -70,6 +72,12 @@ class ServerRule(NamedTuple):
     update: Callable[[Commits, State, Params], Update]
 
 
+def _no_warnings(workers: int, window: int) -> list[str]:
+    """Return the warnings of an optimizer that has no known bounds."""
+    del workers, window
+    return []
+
+
 class DistributedOptimizer(NamedTuple):
     """A distributed optimizer. `quorum` counts commits per update: 1 asynchronous, `ALL` a barrier, between K-of-n."""
 
@@ -77,3 +85,5 @@ class DistributedOptimizer(NamedTuple):
     server: ServerRule
     quorum: int = 1
     workers: int | None = None  # the most workers the method can use; None: any number
+    local: optax.GradientTransformation | None = None  # what its workers run; None: the configured one
+    warnings: Callable[[int, int], list[str]] = _no_warnings  # n, λ → which known bounds of stability are exceeded

@@ -1,11 +1,9 @@
 """One run from its configuration to its folder: the only place where launchers, recorder and display meet."""
 
 import importlib
-import json
 import signal
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -17,15 +15,13 @@ from distopt import experiment as experiments
 from distopt.display import Display
 from distopt.errors import ConfigError, DistoptError
 from distopt.experiment import Experiment
-from distopt.launchers import Outcome, Watch
-from distopt.provenance import peak_memory, provenance
+from distopt.launchers import News, Outcome, Watch
+from distopt.provenance import code, peak_memory, provenance
 from distopt.recorder import Recorder, make_folder
+from distopt.trackers import Tracking
 
 if TYPE_CHECKING:
     from distopt.results import Run
-
-
-FINISHED = ("done", "stopped")
 
 
 class Interrupt:
@@ -90,68 +86,77 @@ def run_together(
     watch = watch or Watch()
     console = console or Console(quiet=True)
     built = [experiments.build(configuration.validate(config)) for config in configs]
-    launcher = importlib.import_module(f"distopt.launchers.{built[0].config['launcher']['name']}")
-    if len(built) > 1 and not launcher.TOGETHER:
-        raise ValueError(f"launcher={built[0].config['launcher']['name']} takes one run at a time")
-    recorders: list[Recorder] = []
-    for experiment in built:
-        warnings = experiment.warnings() + launcher.check(experiment)
-        mark = configuration.fingerprint(experiment.config)
-        folder = make_folder(experiment.config, mark)
-        for warning in warnings if not recorders else []:
-            console.print(f"[yellow]warning:[/] {warning}", soft_wrap=True, highlight=False)
-        info = _info(experiment, mark, warnings, launcher.CLOCK)
-        if len(built) > 1:
-            info["trained_together"] = len(built)
-        recorders.append(Recorder(folder, experiment.config, info))
-    outcomes = _drive(built, launcher, recorders, watch, console)
+    launcher = _launcher(configs[0])
+    found = [experiment.warnings() + launcher.check(experiment) for experiment in built]
+    records = [_Records(experiment, launcher.CLOCK, len(built), console) for experiment in built]
+    for i, (record, warnings) in enumerate(zip(records, found, strict=True)):
+        for warning in warnings:
+            record.warn(warning, silently=i > 0)
+    for record in records:
+        record.open()
+    outcomes = _drive(built, launcher, records, watch, console)
     watch.enter("evaluate")
     seconds = {phase: value / len(built) for phase, value in watch.seconds.items()}
-    settings = built[0].config
-    returns = settings["launcher"]["name"] == "sim" and settings["cluster"]["failures"]["mean_time_s"] is not None
-    for recorder, outcome in zip(recorders, outcomes, strict=True):
+    return [record.finish(outcome, seconds) for record, outcome in zip(records, outcomes, strict=True)]
+
+
+def trains_together(config: Mapping[str, Any]) -> bool:
+    """Return whether the launcher of a configuration can train several seeds of it at once."""
+    return _launcher(config).TOGETHER
+
+
+def _launcher(config: Mapping[str, Any]) -> Any:
+    return importlib.import_module(f"distopt.launchers.{config['launcher']['name']}")
+
+
+class _Records:
+    """What is kept of one run: its folder, and the trackers that follow it."""
+
+    def __init__(self, experiment: Experiment, clock: str, together: int, console: Console) -> None:
+        self._experiment = experiment
+        self._console = console
+        self._info = _info(experiment, clock)
+        if together > 1:
+            self._info["trained_together"] = together
+
+    def warn(self, warning: str, silently: bool = False) -> None:
+        """Keep a warning for `run.json` and show it."""
+        self._info["warnings"].append(warning)
+        if not silently:
+            self._console.print(f"warning: {warning}", style="yellow", markup=False, soft_wrap=True, highlight=False)
+
+    def open(self) -> None:
+        """Make the folder."""
+        config = self._experiment.config
+        folder = make_folder(config, self._info["fingerprint"])
+        self._tracking = Tracking(config, self._info, folder, self._experiment.evaluate_every, self.warn)
+        self._recorder = Recorder(folder, config, self._info)
+
+    def write(self, news: News) -> None:
+        """Take in what happened."""
+        self._recorder.write(news)
+        self._tracking.log(news)
+
+    def finish(self, outcome: Outcome, seconds: Mapping[str, float]) -> "Run":
+        """Close everything and return the results."""
+        config = self._experiment.config
         details = {**outcome.details, "peak_memory_bytes": peak_memory()}
-        recorder.finish(outcome._replace(details=details), seconds, returns=returns)
-    from distopt import results  # imports pandas: late, for a quick start
+        returns = config["launcher"]["name"] == "sim" and config["cluster"]["failures"]["mean_time_s"] is not None
+        self._recorder.finish(outcome._replace(details=details), seconds, returns=returns)
+        from distopt import results  # imports pandas: late, for a quick start
 
-    return [results.load(recorder.folder) for recorder in recorders]
-
-
-def expand(config: DictConfig) -> list[DictConfig]:
-    """Return one configuration per entry of `seeds`; the configuration itself if there are none.
-
-    Raises:
-        ConfigError: anything wrong with the configuration.
-    """
-    if config.get("seeds") is None:
-        return [config]
-    configuration.validate(config)
-    return [OmegaConf.merge(config, {"seed": seed, "seeds": None}) for seed in config.seeds]  # type: ignore[misc]
+        finished = results.load(self._recorder.folder)
+        self._tracking.finish(finished.status, finished.summary)
+        return finished
 
 
-def find_finished(config: DictConfig) -> Path | None:
-    """Return the folder of a finished run with the same fingerprint below `output`, or None.
-
-    Raises:
-        ConfigError: anything wrong with the configuration.
-    """
-    plain = configuration.validate(config)
-    mark = configuration.fingerprint(plain)
-    for path in sorted(Path(plain["output"]).glob("*/run.json")):
-        try:
-            info = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            continue  # not a run that can be relied on
-        if info.get("fingerprint") == mark and info.get("status") in FINISHED:
-            return path.parent.absolute()
-    return None
-
-
-def _info(experiment: Experiment, mark: str, warnings: list[str], clock: str) -> dict[str, Any]:
+def _info(experiment: Experiment, clock: str) -> dict[str, Any]:
     """Return what `run.json` says from the start."""
     data = experiment.dataset
     return {
-        "fingerprint": mark,
+        "fingerprint": configuration.fingerprint(experiment.config),
+        "workload": configuration.workload(experiment.config),
+        "code": code(experiment.config["optimizer"]["name"]),
         "seed": experiment.seed,
         "clock": clock,
         "launcher": experiment.config["launcher"]["name"],
@@ -161,13 +166,13 @@ def _info(experiment: Experiment, mark: str, warnings: list[str], clock: str) ->
         "classes": data.classes if data else None,
         "shard_sizes": [len(shard) for shard in experiment.shards] if data else None,
         "local_steps": int(experiment.budget.sum()) if experiment.limited else None,
-        "warnings": warnings,
+        "warnings": [],
         **provenance(),
     }
 
 
 def _drive(
-    built: Sequence[Experiment], launcher: Any, recorders: Sequence[Recorder], watch: Watch, console: Console
+    built: Sequence[Experiment], launcher: Any, records: Sequence[_Records], watch: Watch, console: Console
 ) -> list[Outcome]:
     """Let the launcher train while its news are recorded and shown; every end becomes an outcome."""
     updates = built[0].expected_updates
@@ -179,8 +184,9 @@ def _drive(
         try:
             while True:
                 news = next(training)
-                recorders[news.run].write(news)
-                display.update(news)
+                records[news.run].write(news)
+                if news.run == 0:  # the others are much like it
+                    display.update(news)
         except StopIteration as end:
             return end.value
         except DistoptError as error:

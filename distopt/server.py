@@ -71,7 +71,8 @@ class Server:
     def reset(self, center: Params, workers: int) -> None:
         """Start over from a center, at version 0."""
         self.center = center
-        self.state = self.optimizer.server.init(center, workers)
+        initial = self.optimizer.server.init(center, workers)
+        self.state = jax.tree.map(jnp.array, initial)  # own buffers: they get donated
         self.version = 0
         self.active = set(range(workers))
         self.pending: dict[int, Delivery] = {}

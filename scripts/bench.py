@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from scripts.bench_compare import comparison
+from scripts.bench_page import report_page
 from scripts.bench_sim import simulated_cost, simulated_memory, simulated_throughput
 from scripts.bench_tools import LIMITED, Line, make_images, plain_loop, run
 
@@ -134,6 +136,8 @@ BENCHMARKS: dict[str, Callable[[Path], list[Line]]] = {
     "sim": simulated_throughput,
     "sim-cost": simulated_cost,
     "sim-memory": simulated_memory,
+    "compare": comparison,
+    "page": report_page,
 }
 
 if __name__ == "__main__":

@@ -1,6 +1,9 @@
 """Small run folders with known numbers, written as a run writes them."""
 
 import json
+import shutil
+from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -121,3 +124,21 @@ def stream(path: Path, frame: pd.DataFrame, batches: int) -> Path:
         for batch in table.to_batches(max_chunksize=-(-len(frame) // batches)):
             writer.write_batch(batch)
     return path
+
+
+def sweep(
+    folder: Path,
+    optimizers: Sequence[str] = tuple(SPEED),
+    workers: Sequence[int] = (4,),
+    windows: Sequence[int] = (10,),
+    seeds: Sequence[int] = (0,),
+) -> Path:
+    """Write one run per combination; those of one optimizer and seed have the same records."""
+    for optimizer, seed in product(optimizers, seeds):
+        base = write(folder / f"{optimizer}-s{seed}", settings=config(optimizer, seed=seed))
+        for count, window in product(workers, windows):
+            copy = shutil.copytree(base, folder / f"{optimizer}-s{seed}-n{count}-w{window}")
+            settings = config(optimizer, seed, count) | {"optimizer": {"name": optimizer, "window": window}}
+            (copy / "config.yaml").write_text(yaml.safe_dump(settings))
+        shutil.rmtree(base)
+    return folder

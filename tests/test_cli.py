@@ -98,7 +98,8 @@ def test_a_replay_with_two_neighbouring_commits_swapped_is_different(run: Path, 
 def test_a_sweep_goes_on_after_a_failure_and_ends_with_a_table(tmp_path: Path) -> None:
     ended = distopt("run", "-m", *TINY[1:], "optimizer=agn,adag", "workers=2,5000", cwd=tmp_path)
     assert ended.returncode == 1
-    assert ended.stderr.count("workers=5000") == 2
+    for name in ("agn", "adag"):
+        assert f"failed: workers=5000 optimizer={name}: workers=5000: more shards" in ended.stderr
     folders = re.findall(r"^results: (.*)$", ended.stdout, re.MULTILINE)
     assert [results.load(folder).optimizer for folder in folders] == ["agn", "adag"]
     table = ended.stdout.rpartition("results: ")[2]
@@ -170,10 +171,10 @@ def test_seeds_are_runs_like_any_other_and_finished_ones_are_not_repeated(tmp_pa
     several = distopt("run", *SWEPT, "seeds=[0,1]", cwd=tmp_path)
     assert several.returncode == 0
     assert "finished before, not repeated" in several.stdout
-    zero, one = folders(several.stdout)
+    one, zero = folders(several.stdout)
     assert one == alone
     assert np.load(f"{zero}/model.npz")["Dense_0/kernel"].any()
-    again = distopt("run", "-m", *SWEPT, "seed=0,1", cwd=tmp_path)
+    again = distopt("run", *SWEPT, "-m", "seed=0,1", cwd=tmp_path)
     assert folders(again.stdout) == [zero, one]
 
 

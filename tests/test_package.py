@@ -40,6 +40,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_module_and_every_configuration_is_in_the_wheel(wheel: Path) -> None:
     packed = set(zipfile.ZipFile(wheel).namelist())
     wanted = {f"distopt/{path.relative_to(ROOT / 'distopt')}" for path in (ROOT / "distopt").rglob("*.py")}
+    page = ROOT / "distopt" / "report" / "page"
+    wanted |= {f"distopt/report/page/{path.name}" for path in page.iterdir() if path.suffix in (".html", ".css", ".js")}
     wanted |= {f"distopt/conf/{path.relative_to(ROOT / 'conf')}" for path in (ROOT / "conf").rglob("*.yaml")}
     assert len(wanted) > 60
     assert wanted | {"distopt/py.typed"} <= packed

@@ -65,7 +65,8 @@ def _simulate(real: "Run", settings: dict[str, Any]) -> tuple["pd.DataFrame", li
 
     folder = real.folder / "calibration"
     launcher = dict(config.compose(["launcher=sim"]).launcher)
-    changes = {"launcher": launcher, "cluster": settings, "output": str(folder / "simulated"), "name": None}
+    changes: dict[str, Any] = {"launcher": launcher, "cluster": settings, "output": str(folder / "simulated")}
+    changes |= {"name": None, "trackers": [], "trackers_output": None}
     simulated = runner.run(real.config | changes, Console(stderr=True))
     if not simulated.finished:
         raise ResultsError(f"{simulated.folder}: the simulation is {simulated.status}: {simulated.info['reason']}")

@@ -6,6 +6,8 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pandas as pd
 
     from distopt.report.comparison import Comparison
@@ -13,10 +15,14 @@ if TYPE_CHECKING:
 HELP = "compare runs: convergence, efficiency, staleness and cost of each configuration in a table"
 
 HEADERS = {
-    "final_std": "±",
+    "seeds": "n",
+    "final_std": "std",
     "time_to_target_s": "time to\ntarget (s)",
+    "success_rate": "reached",
     "te_target": "TE\n(target)",
     "te_area": "TE\n(area)",
+    "difference": "final,\ndifference",
+    "p_value": "p",
     "updates_to_target": "updates\nto target",
     "se_target": "SE",
     "samples_per_s": "samples/s",
@@ -25,6 +31,35 @@ HEADERS = {
     "worker_wait": "workers\nwait",
     "bytes_up": "sent\nup",
     "bytes_down": "sent\ndown",
+    "fastest_share": "fastest\nin",
+    "reached_share": "reached\nin",
+    "ran": "ran\nin",
+    "settings": "settings\ntried",
+    "best_setting": "with",
+    "within_0.005": "within\n0.5 %",
+    "within_0.01": "within\n1 %",
+    "within_0.05": "within\n5 %",
+}
+HEADED = ("group", "metric", "target", "reference")  # columns that are the same in all rows of a group
+MAIN = (
+    "configuration",
+    "seeds",
+    "status",
+    "final",
+    "time_to_target_s",
+    "success_rate",
+    "te_area",
+    "difference",
+    "p_value",
+)
+ABOUT = {
+    "profile": [
+        "performance profile of the time to target over workloads (settings that at least two optimizers ran with)",
+        "score: area under the profile up to 4 times the fastest; where an optimizer did not run it did not reach it",
+    ],
+    "sensitivity": [
+        "share of the grid of learning rates and windows with a final value within X of the optimizer's best"
+    ],
 }
 
 
@@ -38,6 +73,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--metric", choices=("accuracy", "loss"), help="default: accuracy where there is one")
     parser.add_argument("--split", choices=("validation", "train"), help="default: validation where there is one")
     parser.add_argument(
+        "--table",
+        choices=("configurations", *ABOUT),
+        default="configurations",
+        help="a row per configuration (default); performance profile over workloads; sensitivity to learning rate and"
+        " window",
+    )
+    parser.add_argument("--all", action="store_true", help="all columns, with the costs; csv and json always have them")
+    parser.add_argument(
         "--format", choices=("table", "csv", "markdown", "latex", "json"), default="table", help="default: table"
     )
 
@@ -49,11 +92,10 @@ def main(args: argparse.Namespace) -> int:
 
     runs, problems = load_all(args.paths)
     chosen = {"reference": args.reference, "target": args.target, "metric": args.metric, "split": args.split}
-    if runs:
-        found = compare_runs(runs, **chosen)
-        print(_json(found, args.target, problems) if args.format == "json" else _text(found, args.format), end="")
-    elif args.format == "json":
-        print(_json(None, args.target, problems), end="")
+    if args.format == "json":
+        print(_json(compare_runs(runs, **chosen) if runs else None, args, problems), end="")
+    elif runs:
+        print(_text(compare_runs(runs, **chosen), args), end="")
     for problem in problems:
         print(f"skipped: {problem}", file=sys.stderr)
     if problems:
@@ -61,19 +103,27 @@ def main(args: argparse.Namespace) -> int:
     return 1 if problems else 0
 
 
-def _text(found: "Comparison", format: str) -> str:
+def _text(found: "Comparison", args: argparse.Namespace) -> str:
     from distopt.report.table import render
 
-    if format == "csv":
-        return render(found.rows, "csv")
+    rows = found.rows if args.table == "configurations" else getattr(found, args.table)
+    if args.format == "csv":
+        return render(rows, "csv")
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    if args.table != "configurations":
+        empty = [column for column in ("group", "grid") if column in rows and not any(rows[column])]
+        return _titled(args.format, ABOUT[args.table], render(rows.drop(columns=empty), args.format, HEADERS, width))
     parts = []
-    for _, rows in found.rows.groupby("group", sort=False):
-        table = render(rows.drop(columns=["group", "metric", "target", "reference"]), format, HEADERS, width)
-        lines = _heading(rows)
-        mark = {"latex": "% ", "markdown": "", "table": ""}[format]
-        parts.append("\n".join(mark + line for line in lines) + "\n\n" + table)
+    main = [column for name in MAIN for column in (name, f"{name}_low", f"{name}_high") if column in found.rows]
+    for _, rows in found.parts:
+        shown = rows.drop(columns=list(HEADED)) if args.all else rows[main]
+        parts.append(_titled(args.format, _heading(rows), render(shown, args.format, HEADERS, width)))
     return "\n".join(parts)
+
+
+def _titled(format: str, lines: list[str], table: str) -> str:
+    mark = {"latex": "% ", "markdown": "", "table": ""}[format]
+    return "\n".join(mark + line for line in lines) + "\n\n" + table
 
 
 def _heading(rows: "pd.DataFrame") -> list[str]:
@@ -82,24 +132,35 @@ def _heading(rows: "pd.DataFrame") -> list[str]:
     sign = "<=" if first["metric"].endswith("loss") else ">="
     target = f"{first['target']:.4g}" if first["target"] == first["target"] else "none, no run has finished"
     lines = [f"{first['group']} (not comparable with the other groups)"] if first["group"] else []
-    over = f"over {first['reference']}" if first["reference"] else "not available, the reference is in another group"
-    return [*lines, f"{first['metric']}, target {sign} {target}; TE, SE: temporal and statistical efficiency {over}"]
+    over = _over([*dict.fromkeys(rows["reference"].dropna())])
+    return [
+        *lines,
+        f"{first['metric']}, target {sign} {target}; TE, SE: temporal and statistical efficiency {over}",
+        "n runs; ± and [ ]: 95 % confidence intervals (final: mean; time: median); TE, difference, p: paired by seed",
+    ]
 
 
-def _json(found: "Comparison | None", target: float | None, problems: list[str]) -> str:
+def _over(references: "Sequence[str]") -> str:
+    if len(references) > 1:
+        return f"over {references[0].split()[0]} on the same workload"
+    return f"over {references[0]}" if len(references) else "not available, the reference is in another group"
+
+
+def _json(found: "Comparison | None", args: argparse.Namespace, problems: list[str]) -> str:
     import json
 
     from distopt.report.table import plain, records
 
     rows = records(found.rows) if found else []
-    values: dict[str, Any] = {"target": target, "reference": None, "rows": rows}
+    values: dict[str, Any] = {"target": args.target, "reference": args.reference, "rows": rows}
     for key in ("target", "reference"):
         different = {row[key] for row in rows}
         values[key] = different.pop() if len(different) == 1 else values[key]
-    matrix = found.matrix if found else None
     values["groups"] = [{"name": group.name, "differs": dict(group.setting)} for group in found.groups] if found else []
-    values["temporal_efficiency"] = {
-        "names": [] if matrix is None else list(matrix.index),
-        "matrix": [] if matrix is None else [[plain(value) for value in row] for row in matrix.to_numpy()],
+    values |= {name: records(getattr(found, name)) if found else [] for name in ABOUT}
+    layers = found.efficiency if found else ()
+    values["temporal_efficiency"] = {"names": list(layers[0].index) if layers else []} | {
+        name: [[plain(value) for value in row] for row in layers[i].to_numpy()] if layers else []
+        for i, name in enumerate(("matrix", "low", "high"))
     }
     return json.dumps(values | {"problems": problems}, indent=1) + "\n"

@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-HELP = "draw convergence, staleness and temporal efficiency of runs, as PNG and SVG"
+HELP = "draw convergence, staleness, efficiency, scaling and what else runs allow, as PNG and SVG"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -14,6 +14,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--x", choices=("time", "updates", "samples", "bytes", "epochs"), default="time", help="axis; default: time"
     )
     parser.add_argument("--metric", choices=("accuracy", "loss"), action="append", help="draw only this; default: both")
+    parser.add_argument("--reference", help="run, configuration or optimizer that differences are relative to")
+    parser.add_argument(
+        "--target", type=float, help="value to reach; default: the best that every finished run reached"
+    )
     parser.add_argument(
         "--animate",
         action="store_true",
@@ -27,23 +31,25 @@ def main(args: argparse.Namespace) -> int:
     from distopt.errors import ResultsError
     from distopt.metrics.convergence import METRICS
     from distopt.report.animation import animate
-    from distopt.report.plots import plot_run, plot_runs
+    from distopt.report.plots import MANY, plot_run, plot_runs
     from distopt.results import load_all
 
     runs, problems = load_all(args.paths)
     readable = []
     for run in runs:
         try:
-            written = plot_run(run, run.folder / "plots", args.x)
+            _ = run.commits  # read when first asked for
         except ResultsError as error:
             problems.append(str(error))
         else:
             readable.append(run)
-            print(*written, sep="\n")
     default = Path(args.paths[0]) / "plots" if len(args.paths) == 1 else Path("plots")
-    alone = len(readable) == 1 and args.output is None and default == readable[0].folder / "plots"
-    if readable and not alone:
-        print(*plot_runs(readable, args.output or default, args.x, args.metric or METRICS), sep="\n")
+    if readable:
+        chosen = {"reference": args.reference, "target": args.target}
+        print(*plot_runs(readable, args.output or default, args.x, args.metric or METRICS, **chosen), sep="\n")
+    if len(readable) <= MANY:  # more have drawn their own figures when they ended
+        for run in readable:
+            print(*plot_run(run, run.folder / "plots", args.x), sep="\n")
     if args.animate:
         try:
             print(*animate(readable, Path(args.output or default)), sep="\n")
@@ -51,4 +57,6 @@ def main(args: argparse.Namespace) -> int:
             problems.append(str(error))
     for problem in problems:
         print(f"skipped: {problem}", file=sys.stderr)
+    if problems:
+        print(f"{len(problems)} skipped, {len(readable)} drawn", file=sys.stderr)
     return 1 if problems else 0

@@ -10,6 +10,7 @@ HELP = "predict time, staleness, utilisation and traffic of a run from its clust
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `distopt predict`."""
     parser.add_argument("overrides", nargs="*", help="Hydra overrides such as workers=20 cluster=thesis")
+    parser.add_argument("--config-dir", metavar="DIR", help="with configuration files of your own")
     parser.add_argument("--samples", type=_count, help="size of the training set, instead of looking at the data")
     parser.add_argument("--parameters", type=_count, help="float32 parameters, instead of those of the model")
     parser.add_argument("--format", choices=["table", "json"], default="table")
@@ -23,7 +24,7 @@ def main(args: argparse.Namespace) -> int:
     from distopt.cluster.workload import workload_from_config
     from distopt.config import compose, validate
 
-    config = validate(compose(args.overrides))
+    config = validate(compose(args.overrides, args.config_dir))
     cluster = Cluster.from_settings(config["cluster"])
     load = workload_from_config(config, args.samples, args.parameters)
     stop = config["stop"]

@@ -34,6 +34,8 @@ def main(args: argparse.Namespace) -> int:
             "evaluate": evaluate,
             "output": folder,
             "name": None,
+            "trackers": [],
+            "trackers_output": None,
         }
         replayed = runner.run(config)
         if replayed.status != "done":

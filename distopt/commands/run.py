@@ -1,123 +1,116 @@
-"""`distopt run`: one run, or with `-m` one run per combination, configured by Hydra."""
+"""`distopt run`: one run, or with `-m` one run per combination, configured by Hydra overrides."""
 
 import argparse
+import shlex
 import sys
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
-from distopt.errors import DistoptError
+from distopt.errors import ConfigError
+
+if TYPE_CHECKING:
+    from distopt.config import Combination
+    from distopt.results import Run
+    from distopt.sweep import End
 
 HELP = "run an experiment: Hydra overrides such as optimizer=agn workers=16, -m for several"
-EXIT_CODES = {"done": 0, "stopped": 0, "interrupted": 130}
+EXIT_CODES = {"done": 0, "stopped": 0, "interrupted": 130, "not started": 130}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add nothing: Hydra reads the command line of `run` itself."""
-    parser.add_argument("overrides", nargs="*", help="Hydra overrides and options; see `distopt run --help`")
+    """Add the arguments that are ours; Hydra answers the others (`--help`, `--cfg job`, `--info`, ...) itself."""
+    parser.add_argument("overrides", nargs="*", help="Hydra overrides, anywhere on the line")
+    parser.add_argument("-r", "--run", action="store_true", help="one run, as without it")
+    parser.add_argument("-m", "--multirun", action="store_true", help="one run per combination of the values given")
+    parser.add_argument("-cd", "--config-dir", metavar="DIR", help="with configuration files of your own")
+    parser.add_argument("-cn", "--config-name", metavar="NAME", default="config", help="of the primary configuration")
 
 
 def main(arguments: list[str]) -> int:
     """Run what the overrides describe; return the worst exit code of all runs."""
     from distopt.launchers import Watch
 
-    watches = [Watch()]  # the first run's start-up includes our own imports
+    watch = Watch()  # a run's start-up includes our own imports
+    parser = argparse.ArgumentParser(prog="distopt run", add_help=False, allow_abbrev=False)
+    add_arguments(parser)
+    given, unknown = parser.parse_known_intermixed_args(arguments)
+    if unknown:
+        return _inform(arguments)
+    from distopt.config import combine
 
-    import hydra
-    from hydra.core.hydra_config import HydraConfig
-    from hydra.types import RunMode
-    from omegaconf import DictConfig
-
-    from distopt.config import check_overrides
-    from distopt.runner import expand
-
-    overrides = [argument for argument in arguments if argument[:1] in ("~", "+") or "=" in argument.lstrip("-")]
-    overrides = [argument for argument in overrides if not argument.startswith("-")]
-    if not {"--config-dir", "-cd", "--config-name", "-cn"} & set(arguments):
-        check_overrides(overrides)
-    ends: list[tuple[int, str]] = []
-
-    @hydra.main(version_base="1.3", config_path="pkg://distopt.conf", config_name="config")
-    def each(config: DictConfig) -> None:
-        try:
-            each_seed = expand(config)
-        except DistoptError as error:
-            ends.append(_refuse(error))
-            return
-        sweep = HydraConfig.get().mode == RunMode.MULTIRUN or len(each_seed) > 1
-        for one in each_seed:
-            if any(code == EXIT_CODES["interrupted"] for code, _ in ends):
-                return  # Ctrl-C ends the whole sweep
-            ends.append(_run(one, watches.pop() if watches else None, sweep))
-
-    sys.argv = ["distopt run", *arguments]
-    each()
-    if len(ends) > 1:
-        _print_table([folder for _, folder in ends if folder])
-    return max((code for code, _ in ends), default=0)
-
-
-def _run(config: Any, watch: Any, sweep: bool) -> tuple[int, str]:
-    """Run one configuration and tell how it ended; return exit code and folder.
-
-    In a sweep a run that is finished already is not repeated.
-    """
+    runs = combine(given.overrides, given.config_dir, given.config_name, multirun=given.multirun)
+    if len(runs) > 1 or given.multirun:
+        return _run_several(runs, arguments)
     from rich.console import Console
 
-    from distopt.runner import find_finished, run
+    from distopt import runner
 
-    try:
-        if sweep and (folder := find_finished(config)):
-            print(f"finished before, not repeated\nresults: {folder}", flush=True)
-            return 0, str(folder)
-        finished = run(config, Console(stderr=True), watch)
-    except DistoptError as error:
-        return _refuse(error)
-    from distopt.report import plots  # imports matplotlib: after training, for a quick start
-
-    plots.plot_run(finished, finished.folder / "plots")
-    _print_summary(finished)
-    print(f"results: {finished.folder}", flush=True)
-    return EXIT_CODES.get(finished.status, 1), str(finished.folder)
+    finished = runner.run(runs[0].config, Console(stderr=True), watch)
+    _show(finished)
+    return EXIT_CODES.get(finished.status, 1)
 
 
-def _refuse(error: DistoptError) -> tuple[int, str]:
-    print(f"distopt: {error}".replace("\n", "\n  "), file=sys.stderr)
-    return 1, ""
+def _inform(arguments: list[str]) -> int:
+    """Let Hydra answer options such as `--help` and `--cfg job`: they start no run."""
+    import hydra
+
+    @hydra.main(version_base="1.3", config_path="pkg://distopt.conf", config_name="config")
+    def refuse(config: Any) -> None:
+        options = " ".join(argument for argument in arguments if argument.startswith("-"))
+        raise SystemExit(f"distopt: {options}: starts no run; see `distopt run --help`")
+
+    sys.argv = ["distopt run", *arguments]
+    refuse()
+    return 0
 
 
-def _print_summary(finished: Any) -> None:
-    """Print how a run ended and its most important numbers."""
-    info, summary = finished.info, finished.summary
-    reason = f" ({info['reason']})" if info["reason"] else ""
-    print(f"{finished.status}{reason}")
-    train_s = info.get("virtual_s") if info["clock"] == "virtual" else info["train_s"]
-    rows = {
-        "updates": f"{summary['updates']:,} from {summary['commits']:,} commits, {summary['samples']:,} samples",
-        "time": f"{train_s or 0:.2f} s {info['clock']} (start-up {info['startup_s']:.1f} s, compilation "
-        f"{info['compile_s']:.1f} s, evaluation {info['evaluate_s']:.1f} s of the wall clock apart)",
-        "staleness": f"mean {_number(summary['staleness_mean'])}, max {_number(summary['staleness_max'])}",
-        "shares": f"server busy {_percent(summary['server_busy'])}, workers waiting {_percent(summary['worker_wait'])}",
-    }
-    for split in ("validation", "train"):
-        if f"{split}_loss_final" in summary:
-            accuracy = _number(summary[f"{split}_accuracy_final"], 4)
-            rows[split] = f"loss {_number(summary[f'{split}_loss_final'], 4)}, accuracy {accuracy} (of the center)"
-    for name, words in rows.items():
-        print(f"  {name:<11} {words}")
-    print(f"  {'plots':<11} {finished.folder / 'plots'}")
+def _run_several(runs: Sequence["Combination"], arguments: list[str]) -> int:
+    """Carry out a sweep, show its table, and say how to go on if it was interrupted."""
+    from rich.console import Console
+
+    from distopt.report import ends
+    from distopt.sweep import Sweep
+
+    def show(end: "End", run: "Run | None") -> None:
+        if run:
+            _show(run)
+        elif end.before:
+            print(f"{end.label}: finished before, not repeated\nresults: {end.folder}", flush=True)
+
+    carried_out = Sweep(Console(stderr=True), show).run(
+        list(zip(labels(runs), (run.config for run in runs), strict=True))
+    )
+    code = max(EXIT_CODES.get(end.status, 1) for end in carried_out)
+    _compare([str(end.folder) for end in carried_out if end.folder])
+    print(ends.table(carried_out), end="", flush=True)
+    if code == EXIT_CODES["interrupted"]:
+        print(f"interrupted; to go on: {shlex.join(['distopt', 'run', *arguments])}", file=sys.stderr)
+    return code
 
 
-def _number(value: float | None, digits: int = 1) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
+def labels(runs: Sequence["Combination"]) -> list[str]:
+    """Return for each run the overrides that not all of them share."""
+    shared = set(runs[0].words).intersection(*(run.words for run in runs))
+    return [" ".join(word for word in run.words if word not in shared) or "the only run" for run in runs]
 
 
-def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{100 * share:.0f} %"
+def _show(run: "Run") -> None:
+    """Draw a run's figures and print how it ended."""
+    from distopt.report import ends, plots  # imports matplotlib: after training, for a quick start
+
+    plots.plot_run(run, run.folder / "plots")
+    print(f"{ends.summary(run)}\nresults: {run.folder}", flush=True)
 
 
-def _print_table(folders: list[str]) -> None:
-    """Print one table of all runs of a sweep."""
+def _compare(folders: list[str]) -> None:
+    """Print the comparison of a sweep's configurations."""
     from distopt.commands import compare
 
-    parser = argparse.ArgumentParser()
-    compare.add_arguments(parser)
-    compare.main(parser.parse_args(folders))
+    if len(folders) > 1:
+        parser = argparse.ArgumentParser()
+        compare.add_arguments(parser)
+        try:
+            compare.main(parser.parse_args(folders))
+        except ConfigError as error:
+            print(f"distopt: no comparison: {error}", file=sys.stderr)
+        print()

@@ -1,7 +1,23 @@
 """Configuration: composing it, checking it, and telling whether two of them make the same run."""
 
-from distopt.config.identity import fingerprint
+from distopt.config.combinations import Combination, combine, expand
+from distopt.config.identity import fingerprint, workload
 from distopt.config.overrides import GROUPS, check_overrides, choices, compose, descriptions
+from distopt.config.resolvers import register
 from distopt.config.validation import validate
 
-__all__ = ["GROUPS", "check_overrides", "choices", "compose", "descriptions", "fingerprint", "validate"]
+__all__ = [
+    "GROUPS",
+    "Combination",
+    "check_overrides",
+    "choices",
+    "combine",
+    "compose",
+    "descriptions",
+    "expand",
+    "fingerprint",
+    "validate",
+    "workload",
+]
+
+register()

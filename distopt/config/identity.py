@@ -1,30 +1,57 @@
-"""What makes two runs the same: their configuration and the code that computes them."""
+"""What makes two runs the same: hashes of their configuration; the code that computes them is `provenance.code`."""
 
 import hashlib
 import json
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
 
+#: where a run is written and how it is watched, not what it computes
+IRRELEVANT = {"output", "name", "seeds", "trackers", "trackers_output", "launcher.log_to_driver", "launcher.timeout"}
+#: settings that name files: their content counts, not where they lie
+FILES = {"dataset.file", "dataset.validation_file", "launcher.trace"}
+#: settings that decide most of how long a run takes, by key or by group
+COSTLY = {"launcher", "model", "dataset", "workers", "batch_size", "epochs", "evaluate", "stop", "optimizer.window"}
+
 
 def fingerprint(plain: Mapping[str, Any]) -> str:
-    """Return a hash of what decides a run's numbers: the configuration less where it is written, and the code.
+    """Return a hash of the settings that decide a run's numbers.
 
-    The order of keys does not matter; `output` and `name` do not count.
+    The order of keys, `1` or `1.0`, and the settings in `IRRELEVANT` make no difference; files count by their content.
     """
-    relevant = {key: value for key, value in plain.items() if key not in ("output", "name", "seeds")}
-    digest = hashlib.sha256(json.dumps(relevant, sort_keys=True).encode())
-    digest.update(_code_hash())
-    return digest.hexdigest()[:16]
+    settings = {key: value for key, value in flat(plain).items() if key not in IRRELEVANT}
+    return _hash({key: _content(value) if key in FILES else value for key, value in settings.items()})
 
 
-@cache
-def _code_hash() -> bytes:
-    """Hash the package's sources that compute a run (not those that only read results)."""
-    root = Path(__file__).parent.parent
-    digest = hashlib.sha256()
-    for path in sorted(root.rglob("*.py")):
-        if not {"report", "metrics", "commands", "display.py"} & set(path.relative_to(root).parts):
-            digest.update(path.read_bytes())
-    return digest.digest()
+def workload(plain: Mapping[str, Any]) -> str:
+    """Return a hash of the settings that decide how long a run takes: runs that share it take similar times."""
+    settings = flat(plain)
+    return _hash({key: value for key, value in settings.items() if {key, key.partition(".")[0]} & COSTLY})
+
+
+def flat(plain: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested settings as one level with dotted keys."""
+    found: dict[str, Any] = {}
+    for key, value in plain.items():
+        found |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return found
+
+
+def _hash(settings: Mapping[str, Any]) -> str:
+    numbers = {key: _number(value) for key, value in settings.items()}
+    return hashlib.sha256(json.dumps(numbers, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _number(value: Any) -> Any:
+    """Return numbers as floats, also those in lists."""
+    if isinstance(value, list):
+        return [_number(item) for item in value]
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _content(path: str | None) -> str | None:
+    """Return a hash of a file's content; the path itself where there is no such file."""
+    if path is None or not Path(path).is_file():
+        return path
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "blake2b").hexdigest()

@@ -4,69 +4,89 @@ import difflib
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import resources
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from distopt.errors import ConfigError
 
+if TYPE_CHECKING:
+    from hydra.core.override_parser.types import Override
+
 GROUPS = ("optimizer", "local", "model", "dataset", "launcher", "cluster", "experiment")
 
 
-def compose(overrides: Sequence[str] = ()) -> DictConfig:
-    """Compose the configuration from the packaged defaults and Hydra overrides (`optimizer=agn`, `workers=8`).
+def compose(overrides: Sequence[str] = (), folder: str | None = None, name: str = "config") -> DictConfig:
+    """Compose a configuration from the packaged defaults and Hydra overrides (`optimizer=agn`, `workers=8`).
+
+    Args:
+        overrides: as on the command line, each with one value.
+        folder: with files of one's own, in subfolders as in `conf/`.
+        name: of the primary configuration.
 
     Raises:
         ConfigError: every override that names something that does not exist.
     """
+    if name == "config":
+        check_overrides(overrides, folder)
+    return compose_unchecked(overrides, folder, name)
+
+
+def compose_unchecked(
+    overrides: Sequence[str], folder: str | None = None, name: str = "config", *, hydra: bool = False
+) -> DictConfig:
+    """Compose without a check; with Hydra's own settings if `hydra`."""
     from hydra import compose, initialize_config_module
     from hydra.core.global_hydra import GlobalHydra
     from hydra.errors import HydraException
 
-    check_overrides(overrides)
+    if folder is not None:
+        overrides = [*overrides, f"hydra.searchpath=['file://{Path(folder).absolute()}']"]
     GlobalHydra.instance().clear()
     try:
         with initialize_config_module("distopt.conf", version_base="1.3"):
-            return compose("config", overrides=list(overrides))
+            return compose(name, overrides=list(overrides), return_hydra_config=hydra)
     except HydraException as error:
         raise ConfigError(str(error).strip()) from None
 
 
-def check_overrides(overrides: Sequence[str]) -> None:
+def parse(overrides: Sequence[str]) -> list["Override"]:
+    """Parse overrides by Hydra's grammar.
+
+    Raises:
+        ConfigError: one that is not grammatical.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    try:
+        return OverridesParser.create().parse_overrides(list(overrides))
+    except HydraException as error:
+        raise ConfigError(str(error).strip()) from None
+
+
+def check_overrides(overrides: Sequence[str], folder: str | None = None) -> None:
     """Check that overrides name existing choices and keys, all of them, also inside a sweep.
 
     Raises:
         ConfigError: with one problem per override that names something unknown.
     """
-    from hydra import compose, initialize_config_module
-    from hydra.core.global_hydra import GlobalHydra
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
-
-    try:
-        parsed = OverridesParser.create().parse_overrides(list(overrides))
-    except HydraException as error:
-        raise ConfigError(str(error).strip()) from None
+    parsed = parse(overrides)
+    offered = {group: choices(group, folder) for group in GROUPS}
     problems: list[str] = []
     known: dict[str, str] = {}  # a valid choice per group, to look the other keys up in
     for override in parsed:
-        if override.key_or_group in GROUPS and override.package is None:
+        group = override.key_or_group
+        if group in GROUPS and override.package is None:
             values = list(override.sweep_string_iterator()) if override.is_sweep_override() else [override.value()]
             for value in map(text, values):
-                if value not in choices(override.key_or_group) and (value, override.key_or_group) != (
-                    "null",
-                    "experiment",
-                ):
-                    problems.append(unknown(f"{override.key_or_group}={value}", value, choices(override.key_or_group)))
+                if value not in offered[group] and (value, group) != ("null", "experiment"):
+                    problems.append(unknown(f"{group}={value}", value, offered[group]))
                 else:
-                    known.setdefault(override.key_or_group, value)
-    GlobalHydra.instance().clear()
-    try:
-        with initialize_config_module("distopt.conf", version_base="1.3"):
-            base = compose("config", overrides=[f"{group}={value}" for group, value in known.items()])
-    except HydraException as error:
-        raise ConfigError(f"{error}".strip()) from None
+                    known.setdefault(group, value)
+    base = compose_unchecked([f"{group}={value}" for group, value in known.items()], folder)
     for override in parsed:
         key = override.key_or_group
         if key in GROUPS or key.startswith("hydra") or override.is_add() or override.is_delete():
@@ -105,26 +125,37 @@ def unknown(what: str, name: str, known: Sequence[str], kind: str = "choice") ->
     return f"{what}: no such {kind}{hint} There are: {', '.join(known)}"
 
 
-@cache
-def choices(group: str) -> tuple[str, ...]:
-    """Return the names that a configuration group offers."""
-    return tuple(descriptions(group))
+def choices(group: str, folder: str | None = None) -> tuple[str, ...]:
+    """Return the names that a configuration group offers, with those in a folder of one's own.
+
+    Raises:
+        ConfigError: no such folder, or a file in it that has the name of a packaged one, which Hydra would take.
+    """
+    packaged = descriptions(group)
+    if folder is None:
+        return tuple(packaged)
+    if not Path(folder).is_dir():
+        raise ConfigError(f"--config-dir={folder}: no such folder")
+    own = _described(Path(folder) / group)
+    if both := own.keys() & packaged.keys():
+        name = min(both)
+        raise ConfigError(f"{Path(folder) / group / name}.yaml: {group}={name} is there already; rename the file")
+    return (*packaged, *own)
 
 
 @cache
 def descriptions(group: str) -> Mapping[str, str]:
-    """Return the choices of a group with the one-line explanation that opens each file (nested ones as `a/b`)."""
+    """Return the packaged choices of a group with the one-line explanation that opens each file."""
+    return _described(resources.files("distopt.conf").joinpath(group))
+
+
+def _described(folder: Any, prefix: str = "") -> dict[str, str]:
+    """Return the first comment of each file below a folder, by its name without suffix (nested ones as `a/b`)."""
     found: dict[str, str] = {}
-
-    def visit(folder: Any, prefix: str) -> None:
-        for entry in sorted(folder.iterdir(), key=lambda e: e.name):
-            if entry.is_dir() and not entry.name.startswith("_"):
-                visit(entry, f"{prefix}{entry.name}/")
-            elif entry.name.endswith(".yaml"):
-                lines = [line for line in entry.read_text(encoding="utf-8").splitlines() if not line.startswith("# @")]
-                found[prefix + entry.name.removesuffix(".yaml")] = lines[0].lstrip("# ")
-
-    folder = resources.files("distopt.conf").joinpath(group)
-    if folder.is_dir():
-        visit(folder, "")
+    for entry in sorted(folder.iterdir(), key=lambda e: e.name) if folder.is_dir() else ():
+        if entry.is_dir() and not entry.name.startswith("_"):
+            found |= _described(entry, f"{prefix}{entry.name}/")
+        elif entry.name.endswith(".yaml"):
+            lines = [line for line in entry.read_text(encoding="utf-8").splitlines() if not line.startswith("# @")]
+            found[prefix + entry.name.removesuffix(".yaml")] = lines[0].lstrip("# ") if lines else ""
     return found

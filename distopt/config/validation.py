@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 from omegaconf import DictConfig, OmegaConf
 
-from distopt import cluster, datasets
+from distopt import cluster, datasets, trackers
 from distopt.config.overrides import GROUPS, text, unknown
 from distopt.errors import ConfigError
 
@@ -41,6 +41,10 @@ def _distinct(seeds: Any) -> bool:
     return isinstance(seeds, list) and len(set(seeds)) == len(seeds) > 0 and all(map(_whole(0)[0], seeds))
 
 
+def _trackers(names: Any) -> bool:
+    return isinstance(names, list) and len(set(names)) == len(names) and set(names) <= set(trackers.NAMES)
+
+
 CHECKS: tuple[Check, ...] = (
     ("workers", *_whole(1)),
     ("epochs", *_number(0, above=True, optional=True)),
@@ -52,6 +56,12 @@ CHECKS: tuple[Check, ...] = (
         "name",
         lambda v: v is None or (isinstance(v, str) and v != "" and "/" not in v),
         "must be a folder name without /",
+    ),
+    ("trackers", _trackers, f"must be a list of some of {', '.join(trackers.NAMES)}"),
+    (
+        "trackers_output",
+        lambda v: v is None or (isinstance(v, str) and v != ""),
+        "must be the name of a folder or null",
     ),
     ("evaluate.points", *_whole(1)),
     ("evaluate.every", *_whole(1, optional=True)),

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from distopt.experiment import Experiment
 from distopt.models import ModelState
 from distopt.programs import QUICK
-from distopt.replica import Batches, Flight, Position, Replica
+from distopt.replica import Batches, Flight, Position, Replica, shapes
 from distopt.rules import Commits, Params, State, Window
 from distopt.server import distances, fold
 
@@ -74,13 +74,11 @@ class Programs:
             jax.vmap(rules.worker.init)(stacked),
         )
         rows: Position = jax.tree.map(lambda leaf: jnp.repeat(jnp.asarray(leaf), n, axis=0), first)
-        window = jax.vmap(lambda p: Window(p, p, jnp.ones((), jnp.int32), p))(rows.params)
-        message = jax.eval_shape(lambda: jax.vmap(rules.worker.commit)(window, rows.rule)[0])
         fleet = Fleet(
             position=rows,
             end=rows.params,
             steps=jnp.zeros(runs * n, jnp.int32),
-            message=jax.tree.map(lambda m: jnp.zeros(m.shape, m.dtype), message),
+            message=jax.tree.map(lambda m: jnp.zeros((runs * n, *m.shape), m.dtype), shapes(self.experiment).message),
             loss=jnp.zeros(runs * n),
             accuracy=jnp.zeros(runs * n),
             pulled=rows.params,

@@ -5,7 +5,7 @@ Source: J. Hermans, On Scalable Deep Learning and Parallelizing Gradient Descent
 """
 
 from collections.abc import Sequence
-from itertools import combinations_with_replacement
+from itertools import product
 from typing import Literal
 
 import numpy as np
@@ -13,6 +13,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from distopt.metrics.convergence import Curve, area, to_target
+from distopt.metrics.statistics import half_width
+
+Array = npt.NDArray[np.float64]
 
 Integrand = Literal["metric", "above_chance"]
 
@@ -49,9 +52,7 @@ def temporal_efficiency(
     return float(_efficiencies([a, b], metric, integrand, classes)[0, 1])
 
 
-def _efficiencies(
-    curves: Sequence[Curve], metric: str, integrand: Integrand, classes: int | None
-) -> npt.NDArray[np.float64]:
+def _efficiencies(curves: Sequence[Curve], metric: str, integrand: Integrand, classes: int | None) -> Array:
     """TE of each curve over each other, shape (m, m): one vectorized pass per curve, for sweeps of many runs."""
     offset = 0.0
     if integrand == "above_chance":
@@ -64,10 +65,20 @@ def _efficiencies(
     return areas.T / areas if metric == "loss" else areas / areas.T
 
 
+def common(seeds_a: Sequence[int], seeds_b: Sequence[int]) -> list[tuple[int, int]]:
+    """Return the positions of runs with equal seeds; repeated runs of one seed are paired in their order."""
+    there = {key: j for j, key in enumerate(_numbered(seeds_b))}
+    return [(i, there[key]) for i, key in enumerate(_numbered(seeds_a)) if key in there]
+
+
 def pairs(seeds_a: Sequence[int], seeds_b: Sequence[int]) -> list[tuple[int, int]]:
     """Return the positions of runs to pair: those with equal seeds, or all combinations where no seed is shared."""
-    every = [(i, j) for i in range(len(seeds_a)) for j in range(len(seeds_b))]
-    return [(i, j) for i, j in every if seeds_a[i] == seeds_b[j]] or every
+    return common(seeds_a, seeds_b) or list(product(range(len(seeds_a)), range(len(seeds_b))))
+
+
+def _numbered(seeds: Sequence[int]) -> list[tuple[int, int]]:
+    """Return each seed with how often it came before."""
+    return [(seed, list(seeds[:i]).count(seed)) for i, seed in enumerate(seeds)]
 
 
 def geometric_mean(ratios: Sequence[float]) -> float:
@@ -89,21 +100,36 @@ def matrix(
     *,
     integrand: Integrand = "metric",
     classes: int | None = None,
-) -> npt.NDArray[np.float64]:
-    """Return TE(row, column), second definition, for configurations given as their curves and seeds; shape (m, m).
+) -> Array:
+    """Return TE(row, column), second definition, for configurations given as their curves and seeds, with its interval.
 
-    Over several seeds it is the geometric mean over pairs of runs (see `pairs`).
+    Over several seeds it is the geometric mean over pairs of runs (see `pairs`), with the interval of
+    `statistics.geometric_mean_interval` if the pairs are of equal seeds; else the ends are NaN. Value, low and high
+    are stacked: shape (3, m, m).
     """
-
     flat = [curve for repeated in curves for curve in repeated]
-    single = _efficiencies(flat, metric, integrand, classes) if flat else np.empty((0, 0))
-    first = np.cumsum([0, *map(len, curves)])
-    size = len(curves)
-    values = np.full((size, size), np.nan)
-    for i, j in combinations_with_replacement(range(size), 2):
-        values[i, j] = geometric_mean([single[first[i] + k, first[j] + m] for k, m in pairs(seeds[i], seeds[j])])
-        values[j, i] = 1 / values[i, j]
-    return values
+    size, first = len(curves), np.cumsum([0, *map(len, curves)])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        logs = np.log(_efficiencies(flat, metric, integrand, classes)) if flat else np.empty((0, 0))
+    total, squares, count = np.zeros((3, size, size))
+    runs: dict[tuple[int, int], list[tuple[int, int]]] = {}
+    for i, own in enumerate(seeds):
+        for k, key in enumerate(_numbered(own)):
+            runs.setdefault(key, []).append((i, int(first[i]) + k))
+    for found in runs.values():  # one vectorized pass per seed: a sweep has few seeds and many configurations
+        rows, positions = np.array(found).T
+        paired, among = np.ix_(rows, rows), logs[np.ix_(positions, positions)]
+        total[paired] += among
+        squares[paired] += among**2
+        count[paired] += 1
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mean = total / count
+        spread = np.sqrt(np.maximum(0.0, squares - count * mean**2) / (count - 1))
+        half = np.where(count > 1, half_width(spread, count), np.nan)
+        for i, j in zip(*np.nonzero(count == 0), strict=True):
+            block = logs[first[i] : first[i + 1], first[j] : first[j + 1]]
+            mean[i, j] = block.mean() if block.size else np.nan
+        return np.exp(np.stack([mean, mean - half, mean + half]))
 
 
 def hardware(commits: pd.DataFrame, time_s: float, train_samples: int | None = None) -> dict[str, float]:

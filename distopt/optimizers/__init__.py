@@ -24,7 +24,9 @@ def factory(name: str) -> Callable[..., DistributedOptimizer]:
         return point.load()
     try:
         return getattr(importlib.import_module(f"distopt.optimizers.{name}"), name)
-    except (ModuleNotFoundError, AttributeError):
+    except (ModuleNotFoundError, AttributeError) as error:
+        if isinstance(error, ModuleNotFoundError) and not f"distopt.optimizers.{name}".startswith(error.name or ""):
+            raise  # it is there, but what it needs is not
         raise ConfigError(f"optimizer.name={name}: no such optimizer; see `distopt list optimizers`") from None
 
 

@@ -10,6 +10,8 @@ that several workers may use the same center, and the synchronous bound of EASGD
 harder towards the center; dist-keras's documentation says the opposite.
 """
 
+from collections.abc import Callable
+
 from distopt.optimizers.parts import elastic
 from distopt.rules import DistributedOptimizer
 
@@ -21,4 +23,20 @@ def aeasgd(*, rho: float, elastic_learning_rate: float) -> DistributedOptimizer:
         rho: ρ ≥ 0, elasticity; small values let workers explore further from the center.
         elastic_learning_rate: η of the elastic force, > 0; α = ηρ. Not the local optimizer's rate.
     """
-    return DistributedOptimizer(*elastic(rho, elastic_learning_rate))
+    worker, server = elastic(rho, elastic_learning_rate)
+    return DistributedOptimizer(worker, server, warnings=warnings(rho * elastic_learning_rate))
+
+
+def warnings(alpha: float) -> Callable[[int, int], list[str]]:
+    """Return a check of α; shared with EAMSGD."""
+
+    def check(workers: int, window: int) -> list[str]:
+        del workers, window
+        if alpha <= 1:
+            return []
+        return [
+            f"alpha = rho * elastic_learning_rate = {alpha:.3g} is above 1: the asynchronous elastic exchange is "
+            "unstable (Zhang, Choromanska, LeCun 2015: at most (4 - 2a) / (4 - a) in round robin on a quadratic)"
+        ]
+
+    return check

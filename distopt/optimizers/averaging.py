@@ -9,7 +9,7 @@ Differences: dist-keras's `AveragingTrainer` averages once per epoch and never c
 second epoch on it averages over the previous mean as well.
 """
 
-from distopt.optimizers.parts import adopt_center, commit_params, mean
+from distopt.optimizers.parts import adopt_center, commit_params, mean, stateless
 from distopt.rules import ALL, Commits, DistributedOptimizer, Params, ServerRule, State, Update, WorkerRule
 
 
@@ -20,6 +20,4 @@ def averaging() -> DistributedOptimizer:
         del center
         return Update(mean(commits.message), state)
 
-    return DistributedOptimizer(
-        WorkerRule(commit_params, adopt_center), ServerRule(lambda center, workers: (), update), ALL
-    )
+    return DistributedOptimizer(WorkerRule(commit_params, adopt_center), ServerRule(stateless, update), ALL)

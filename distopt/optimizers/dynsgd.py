@@ -1,18 +1,38 @@
 """DynSGD: like Downpour, but a commit counts the less the more updates it has missed.
 
-    θ̃ ← θ̃ + Δθᵏ / (τ + 1),   θᵏ ← θ̃,      τ the staleness of the commit
+    θ̃ ← θ̃ + w(τ) Δθᵏ,   θᵏ ← θ̃,      τ the staleness of the commit
 
-Source: J. Jiang et al., "Heterogeneity-aware Distributed Parameter Servers", 2017; Hermans 2017, equation 2.13,
-algorithms 7 and 8.
-Differences: the thesis prints 1/τ in the equation and 1/(τ + 1) in the algorithm; this is the algorithm, as in
-dist-keras. Jiang et al. define the delay through summaries per version inside a stale-synchronous server.
+| weighting | w(τ) | source |
+|---|---|---|
+| `delay_plus_one` | 1 / (τ + 1) | Hermans 2017, algorithms 7 and 8; dist-keras |
+| `delay` | 1 / max(τ, 1) | Hermans 2017, equation 2.13 |
+| `constant` | 1 / n | Jiang et al. 2017, the baseline ConSGD |
+
+Source: J. Jiang et al., "Heterogeneity-aware Distributed Parameter Servers", 2017; Hermans 2017, section 2.3.4.
+Differences: equation 2.13 prints 1/τ, which is not defined for a fresh commit; here it counts in full. Jiang et al.
+define the delay through summaries per version inside a stale-synchronous server.
 """
 
-from distopt.optimizers.parts import additive, adopt_center, commit_delta, weighted_sum
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from distopt.optimizers.parts import adopt_center, commit_delta, require_choice, staleness_weighted
 from distopt.rules import DistributedOptimizer, WorkerRule
 
+WEIGHTS: dict[str, Callable[[jax.Array, jax.Array], jax.Array]] = {
+    "delay_plus_one": lambda staleness, workers: 1 / (staleness + 1),
+    "delay": lambda staleness, workers: 1 / jnp.maximum(staleness, 1),
+    "constant": lambda staleness, workers: jnp.ones(staleness.shape) / workers,
+}
 
-def dynsgd() -> DistributedOptimizer:
-    """Build DynSGD."""
-    server = additive(fold=lambda commits: weighted_sum(1 / (commits.staleness + 1), commits.message))
-    return DistributedOptimizer(WorkerRule(commit_delta, adopt_center), server)
+
+def dynsgd(*, weighting: str = "delay_plus_one") -> DistributedOptimizer:
+    """Build DynSGD.
+
+    Args:
+        weighting: what a commit of staleness τ counts, a name from the table above.
+    """
+    weight = require_choice("weighting", weighting, WEIGHTS)
+    return DistributedOptimizer(WorkerRule(commit_delta, adopt_center), staleness_weighted(weight))

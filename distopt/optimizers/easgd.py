@@ -10,6 +10,8 @@ Differences: as in the thesis a worker takes λ steps and then exchanges. The pa
 exchange and applies both at once; dist-keras exchanges first. The paper sets α = 0.9 / n, the thesis α = ηρ.
 """
 
+from collections.abc import Callable
+
 from distopt.optimizers.parts import elastic
 from distopt.rules import ALL, DistributedOptimizer
 
@@ -21,4 +23,21 @@ def easgd(*, rho: float, elastic_learning_rate: float) -> DistributedOptimizer:
         rho: ρ ≥ 0, elasticity; small values let workers explore further from the center.
         elastic_learning_rate: η of the elastic force, > 0; α = ηρ. Not the local optimizer's rate.
     """
-    return DistributedOptimizer(*elastic(rho, elastic_learning_rate), ALL)
+    worker, server = elastic(rho, elastic_learning_rate)
+    return DistributedOptimizer(worker, server, ALL, warnings=warnings(rho * elastic_learning_rate))
+
+
+def warnings(alpha: float) -> Callable[[int, int], list[str]]:
+    """Return a check of α against the number of workers; shared with EAMSGD."""
+
+    def check(workers: int, window: int) -> list[str]:
+        del window
+        bound = 2 / (workers + 1)
+        if alpha <= bound:
+            return []
+        return [
+            f"alpha = rho * elastic_learning_rate = {alpha:.3g} is above 2 / (n + 1) = {bound:.3g}: with n={workers} "
+            "workers the synchronous elastic exchange is unstable (quadratic, small learning rate)"
+        ]
+
+    return check

@@ -10,11 +10,14 @@ import pandas as pd
 
 from distopt.errors import ResultsError
 from distopt.metrics import convergence, efficiency
-from distopt.metrics.convergence import Curve
+from distopt.report.grid import cells, profiles, sensitivity
 from distopt.report.grouping import Configuration, Group, group
+from distopt.report.reference import bases, check
+from distopt.report.rows import SUMMED, Measured, against, measure, row
 from distopt.results import Run, load_all
 
-SUMMED = ("updates", "samples_per_s", "staleness_mean", "server_busy", "worker_wait", "bytes_up", "bytes_down")
+INTERVALS = ("te_target", "te_area", "difference", "se_target")
+PAIRED = (*(f"{name}{end}" for name in INTERVALS for end in ("", "_low", "_high")), "p_value")
 
 
 class Comparison(NamedTuple):
@@ -25,19 +28,41 @@ class Comparison(NamedTuple):
     chosen: list[tuple[str, str]]
 
     @property
+    def parts(self) -> list[tuple[Group, pd.DataFrame]]:
+        """Each group with its rows, which are in the order of its configurations."""
+        ends = np.cumsum([len(each.configurations) for each in self.groups])
+        starts = [0, *ends[:-1]]
+        return [(g, self.rows.iloc[i:j]) for g, i, j in zip(self.groups, starts, ends, strict=True)]
+
+    @property
+    def profile(self) -> pd.DataFrame:
+        """How often each optimizer is how close to the fastest, over all workloads; see `grid.profiles`."""
+        return profiles(cells(self.parts)).table()
+
+    @property
+    def sensitivity(self) -> pd.DataFrame:
+        """How much of its grid of learning rates and windows suits each optimizer; see `grid.sensitivity`."""
+        return pd.concat([sensitivity(*part) for part in self.parts], ignore_index=True)
+
+    @property
     def matrix(self) -> pd.DataFrame:
         """Temporal efficiency, second definition, of each configuration over each other; NaN between groups."""
+        return self.efficiency[0]
+
+    @property
+    def efficiency(self) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+        """The `matrix` and the ends of its 95 % confidence interval, NaN where not available."""
         pairs = zip(self.groups, self.chosen, strict=True)
-        blocks = [efficiency_matrix(each.configurations, *chosen) for each, chosen in pairs]
-        grouped = zip(self.groups, blocks, strict=True)
-        labels = [f"{label} ({g.name})" if g.name else label for g, block in grouped for label in block.index]
-        values = np.full((len(labels), len(labels)), np.nan)
+        blocks = [_efficiencies(each.configurations, *chosen) for each, chosen in pairs]
+        labels = [f"{c.label} ({g.name})" if g.name else c.label for g in self.groups for c in g.configurations]
+        values = np.full((3, len(labels), len(labels)), np.nan)
         start = 0
         for block in blocks:
-            stop = start + len(block)
-            values[start:stop, start:stop] = block.to_numpy()
+            stop = start + block.shape[1]
+            values[:, start:stop, start:stop] = block
             start = stop
-        return pd.DataFrame(values, index=labels, columns=labels)
+        value, low, high = (pd.DataFrame(layer, index=labels, columns=labels) for layer in values)
+        return value, low, high
 
 
 def compare(
@@ -50,24 +75,28 @@ def compare(
 ) -> pd.DataFrame:
     """Compare runs, or the runs at and below folders: one row per configuration, seeds taken together.
 
-    Columns: `group` (what sets incomparable runs apart, empty if nothing does), `configuration`, `seeds`, `status`,
-    `metric` as SPLIT METRIC; `final`, its mean at the end, `final_std`, its standard deviation over seeds (NaN for
-    one), `best`; `target` and `time_to_target_s`, the median over seeds, where a run that never gets there counts as
-    infinite; `reference`; `te_target`, temporal efficiency over it by the first definition, the ratio of these medians;
-    `te_area`, by the second, the geometric mean over pairs of finished runs, of equal seeds where there are such;
-    `updates_to_target` and `se_target`, statistical efficiency, the same in updates instead of seconds; then means
-    over seeds of numbers in `summary.json`.
+    Columns: `group` (what sets incomparable runs apart, empty if nothing does), `configuration`, `seeds` (number of
+    runs), `status`, `metric` as SPLIT METRIC; `final` and `best`, means over the runs that came to an end or diverged
+    (see `Measured.concluded`), and `final_std`; `target`, `time_to_target_s`, the median over all runs, where one that
+    never gets there, for whatever reason, counts as infinite; `success_rate`, the share of runs that do;
+    `updates_to_target`, such a median too. Against `reference`, in pairs of equal seeds: `te_target`, temporal
+    efficiency by the first definition, the ratio of median times; `te_area`, by the second, the geometric mean over
+    finished runs; `difference` of final values and its `p_value` (see `statistics.paired_difference`);
+    `se_target`, statistical efficiency, the ratio of median updates. Then means over seeds of numbers in
+    `summary.json`. `NAME_low` and `NAME_high` are the ends of the 95 % confidence interval of column NAME, by the
+    bootstrap for what is made of medians and Student's otherwise; NaN where not available, as for a single seed.
 
     Args:
         runs: runs as loaded, or folders.
-        reference: a run's folder or its name, a configuration's label or an optimizer; by default each group's first
-            configuration with a finished run.
+        reference: a run's folder or its name, a configuration's label or an optimizer, which in a grid means its
+            configuration on the same workload; by default each group's first optimizer with a finished run (see
+            `reference.bases`).
         target: the value to reach; by default the best that every finished run of the group reached.
         metric: `accuracy` or `loss`; by default accuracy where it exists.
         split: `validation` or `train`; by default validation where it exists.
 
     Raises:
-        ResultsError: a folder cannot be read, there is no run, or the reference fits none or several configurations.
+        ResultsError: a folder cannot be read, there is no run, or the reference fits no configuration or several.
     """
     folders = [run for run in runs if not isinstance(run, Run)]
     loaded, problems = load_all(folders)
@@ -89,9 +118,7 @@ def compare_runs(
     if not runs:
         raise ResultsError("no run to compare; give the folder of a run, or one with runs below it")
     groups = group(runs)
-    if reference is not None and not any(_find(each, reference) for each in groups):
-        labels = ", ".join(c.label for each in groups for c in each.configurations)
-        raise ResultsError(f"reference={reference}: no such run or configuration; there are {labels}")
+    check(groups, reference)
     chosen = [choose(each.runs, metric, split) for each in groups]
     rows = [_rows(each, reference, target, *pair) for each, pair in zip(groups, chosen, strict=True)]
     return Comparison(pd.concat(rows, ignore_index=True), groups, chosen)
@@ -113,94 +140,45 @@ def efficiency_matrix(configurations: Sequence[Configuration], metric: str, spli
     Only finished runs count: a run that broke off early would be compared over its good start alone.
     """
     labels = [configuration.label for configuration in configurations]
-    measured = [_measure(configuration.finished, metric, split) for configuration in configurations]
-    return pd.DataFrame(_efficiencies(measured, metric), index=labels, columns=labels)
+    return pd.DataFrame(_efficiencies(configurations, metric, split)[0], index=labels, columns=labels)
 
 
-def _measure(runs: Sequence[Run], metric: str, split: str) -> dict[Run, Curve]:
-    return {run: convergence.curve(run.evals, metric, split) for run in runs}
+def _efficiencies(configurations: Sequence[Configuration], metric: str, split: str) -> npt.NDArray[np.float64]:
+    curves = [[convergence.curve(run.evals, metric, split) for run in c.finished] for c in configurations]
+    return efficiency.matrix(curves, [[run.seed for run in c.finished] for c in configurations], metric)
 
 
-def _efficiencies(measured: Sequence[dict[Run, Curve]], metric: str) -> npt.NDArray[np.float64]:
-    curves = [list(curves.values()) for curves in measured]
-    return efficiency.matrix(curves, [[run.seed for run in curves] for curves in measured], metric)
-
-
-def default_target(measured: Sequence[dict[Run, Curve]], metric: str) -> float:
+def default_target(measured: Sequence[Measured]) -> float:
     """Return the best value that every finished run reached; NaN if none has finished."""
-    bests = [convergence.best(c.y, metric) for curves in measured for run, c in curves.items() if run.finished]
+    bests = [
+        convergence.best(curve.y, one.metric)
+        for one in measured
+        for run, curve in zip(one.configuration.runs, one.curves, strict=True)
+        if run.finished
+    ]
     if not bests:
         return float("nan")
-    return max(bests) if metric == "loss" else min(bests)
+    return max(bests) if measured[0].metric == "loss" else min(bests)
 
 
 def _rows(group: Group, reference: str | None, target: float | None, metric: str, split: str) -> pd.DataFrame:
-    measured = {c.label: _measure(c.runs, metric, split) for c in group.configurations}
-    base = _find(group, reference) if reference is not None else _first(group)
-    goal = default_target(list(measured.values()), metric) if target is None else target
-    rows = []
-    for configuration in group.configurations:
-        row = {"group": group.name} | _row(configuration, list(measured[configuration.label].values()), metric, goal)
-        row |= {"metric": f"{split} {metric}", "reference": None, "te_target": np.nan, "te_area": np.nan}
-        row |= {"updates_to_target": _updates(configuration, metric, split, goal), "se_target": np.nan}
-        if base:
-            time_s = _median_time(list(measured[base.label].values()), metric, goal)
-            row["te_target"] = efficiency.ratio(time_s, row["time_to_target_s"])
-            both = [_finished(measured[label]) for label in (configuration.label, base.label)]
-            row |= {"reference": base.label, "te_area": _efficiencies(both, metric)[0, 1]}
-            row["se_target"] = efficiency.ratio(_updates(base, metric, split, goal), row["updates_to_target"])
-        summaries = pd.DataFrame([run.summary for run in configuration.runs]).reindex(columns=list(SUMMED))
-        rows.append(row | summaries.astype(float).mean().to_dict())
-    return pd.DataFrame(rows)
+    measured = [measure(configuration, metric, split) for configuration in group.configurations]
+    goal = default_target(measured) if target is None else target
+    found, by_label = [], {one.configuration.label: one for one in measured}
+    for one, base in zip(measured, bases(group, reference), strict=True):
+        mine: dict[str, Any] = {"group": group.name, **row(one, goal)}
+        mine |= against(one, by_label[base.label], goal) if base else {"reference": None}
+        found.append(mine | _summed(one.configuration))
+    kept = [*dict.fromkeys([*found[0], *PAIRED])]
+    return pd.DataFrame(found).reindex(columns=[*(c for c in kept if c not in SUMMED), *SUMMED])
 
 
-def _row(configuration: Configuration, curves: Sequence[Curve], metric: str, target: float) -> dict[str, Any]:
-    finals = np.array([c.y[-1] if c.y.size else np.nan for c in curves])
-    bests = np.array([convergence.best(c.y, metric) for c in curves])
-    return {
-        "configuration": configuration.label,
-        "seeds": len(configuration.runs),
-        "status": configuration.status,
-        "metric": "",
-        "final": finals.mean(),
-        "final_std": finals.std(ddof=1) if finals.size > 1 else np.nan,
-        "best": bests.mean(),
-        "target": target,
-        "time_to_target_s": _median_time(curves, metric, target),
-    }
+def _summed(configuration: Configuration) -> dict[str, float]:
+    """Return the means over seeds of what `summary.json` tells."""
+    table = [[_number(run.summary.get(name)) for name in SUMMED] for run in configuration.runs]
+    known = np.ma.masked_invalid(np.array(table))
+    return dict(zip(SUMMED, known.mean(axis=0).filled(np.nan).tolist(), strict=True))
 
 
-def _median_time(curves: Sequence[Curve], metric: str, target: float) -> float:
-    if np.isnan(target):
-        return float("nan")
-    return float(np.median([convergence.to_target(c, target, metric) for c in curves]))
-
-
-def _updates(configuration: Configuration, metric: str, split: str, target: float) -> float:
-    """Return the median over seeds of the updates to the target."""
-    return _median_time(
-        [convergence.curve(run.evals, metric, split, "updates") for run in configuration.runs], metric, target
-    )
-
-
-def _finished(curves: dict[Run, Curve]) -> dict[Run, Curve]:
-    return {run: curve for run, curve in curves.items() if run.finished}
-
-
-def _first(group: Group) -> Configuration | None:
-    return next((c for c in group.configurations if c.finished), None)
-
-
-def _find(group: Group, reference: str) -> Configuration | None:
-    """Find the configuration that a label, a run's folder or name, or an optimizer means; error if several."""
-    folder = Path(reference).resolve()
-    for configuration in group.configurations:
-        if reference == configuration.label:
-            return configuration
-        if any(reference == run.folder.name or folder == run.folder.resolve() for run in configuration.runs):
-            return configuration
-    same = [c for c in group.configurations if c.optimizer == reference]
-    if len(same) > 1:
-        labels = " or ".join(repr(c.label) for c in same)
-        raise ResultsError(f"reference={reference}: fits several configurations; take {labels}")
-    return same[0] if same else None
+def _number(value: Any) -> float:
+    return float("nan") if value is None else float(value)

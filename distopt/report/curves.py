@@ -12,16 +12,16 @@ from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, MaxNLocat
 from distopt.metrics import convergence
 from distopt.metrics.convergence import Axis, Curve
 from distopt.report.grouping import Configuration
-from distopt.report.style import COLUMN, PAGE, add_caption, appearance
+from distopt.report.style import COLUMN, PAGE, add_caption, add_legend, appearance, legend_columns
 from distopt.results import Run
 
 X_LABELS: dict[Axis, str] = {
-    "time": "training time (s)",
     "updates": "updates of the center",
     "samples": "samples drawn by all workers",
     "bytes": "data sent, up and down",
     "epochs": "epochs",
 }
+CLOCKS = {"virtual": "virtual time (s)", "wall": "wall-clock time (s)"}
 LINES = ("-", "--")
 
 
@@ -37,7 +37,7 @@ def convergence_figure(
     shown = [metric for metric in metrics if any(run.evals[metric].notna().any() for run in runs)] or ["loss"]
     splits = [s for s in ("validation", "train") if any((run.evals["split"] == s).any() for run in runs)]
     width = PAGE if len(shown) > 1 else COLUMN
-    columns = _legend_columns(configurations, width)
+    columns = legend_columns([configuration.label for configuration in configurations], width)
     height = 2.7 + 0.17 * -(-len(configurations) // columns)
     figure = Figure(figsize=(width, height), layout="constrained")
     panels = figure.subplots(1, len(shown), squeeze=False)[0]
@@ -46,11 +46,18 @@ def convergence_figure(
             for split, line in zip(splits, LINES, strict=False):
                 look = {"color": shade, "linestyle": line, "marker": mark if line == "-" else ""}
                 _draw(axes, configuration, metric, split, x, look)
-        axes.set(xlabel=X_LABELS[x], ylabel=metric)
+        axes.set(xlabel=x_label(x, runs), ylabel=metric)
         _limits(axes, runs, metric, x)
-    _legends(figure, configurations, splits, columns)
-    add_caption(figure, configurations)
+    _legends(figure, configurations, splits)
+    repeated = any(len(configuration.finished) > 1 for configuration in configurations)
+    add_caption(figure, configurations, "shade: range over seeds" if repeated else "")
     return figure
+
+
+def x_label(x: Axis, runs: Sequence[Run]) -> str:
+    """Return the name and unit of an axis; time says whose clock it is."""
+    clocks = {run.info["clock"] for run in runs}
+    return X_LABELS.get(x) or (CLOCKS[clocks.pop()] if len(clocks) == 1 else "time (s)")
 
 
 def run_curve(run: Run, metric: str, split: str, x: Axis) -> Curve:
@@ -98,19 +105,13 @@ def _limits(axes: Axes, runs: Sequence[Run], metric: str, x: Axis) -> None:
         axes.set_ylim(values.min() - margin, values.max() + margin)
 
 
-def _legend_columns(configurations: Sequence[Configuration], width: float) -> int:
-    """How many legend entries fit side by side into `width` inches."""
-    longest = max(len(configuration.label) for configuration in configurations)
-    return min(len(configurations), max(1, int(width / (0.45 + 0.06 * longest))))
-
-
-def _legends(figure: Figure, configurations: Sequence[Configuration], splits: Sequence[str], columns: int) -> None:
+def _legends(figure: Figure, configurations: Sequence[Configuration], splits: Sequence[str]) -> None:
     """Name the configurations by colour and marker above the panels, and what lines and crosses mean in the first."""
     entries = [
         Line2D([], [], color=shade, marker=mark, label=configuration.label)
         for configuration, shade, mark in appearance(configurations)
     ]
-    figure.legend(handles=entries, loc="outside upper center", ncols=columns)
+    add_legend(figure, entries)
     styles = zip(splits, LINES, strict=False) if len(splits) > 1 else []
     keys = [Line2D([], [], color="0.3", linestyle=line, label=split) for split, line in styles]
     ends = sorted({run.status for c in configurations for run in c.runs if not run.finished})

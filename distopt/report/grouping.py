@@ -7,7 +7,8 @@ from typing import Any
 from distopt.results import Run
 
 IRRELEVANT = (
-    *("seed", "output", "name", "experiment", "evaluate", "hydra", "dataset.root", "dataset.download"),
+    *("seed", "seeds", "output", "name", "experiment", "evaluate", "trackers", "hydra"),
+    *("dataset.root", "dataset.download"),
     *("launcher.address", "launcher.log_to_driver", "launcher.object_store_bytes", "launcher.timeout"),
     *("launcher.trace", "launcher.width"),
 )
@@ -57,7 +58,7 @@ class Group:
     @property
     def name(self) -> str:
         """What sets the group apart, in words; empty for the only group."""
-        return _words(self.setting)
+        return words(self.setting)
 
 
 def settings(run: Run) -> dict[str, str]:
@@ -65,7 +66,7 @@ def settings(run: Run) -> dict[str, str]:
 
     A setting that is null is as good as absent, so that runs from before it existed still compare.
     """
-    flat = dict(_flatten(run.config))
+    flat = dict(flatten(run.config))
     ignored = IRRELEVANT if run.info["clock"] == "virtual" else (*IRRELEVANT, "cluster")
     kept = {key: value for key, value in flat.items() if not _within(key, ignored)}
     return {"clock": str(run.info["clock"])} | kept
@@ -81,7 +82,7 @@ def group(runs: Sequence[Run]) -> list[Group]:
         mine = settings(run)
         problem = {k: v for k, v in mine.items() if _within(k, PROBLEM) and not _within(k, SHARDING)}
         problems.setdefault(tuple(sorted(problem.items())), []).append((mine, run))
-    apart = _differing([dict(problem) for problem in problems])
+    apart = differing([dict(problem) for problem in problems])
     return [Group(_configurations(members), setting) for members, setting in zip(problems.values(), apart, strict=True)]
 
 
@@ -113,18 +114,18 @@ def _configurations(members: Sequence[Settled]) -> tuple[Configuration, ...]:
     repeated: dict[tuple[tuple[str, str], ...], list[Run]] = {}
     for mine, run in members:
         repeated.setdefault(tuple(sorted(mine.items())), []).append(run)
-    apart = _differing([dict(every) for every in repeated])
+    apart = differing([dict(every) for every in repeated])
     found = []
     for (every, runs), setting in zip(repeated.items(), apart, strict=True):
         setting.pop("optimizer.name", None)
-        label = " ".join([runs[0].optimizer, _words(setting)]).strip()
+        label = " ".join([runs[0].optimizer, words(setting)]).strip()
         order = (runs[0].optimizer, [(key, *_natural(value)) for key, value in every])
         runs.sort(key=lambda run: (run.seed, run.folder.name))
         found.append((order, Configuration(label, tuple(runs))))
     return tuple(configuration for _, configuration in sorted(found, key=lambda pair: pair[0]))
 
 
-def _differing(every: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
+def differing(every: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
     """For each mapping, its settings that differ from others'; `group.key` only among those of equal `group.name`."""
     kept: list[dict[str, str]] = [{} for _ in every]
     for key in dict.fromkeys(key for flat in every for key in flat):
@@ -139,7 +140,7 @@ def _differing(every: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
     return kept
 
 
-def _words(setting: Mapping[str, str]) -> str:
+def words(setting: Mapping[str, str]) -> str:
     """`workers=4 local=sgd`: a group's name stands for the group, any other key for itself without its group."""
     return " ".join(f"{_short(key)}={value}" for key, value in setting.items())
 
@@ -161,11 +162,13 @@ def _within(key: str, roots: Sequence[str]) -> bool:
     return f"{key}.".startswith(tuple(f"{root}." for root in roots))
 
 
-def _flatten(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+def flatten(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Return the values of nested mappings as text by dotted key; what is null is left out."""
+    """Return the settings as pairs of dotted key and value in words, without those that are null."""
     pairs: list[tuple[str, str]] = []
     for key, value in config.items():
         if isinstance(value, Mapping):
-            pairs += _flatten(value, f"{prefix}{key}.")
+            pairs += flatten(value, f"{prefix}{key}.")
         elif value is not None:
             pairs.append((f"{prefix}{key}", str(value)))
     return pairs

@@ -4,18 +4,27 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import matplotlib
+import pandas as pd
 from matplotlib.figure import Figure
 
 from distopt.metrics import convergence
 from distopt.metrics.convergence import Axis
-from distopt.report.comparison import choose, efficiency_matrix
+from distopt.report.comparison import compare_runs, efficiency_matrix
 from distopt.report.curves import convergence_figure
+from distopt.report.distances import distance_figure
+from distopt.report.factors import factors_figure
+from distopt.report.grid import cells, leading, profiles
 from distopt.report.grouping import Group, group
-from distopt.report.heatmap import efficiency_figure
+from distopt.report.heatmap import difference_figure, efficiency_figure, grid_figure
 from distopt.report.histograms import staleness_figure
 from distopt.report.paths import drawable, paths_figure
+from distopt.report.profile import profile_figure, sensitivity_figure
+from distopt.report.scaling import scaling_figure
 from distopt.report.style import STYLE
+from distopt.report.timeline import timeline_figure
 from distopt.results import Run
+
+MANY = 12  # configurations that one figure can show
 
 
 def plot_run(run: Run, folder: str | Path, x: Axis = "time") -> list[Path]:
@@ -32,32 +41,56 @@ def plot_run(run: Run, folder: str | Path, x: Axis = "time") -> list[Path]:
 
 
 def plot_runs(
-    runs: Sequence[Run], folder: str | Path, x: Axis = "time", metrics: Sequence[str] = convergence.METRICS
+    runs: Sequence[Run],
+    folder: str | Path,
+    x: Axis = "time",
+    metrics: Sequence[str] = convergence.METRICS,
+    *,
+    reference: str | None = None,
+    target: float | None = None,
 ) -> list[Path]:
-    """Draw figures over all runs into `folder`; return the files written.
+    """Draw the figures that the runs at hand allow into `folder`; return the files written.
 
-    Per group of comparable runs: `convergence_X` (metrics over x, mean and range over seeds), `staleness`, `paths` on
-    functions of the plane, and `temporal_efficiency` where there are two configurations. With several groups the names
-    end in the group's number.
+    Per group of comparable runs: `convergence_X` (metrics over x, mean and range over seeds), `staleness`, `distance`,
+    `timeline` of the workers, `factors` of rules that scale commits, `paths` on functions of the plane; with two
+    configurations `temporal_efficiency`; with two numbers of workers and two windows `grid`, and with two optimizers
+    too `grid_difference`; with three numbers of workers `scaling`; with several learning rates or windows
+    `sensitivity`. With several groups their names end in the group's number. Over all groups, with two workloads that
+    optimizers share, `profile`. Of more than a dozen configurations, figures with one line or panel each show the
+    leading one of each optimizer.
     """
-    written, groups = [], group(runs)
+    metric = metrics[0] if len(metrics) == 1 else None
+    found = compare_runs(runs, reference=reference, target=target, metric=metric)
+    written = []
     with matplotlib.rc_context(STYLE):
-        for i, each in enumerate(groups, start=1):
-            suffix = f"_{i}" if len(groups) > 1 else ""
-            for name, figure in _figures(each, x, metrics):
-                written += save(figure, Path(folder), name + suffix)
+        for i, (each, rows) in enumerate(found.parts, start=1):
+            suffix = f"_{i}" if len(found.groups) > 1 else ""
+            for name, figure in _figures(each, rows, x, metrics):
+                if figure:
+                    written += save(figure, Path(folder), name + suffix)
+        every = [configuration for each in found.groups for configuration in each.configurations]
+        if figure := profile_figure(profiles(cells(found.parts)), every):
+            written += save(figure, Path(folder), "profile")
     return written
 
 
-def _figures(each: Group, x: Axis, metrics: Sequence[str]) -> Iterator[tuple[str, Figure]]:
-    yield f"convergence_{x}", convergence_figure(each.configurations, x, metrics)
-    yield "staleness", staleness_figure(each.configurations)
-    if drawn := [c for c in each.configurations if drawable(c.runs[0])]:
+def _figures(each: Group, rows: pd.DataFrame, x: Axis, metrics: Sequence[str]) -> Iterator[tuple[str, Figure | None]]:
+    shown = leading(each, rows) if len(each.configurations) > MANY else each.configurations
+    yield f"convergence_{x}", convergence_figure(shown, x, metrics)
+    yield "staleness", staleness_figure(shown)
+    yield "distance", distance_figure(shown)
+    yield "factors", factors_figure(shown)
+    yield "timeline", timeline_figure(shown)
+    if drawn := [c for c in shown if drawable(c.runs[0])]:
         yield "paths", paths_figure(drawn)
-    if len(each.configurations) > 1:
-        metric, split = choose(each.runs, metrics[0] if len(metrics) == 1 else None, None)
-        matrix = efficiency_matrix(each.configurations, metric, split).to_numpy()
-        yield "temporal_efficiency", efficiency_figure(each.configurations, matrix, f"{split} {metric}")
+    if len(shown) > 1:
+        split, metric = str(rows["metric"].iloc[0]).split()
+        matrix = efficiency_matrix(shown, metric, split).to_numpy()
+        yield "temporal_efficiency", efficiency_figure(shown, matrix, f"{split} {metric}")
+    yield "grid", grid_figure(each, rows)
+    yield "grid_difference", difference_figure(each, rows)
+    yield "scaling", scaling_figure(each, rows)
+    yield "sensitivity", sensitivity_figure(each, rows)
 
 
 def save(figure: Figure, folder: Path, name: str) -> list[Path]:

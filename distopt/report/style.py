@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 from zlib import crc32
 
+from matplotlib.artist import Artist
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
@@ -33,7 +34,8 @@ STYLE: dict[str, Any] = {
     "svg.hashsalt": "distopt",  # the same figure gives the same file
 }
 
-# Okabe and Ito's palette without yellow (lost on white) and sky blue (a lighter adag), then Paul Tol's "muted" scheme.
+# Okabe and Ito's palette without yellow (lost on white) and sky blue (a lighter adag) for the classical ones, then Paul
+# Tol's "muted" scheme, then what is farthest from all of these in CIELAB; similar ones differ in their markers.
 _FIXED = {
     "sequential": ("#000000", "x"),
     "synchronous": ("#777777", "s"),
@@ -44,6 +46,20 @@ _FIXED = {
     "aeasgd": ("#009E73", "^"),
     "agn": ("#D55E00", "o"),
     "adag": ("#0072B2", "s"),
+    "eamsgd": ("#117733", "<"),
+    "softsync": ("#44AA99", "D"),
+    "delay_adaptive": ("#00B300", "v"),
+    "dcasgd": ("#6A2A00", "P"),
+    "gap_aware": ("#FF0055", "o"),
+    "dana": ("#9555FF", ">"),
+    "ringmaster": ("#0000FF", "p"),
+    "rennala": ("#CC6677", "p"),
+    "fedopt": ("#332288", "D"),
+    "fedasync": ("#88CCEE", "X"),
+    "fedbuff": ("#4080FF", "X"),
+    "slowmo": ("#DDCC77", "<"),
+    "diloco": ("#AA4499", "^"),
+    "async_diloco": ("#FF00AA", ">"),
 }
 _COLORS = ("#332288", "#44AA99", "#AA4499", "#117733", "#CC6677", "#88CCEE", "#DDCC77")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p")
@@ -76,6 +92,18 @@ def appearance(configurations: Sequence[Configuration]) -> list[tuple[Configurat
         name, variant = configuration.optimizer, names[:i].count(configuration.optimizer)
         looks.append((configuration, color(name, variant, names.count(name)), marker(name, variant)))
     return looks
+
+
+def add_legend(figure: Figure, entries: Sequence[Artist]) -> None:
+    """Name the entries above all panels, as many side by side as fit; entries without a label are left out."""
+    named = [entry for entry in entries if not str(entry.get_label()).startswith("_")]
+    labels = [str(entry.get_label()) for entry in named]
+    figure.legend(named, labels, loc="outside upper center", ncols=legend_columns(labels, figure.get_figwidth()))
+
+
+def legend_columns(labels: Sequence[str], width: float) -> int:
+    """Return how many legend entries fit side by side into `width` inches."""
+    return min(len(labels), max(1, int(width / (0.45 + 0.06 * max(map(len, labels), default=1)))))
 
 
 def add_caption(figure: Figure, configurations: Sequence[Configuration], note: str = "") -> None:

@@ -1,6 +1,5 @@
 """Tables as text: for the terminal, CSV, Markdown, LaTeX and JSON, from one data frame."""
 
-import io
 import json
 import math
 from collections.abc import Iterator, Mapping
@@ -8,11 +7,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from rich import box
-from rich.console import Console
-from rich.table import Table
 
-COUNTS = ("updates", "commits", "samples", "seeds")
+COUNTS = ("updates", "commits", "samples", "seeds", "updates_to_target")
+SYMMETRIC = ("final", "best", "difference")
+GAP = "   "
 FORMATS = ("table", "csv", "markdown", "latex", "json")
 _LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 _LATEX |= {sign: f"\\{sign}" for sign in "&%$#_{}"} | {"∞": r"$\infty$", "±": r"$\pm$", "–": "--", "·": r"$\cdot$"}
@@ -22,17 +20,19 @@ def render(frame: pd.DataFrame, format: str, headers: Mapping[str, str] | None =
     """Return `frame` as text in one of FORMATS.
 
     CSV and JSON (a list of objects) have all digits and the frame's own column names; a value that is not finite is
-    `inf` or empty in CSV and null in JSON. The others are for reading: `headers` rename columns, numbers have a unit
-    by their column's name (see `text`), and a terminal table wider than `width` is broken into several, each starting
-    with the first column.
+    `inf` or empty in CSV and null in JSON. The others are for reading: `headers` rename columns, a column and the ends
+    of its interval are one (see `with_interval`), numbers have a unit by their column's name (see `text`), and a
+    terminal table wider than `width` is broken into several, each starting with the first column.
     """
     if format == "csv":
         return frame.to_csv(index=False)
     if format == "json":
         return json.dumps(records(frame), indent=1) + "\n"
-    cells = [[text(str(column), value) for column, value in row.items()] for row in frame.to_dict("records")]
-    names = [(headers or {}).get(column, column) for column in frame.columns]
-    right = [pd.api.types.is_numeric_dtype(dtype) for dtype in frame.dtypes]
+    ends = {f"{column}{end}" for column in frame for end in ("_low", "_high")}
+    shown = [str(column) for column in frame if column not in ends]
+    cells = [[with_interval(column, row) for column in shown] for row in frame.to_dict("records")]
+    names = [(headers or {}).get(column, column) for column in shown]
+    right = [pd.api.types.is_numeric_dtype(frame[column].dtype) for column in shown]
     if format == "markdown":
         return _markdown(names, cells, right)
     if format == "latex":
@@ -53,11 +53,28 @@ def plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def with_interval(column: str, row: Mapping[Any, Any]) -> str:
+    """Return a value of `row` for readers, with its interval if the row has columns for its ends.
+
+    Student's intervals, which are symmetric, as `mean ± half` with two digits of the half; others, with three digits,
+    as `value [low, high]`. A dash takes the place of an interval that is not available.
+    """
+    value = row[column]
+    low, high = (row.get(f"{column}{end}") for end in ("_low", "_high"))
+    if low is None or high is None or text(column, value) == "–":
+        return text(column, value)
+    if column in SYMMETRIC:
+        return _plus_minus(value, (high - low) / 2)
+    ends = f"{_three(low)}, {_three(high)}" if low == low and high == high else "–"
+    return f"{_three(value)} [{ends}]"
+
+
 def text(column: str, value: Any) -> str:
     """Return a value for readers.
 
-    Columns named `bytes_*` in B, kB, MB, …, `server_busy` and other shares (`*_busy`, `*_wait`) in percent, the rest
-    with four digits (spreads, `*_std`, with two), counts and large numbers without decimals. Missing values are a dash.
+    Columns named `bytes_*` in B, kB, MB, …, shares (`*_busy`, `*_wait`, `*_rate`, `*_share`, `within_*`) in percent,
+    `p_value` with three decimals, the rest with four digits (spreads, `*_std`, with two), counts and large numbers
+    without decimals. Missing values are a dash.
     """
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "–"
@@ -68,11 +85,27 @@ def text(column: str, value: Any) -> str:
         return "∞" if number > 0 else "-∞"
     if column.startswith("bytes"):
         return _bytes(number)
-    if column.endswith(("_busy", "_wait")):
+    if column.endswith(("_busy", "_wait", "_rate", "_share")) or column.startswith("within_"):
         return f"{100 * number:.0f} %"
     if abs(number) >= 1000 or isinstance(value, (int, np.integer)) or column in COUNTS:
         return f"{number:,.0f}"
+    if column == "p_value":
+        return f"{number:.3f}" if number >= 0.001 else "<0.001"
     return f"{number:.2g}" if column.endswith("_std") else f"{number:#.4g}"
+
+
+def _plus_minus(mean: float, half: float) -> str:
+    if not 0 < half < math.inf:
+        return f"{text('', mean)} ± {text('_std', half)}"
+    decimals = max(0, 1 - math.floor(math.log10(half)))
+    return f"{mean:,.{decimals}f} ± {half:,.{decimals}f}"
+
+
+def _three(number: float) -> str:
+    """Three digits, but no rounding of what stands before the point: `1.05`, `12.3`, `1,234`, `∞`."""
+    if not math.isfinite(number):
+        return text("", number)
+    return f"{number:,.0f}" if abs(number) >= 100 else f"{number:#.3g}".rstrip(".")
 
 
 def _bytes(number: float) -> str:
@@ -82,21 +115,22 @@ def _bytes(number: float) -> str:
 
 def _terminal(names: list[str], cells: list[list[str]], right: list[bool], width: int | None) -> Iterator[str]:
     """Yield tables no wider than `width`: as many columns as fit after the first one, then the rest in the next."""
-    lengths = [max([*map(len, name.split("\n")), *(len(row[i]) for row in cells)]) + 3 for i, name in enumerate(names)]
+    lengths = [max([*map(len, name.split("\n")), *(len(row[i]) for row in cells)]) for i, name in enumerate(names)]
     rest = list(range(1, len(names)))
     while True:
         taken, used = [0], lengths[0]
-        while rest and (width is None or len(taken) == 1 or used + lengths[rest[0]] <= width):
-            used += lengths[rest[0]]
+        while rest and (width is None or len(taken) == 1 or used + len(GAP) + lengths[rest[0]] <= width):
+            used += len(GAP) + lengths[rest[0]]
             taken.append(rest.pop(0))
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-        for i in taken:
-            table.add_column(names[i], justify="right" if right[i] else "left", no_wrap=True)
-        for row in cells:
-            table.add_row(*(row[i] for i in taken))
-        sink = io.StringIO()
-        Console(file=sink, width=max(used + 2, 20), markup=False, highlight=False).print(table)
-        yield "\n".join(line.rstrip() for line in sink.getvalue().splitlines()) + "\n"
+        height = max(names[i].count("\n") for i in taken) + 1
+        heads = [[""] * (height - 1 - names[i].count("\n")) + names[i].split("\n") for i in taken]
+        lines = [*map(list, zip(*heads, strict=True)), *([row[i] for i in taken] for row in cells)]
+        shapes = [(lengths[i], str.rjust if right[i] else str.ljust) for i in taken]
+        shown = [
+            GAP.join(adjust(cell, length) for cell, (length, adjust) in zip(line, shapes, strict=True)).rstrip()
+            for line in lines
+        ]
+        yield "\n".join([*shown[:height], "─" * used, *shown[height:]]) + "\n"
         if not rest:
             return
 

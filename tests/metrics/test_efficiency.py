@@ -2,7 +2,16 @@ import numpy as np
 import pytest
 
 from distopt.metrics.convergence import Curve
-from distopt.metrics.efficiency import geometric_mean, hardware, matrix, pairs, target_ratio, temporal_efficiency
+from distopt.metrics.efficiency import (
+    common,
+    geometric_mean,
+    hardware,
+    matrix,
+    pairs,
+    target_ratio,
+    temporal_efficiency,
+)
+from distopt.metrics.statistics import geometric_mean_interval
 from tests import fixtures
 
 
@@ -77,11 +86,26 @@ def test_geometric_mean():
 
 def test_matrix_over_seeds():
     curves = [[constant(0.2), constant(0.8)], [constant(0.4), constant(0.4)], []]
-    values = matrix(curves, [[0, 1], [0, 1], []])
+    values, low, high = matrix(curves, [[0, 1], [0, 1], []])
     np.testing.assert_allclose(values[:2, :2], [[1, 1], [1, 1]])
     assert np.isnan(values[2]).all()
     assert np.isnan(values[:, 2]).all()
-    assert matrix([], []).shape == (0, 0)
+    assert (low[0, 1], high[0, 1]) == pytest.approx(geometric_mean_interval([0.5, 2])[1:])
+    assert (low[0, 0], high[0, 0]) == (1, 1)
+    assert matrix([], []).shape == (3, 0, 0)
+
+
+def test_matrix_of_seeds_that_are_not_shared_has_no_interval():
+    curves = [[constant(0.2), constant(0.8)], [constant(0.4)]]
+    values, low, _ = matrix(curves, [[0, 1], [7]])
+    assert values[0, 1] == pytest.approx(1)
+    assert np.isnan(low[0, 1])
+    assert np.isnan(matrix(curves, [[0, 1], [1]])[1][0, 1])
+
+
+def test_repeated_runs_of_a_seed_are_paired_in_their_order():
+    assert common([3, 3, 5], [3, 5, 3, 3]) == [(0, 0), (1, 2), (2, 1)]
+    assert common([1], [2]) == []
 
 
 def test_hardware_shares_and_rates():

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from omegaconf import OmegaConf
 
 import distopt
 from distopt import config, optimizers
@@ -25,12 +26,27 @@ TABLE: dict[str, dict[str, Any]] = {
     "aeasgd": {"elastic_learning_rate": 0.02},
     "agn": {},
     "adag": {"gamma": 1e-3},
+    "eamsgd": {"elastic_learning_rate": 0.02, "momentum": 0.5},
+    "fedopt": {},
+    "slowmo": {},
+    "diloco": {},
+    "async_diloco": {},
+    "delay_adaptive": {},
+    "softsync": {},
+    "dcasgd": {},
+    "gap_aware": {},
+    "dana": {"momentum": 0.5},
+    "fedasync": {},
+    "fedbuff": {"buffer": 2},
+    "rennala": {},
+    "ringmaster": {},
 }
 
 
 @cache
 def from_yaml(name: str) -> dict[str, Any]:
-    return dict(config.compose([f"optimizer={name}"])["optimizer"])
+    settings: Any = OmegaConf.to_container(config.compose([f"optimizer={name}"])["optimizer"])
+    return settings
 
 
 def test_every_optimizer_has_a_row() -> None:
@@ -86,6 +102,15 @@ def test_the_seed_decides_every_bit(runs: list[Run]) -> None:
         ("easgd", {"rho": -1.0, "elastic_learning_rate": 0.1}, "rho=-1"),
         ("aeasgd", {"rho": 1.0, "elastic_learning_rate": float("nan")}, "elastic_learning_rate=nan"),
         ("agn", {"gamma": 1.0}, "gamma"),
+        ("agn", {"commit": "sum"}, "commit=sum must be one of delta, gradient"),
+        ("downpour", {"server": {"name": "adagrad"}}, "learning_rate"),
+        ("downpour", {"server": {"name": "adagrade", "learning_rate": 0.1}}, "server.name=adagrade"),
+        ("dynsgd", {"weighting": "none"}, "delay_plus_one"),
+        ("eamsgd", {"rho": 1, "elastic_learning_rate": 1, "momentum": 1, "synchronous": True}, "momentum=1 .* < 1"),
+        ("fedasync", {"mixing": 1.5, "weighting": "constant", "exponent": 1, "hinge": 1}, "mixing=1.5 .* <= 1"),
+        ("fedbuff", {"buffer": 2.5, "learning_rate": 1, "exponent": 0}, "buffer=2.5 must be a whole number"),
+        ("fedopt", {"server": {"name": "adam"}}, "learning_rate"),
+        ("ringmaster", {"threshold": 0}, "threshold=0 must be a whole number >= 1 or null"),
         ("adagrad", {}, "distopt list optimizers"),
     ],
 )

@@ -12,15 +12,12 @@ from distopt.optimizers.aeasgd import aeasgd
 from distopt.optimizers.easgd import easgd
 from distopt.rules import Commits, DistributedOptimizer, Window
 from distopt.testing import train
-from tests.small import ADAM, BEALE, SGD, UNEVEN, blobs, experiment, path
+from tests.optimizers.tools import centers
+from tests.small import ADAM, BEALE, SGD, UNEVEN, blobs, experiment
 
 LOGISTIC = {"name": "logistic"}
 ROUNDS = [0, 1, 2] * 8
 ELASTIC = {"rho": 5.0, "elastic_learning_rate": 0.03}
-
-
-def centers(optimizer: str, order: list[int] = UNEVEN, workers: int = 3, **options: Any) -> np.ndarray:
-    return path(train(experiment(optimizer, workers=workers, **options), order))
 
 
 def test_agn_with_window_1_is_downpour() -> None:

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
@@ -16,36 +15,8 @@ from distopt.optimizers.dynsgd import dynsgd
 from distopt.optimizers.easgd import easgd
 from distopt.optimizers.sequential import sequential
 from distopt.optimizers.synchronous import synchronous
-from distopt.rules import ALL, Commits, DistributedOptimizer, Update, Window
-
-WORKERS = 2
-
-
-def array(*values: float) -> jnp.ndarray:
-    return jnp.array(values, jnp.float32)
-
-
-def equal(actual: Any, *expected: float) -> None:
-    np.testing.assert_allclose(actual, array(*expected), rtol=1e-6)
-
-
-def window(start: Any, end: Any, steps: int, gradient: Any = None) -> Window:
-    return Window(start, end, jnp.int32(steps), gradient)
-
-
-def server(
-    optimizer: DistributedOptimizer, center: Any, *updates: tuple[list[int], list[int], list[list[float]]]
-) -> list[Update]:
-    """Apply updates, each given by workers, staleness and messages, one after the other; committers pull at once."""
-    state, results, pulled = optimizer.server.init(center, WORKERS), [], [center] * WORKERS
-    for workers, staleness, messages in updates:
-        seen = jnp.stack([pulled[worker] for worker in workers])
-        commits = Commits(jnp.array(workers), jnp.array(staleness), array(*messages), seen)
-        results.append(optimizer.server.update(commits, state, center))
-        center, state = results[-1].center, results[-1].state
-        for worker in workers:
-            pulled[worker] = center
-    return results
+from distopt.rules import ALL, DistributedOptimizer
+from tests.optimizers.tools import array, equal, server, window
 
 
 @pytest.mark.parametrize("optimizer", [sequential(), downpour(), dynsgd()])

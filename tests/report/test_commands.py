@@ -38,13 +38,62 @@ def test_compare_says_what_the_target_is(sweep, capsys):
     )
 
 
+@pytest.mark.parametrize("format", ["table", "markdown", "latex"])
+def test_compare_shows_intervals_and_all_columns_when_asked(sweep, capsys, format):
+    call(compare, sweep, "--format", format)
+    narrow = capsys.readouterr().out
+    assert "±" in narrow or r"\pm" in narrow
+    assert "samples/s" not in narrow
+    call(compare, sweep, "--format", format, "--all")
+    assert "samples/s" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("status", ["diverged", "failed", "interrupted"])
+@pytest.mark.parametrize("format", ["table", "csv", "markdown", "latex", "json"])
+def test_a_run_without_a_result_is_in_every_table(sweep, capsys, format, status):
+    settings, facts = fixtures.config("downpour"), fixtures.info(status)
+    empty = {"commit_rows": fixtures.commits(updates=0), "eval_rows": fixtures.evals().head(0)}
+    fixtures.write(sweep / "z", settings=settings, facts=facts, **empty)
+    assert call(compare, sweep, "--format", format) == 0
+    printed = capsys.readouterr().out
+    assert "downpour" in printed
+    assert status in printed
+
+
+def test_compare_a_target_nobody_reaches(sweep, capsys):
+    assert call(compare, sweep, "--target", "2") == 0
+    printed = capsys.readouterr().out
+    assert printed.count("∞ [∞, ∞]") == 2
+    assert printed.count(" 0 %") == 2
+
+
+@pytest.mark.parametrize(("table", "first"), [("profile", "optimizer,score"), ("sensitivity", "group,optimizer")])
+def test_compare_over_a_grid(tmp_path, capsys, table, first):
+    for name in ("agn", "adag"):
+        for window in (5, 10):
+            settings = fixtures.config(name) | {"optimizer": {"name": name, "window": window}}
+            fixtures.write(tmp_path / f"{name}-{window}", settings=settings)
+    assert call(compare, tmp_path, "--table", table, "--format", "csv") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith(first)
+    assert len(lines) == 3
+    assert call(compare, tmp_path, "--table", table) == 0
+    assert "workloads" in capsys.readouterr().out or table == "sensitivity"
+    call(compare, tmp_path, "--format", "json")
+    assert len(json.loads(capsys.readouterr().out)[table]) == 2
+
+
 def test_compare_as_json(sweep, capsys):
     assert call(compare, sweep, "--format", "json", "--target", "2") == 0
     found = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
     assert (found["target"], found["reference"], found["problems"]) == (2, "adag", [])
     assert [row["time_to_target_s"] for row in found["rows"]] == [None, None]
+    assert [row["success_rate"] for row in found["rows"]] == [0, 0]
+    assert all(row["final_low"] < row["final"] < row["final_high"] for row in found["rows"])
     assert found["temporal_efficiency"]["names"] == ["adag", "agn"]
     assert found["temporal_efficiency"]["matrix"][1][1] == 1
+    (low, value, high) = (found["temporal_efficiency"][name][0][1] for name in ("low", "matrix", "high"))
+    assert low < value < high
 
 
 def test_compare_names_the_setting_that_keeps_groups_apart(sweep, capsys):
@@ -89,7 +138,8 @@ def test_plot_writes_into_the_folder_and_into_each_run(tmp_path, capsys):
 def test_plot_of_one_run_with_another_axis_into_another_folder(sweep, tmp_path):
     assert call(plot, sweep / "agn-0", "--x", "bytes", "--metric", "loss", "--output", tmp_path / "out") == 0
     names = {path.name for path in (tmp_path / "out").iterdir()}
-    assert names == {"convergence_bytes.png", "convergence_bytes.svg", "staleness.png", "staleness.svg"}
+    drawn = ("convergence_bytes", "staleness", "distance", "timeline")
+    assert names == {f"{name}.{end}" for name in drawn for end in ("png", "svg")}
 
 
 def test_plot_goes_on_without_the_run_it_cannot_read(tmp_path, capsys):

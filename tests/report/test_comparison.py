@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy import stats
 
 from distopt.errors import ResultsError
 from distopt.report.comparison import compare, compare_runs
@@ -56,11 +57,85 @@ def test_reference_by_optimizer_run_or_folder(tmp_path, reference):
 
 def test_reference_that_is_not_there_or_not_clear(tmp_path):
     make(tmp_path, {"agn": [0.08]})
-    fixtures.write(tmp_path / "other", settings=fixtures.config("agn", workers=8))
-    with pytest.raises(ResultsError, match=r"workers=4.*workers=8"):
+    faster = {"name": "adam", "learning_rate": 0.01, "on_pull": "keep"}
+    fixtures.write(tmp_path / "other", settings=fixtures.config("agn", local=faster))
+    with pytest.raises(ResultsError, match=r"learning_rate=0.001.*learning_rate=0.01"):
         compare([tmp_path], reference="agn")
     with pytest.raises(ResultsError, match="dynsgd"):
         compare([tmp_path], reference="dynsgd")
+
+
+def test_an_optimizer_on_several_workloads_is_the_reference_on_each(tmp_path):
+    for workers in (4, 8):
+        for name in ("agn", "adag"):
+            settings = fixtures.config(name, workers=workers)
+            fixtures.write(tmp_path / f"{name}-{workers}", settings=settings)
+    fixtures.write(tmp_path / "alone", settings=fixtures.config("agn", workers=16))
+    rows = compare([tmp_path], reference="adag").set_index("configuration")
+    assert rows.loc["agn workers=4", "reference"] == "adag workers=4"
+    assert rows.loc["agn workers=8", "reference"] == "adag workers=8"
+    assert rows["reference"].isna().tolist() == [False, False, False, False, True]
+    assert np.isnan(rows.loc["agn workers=16", "te_area"])
+    assert set(compare([tmp_path], reference="adag workers=4")["reference"]) == {"adag workers=4"}
+    assert compare([tmp_path]).equals(compare([tmp_path], reference="adag"))
+
+
+def test_one_optimizer_is_compared_with_its_first_configuration(tmp_path):
+    for workers in (4, 8):
+        fixtures.write(tmp_path / str(workers), settings=fixtures.config(workers=workers))
+    assert set(compare([tmp_path])["reference"]) == {"adag workers=4"}
+
+
+def test_intervals_over_seeds(tmp_path):
+    slopes = {"agn": [0.06, 0.07, 0.08, 0.07, 0.07], "adag": [0.05, 0.06, 0.06, 0.05, 0.04]}
+    agn = compare([make(tmp_path, slopes)], reference="adag").set_index("configuration").loc["agn"]
+    finals = 10 * np.array(slopes["agn"])
+    low, high = stats.t.interval(0.95, 4, finals.mean(), stats.sem(finals))
+    assert (agn["final_low"], agn["final_high"]) == pytest.approx((low, high))
+    test = stats.ttest_rel(finals, 10 * np.array(slopes["adag"]))
+    assert (agn["difference"], agn["p_value"]) == pytest.approx((0.18, test.pvalue))
+    assert agn["difference_low"] == pytest.approx(test.confidence_interval().low)
+    logs = np.log(np.array(slopes["agn"]) / np.array(slopes["adag"]))
+    ends = np.exp(stats.t.interval(0.95, 4, logs.mean(), stats.sem(logs)))
+    assert (agn["te_area_low"], agn["te_area_high"]) == pytest.approx(tuple(ends))
+    assert agn["te_target_low"] < agn["te_target"] < agn["te_target_high"]
+    assert agn["time_to_target_s_low"] <= agn["time_to_target_s"] <= agn["time_to_target_s_high"]
+
+
+def test_a_single_seed_has_no_interval(tmp_path):
+    rows = compare([make(tmp_path, {"agn": [0.08], "adag": [0.04]})])
+    ends = [column for column in rows if column.endswith(("_low", "_high"))]
+    assert len(ends) == 14
+    assert rows[[*ends, "p_value"]].isna().all(axis=None)
+    assert rows["final"].notna().all()
+
+
+def test_different_seeds_are_compared_without_an_interval(tmp_path):
+    make(tmp_path, {"agn": [0.08, 0.07]})
+    for seed in (8, 9):
+        fixtures.write(tmp_path / str(seed), settings=fixtures.config(seed=seed), eval_rows=straight(0.04))
+    agn = compare([tmp_path], reference="adag").set_index("configuration").loc["agn"]
+    assert agn["te_area"] == pytest.approx(np.sqrt(2 * 1.75))
+    assert np.isnan(agn[["te_area_low", "te_target_low", "difference", "p_value"]].astype(float)).all()
+
+
+def test_a_target_nobody_reaches(tmp_path):
+    rows = compare([make(tmp_path, {"agn": [0.08, 0.07], "adag": [0.04, 0.04]})], target=0.99)
+    assert rows["success_rate"].tolist() == [0, 0]
+    assert np.isinf(rows["time_to_target_s"]).all()
+    assert rows["te_target"].isna().all()
+
+
+def test_a_run_that_broke_off_counts_for_the_target_but_not_for_the_final_value(tmp_path):
+    make(tmp_path, {"agn": [0.08, 0.08]})
+    for seed, status in ((2, "interrupted"), (3, "diverged")):
+        settings, facts = fixtures.config("agn", seed=seed), fixtures.info(status)
+        fixtures.write(tmp_path / status, settings=settings, eval_rows=straight(0.02), facts=facts)
+    (agn,) = compare([tmp_path], target=0.8).to_dict("records")
+    assert agn["status"] == "diverged 1, done 2, interrupted 1"
+    assert agn["final"] == pytest.approx((0.8 + 0.8 + 0.2) / 3)
+    assert agn["success_rate"] == 0.5
+    assert (agn["time_to_target_s"], agn["time_to_target_s_low"]) == (np.inf, 10)
 
 
 def test_runs_that_broke_off_stay_but_give_no_efficiency(tmp_path):

@@ -1,6 +1,9 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+import distopt
 from distopt.report.comparison import efficiency_matrix
 from distopt.report.curves import convergence_figure
 from distopt.report.grouping import group
@@ -31,7 +34,7 @@ def test_convergence_has_a_panel_per_metric_and_a_line_per_configuration_and_spl
     figure = convergence_figure(configurations)
     assert [axes.get_ylabel() for axes in figure.axes] == ["accuracy", "loss"]
     for axes in figure.axes:
-        assert axes.get_xlabel() == "training time (s)"
+        assert axes.get_xlabel() == "virtual time (s)"
         means = [line for line in axes.lines if str(line.get_label()).endswith(("(validation)", "(train)"))]
         assert sorted(line.get_linestyle() for line in means) == ["-", "-", "--", "--"]
         assert sum("diverged" in str(line.get_label()) for line in axes.lines) == 2
@@ -100,7 +103,8 @@ def test_files_of_a_run_are_reproducible(tmp_path):
 def test_runs_that_cannot_be_compared_get_figures_of_their_own(tmp_path):
     runs = [load(fixtures.write(tmp_path / str(n), settings=fixtures.config(batch_size=n))) for n in (32, 64)]
     names = {path.stem for path in plot_runs(runs, tmp_path / "plots", "updates", ["loss"])}
-    assert names == {"convergence_updates_1", "convergence_updates_2", "staleness_1", "staleness_2"}
+    drawn = ("convergence_updates", "staleness", "distance", "timeline")
+    assert names == {f"{name}_{i}" for name in drawn for i in (1, 2)}
 
 
 def test_a_run_that_failed_before_its_first_commit_can_be_drawn(tmp_path):
@@ -110,8 +114,8 @@ def test_a_run_that_failed_before_its_first_commit_can_be_drawn(tmp_path):
 
 
 def test_an_optimizer_has_the_same_look_everywhere_and_its_variants_differ():
-    names = ("sequential", "synchronous", "averaging", "easgd", "downpour", "dynsgd", "aeasgd", "agn", "adag")
-    assert len({color(name) for name in names}) == len(names)
+    names = [path.stem for path in (Path(distopt.__file__).parent.parent / "conf" / "optimizer").glob("*.yaml")]
+    assert len({(color(name), marker(name)) for name in names}) == len(names)
     assert color("a new rule") == color("a new rule", 0, 3)
     assert len({color("adag", i, 4) for i in range(4)}) == 4
     assert len({marker("adag", i) for i in range(8)}) == 8

@@ -60,6 +60,17 @@ def test_terminal_table_cuts_no_cell():
     assert "…" not in render(FRAME, "table", width=20)
 
 
+def test_a_value_and_its_interval_share_a_column():
+    columns = {"final": [0.98765, 0.5], "final_low": [0.98, np.nan], "final_high": [0.9954, np.nan]}
+    columns |= {"time": [12.345, np.inf], "time_low": [9.9, np.nan], "time_high": [np.inf, np.nan]}
+    frame = pd.DataFrame({"name": ["a", "b"]} | columns)
+    lines = [line.split("|")[2:4] for line in render(frame, "markdown").splitlines()]
+    cells = [[cell.strip() for cell in line] for line in lines]
+    assert cells[0] == ["final", "time"]
+    assert cells[2:] == [["0.9877 ± 0.0077", "12.3 [9.90, ∞]"], ["0.5000 ± –", "∞ [–]"]]
+    assert render(frame, "csv").splitlines()[0] == "name,final,final_low,final_high,time,time_low,time_high"
+
+
 @pytest.mark.parametrize("format", FORMATS)
 def test_an_empty_table_can_be_printed(format):
     assert "configuration" in render(FRAME.head(0), format) or format == "json"
@@ -82,6 +93,10 @@ def test_unknown_format():
         ("worker_wait", 0.5, "50 %"),
         ("te_area", -np.inf, "-∞"),
         ("reference", None, "–"),
+        ("success_rate", 0.8, "80 %"),
+        ("within_0.05", 1.0, "100 %"),
+        ("p_value", 0.0001, "<0.001"),
+        ("p_value", 0.0312, "0.031"),
         ("seeds", np.int64(3), "3"),
     ],
 )

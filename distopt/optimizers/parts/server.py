@@ -1,4 +1,4 @@
-"""Parts that several optimizers share: ways to commit, to adopt, and to fold commits into the center."""
+"""Ways to fold commits into the center."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,40 +7,15 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from distopt.optimizers.parts.settings import require_number
+from distopt.optimizers.parts.worker import commit_params
 from distopt.rules import Commits, Message, Params, Reply, ServerRule, State, Update, Window, WorkerRule
 
 
-def require_number(name: str, value: Any, *, positive: bool = True) -> None:
-    """Raise ValueError unless a setting is a number > 0 (or ≥ 0 with `positive=False`)."""
-    number = isinstance(value, int | float) and not isinstance(value, bool) and value < float("inf")
-    if not number or value < 0 or (positive and value == 0):
-        raise ValueError(f"{name}={value} must be a number {'> 0' if positive else '>= 0'}")
-
-
-def adopt_center(reply: Reply, window: Window, state: State) -> tuple[Params, State]:
-    """Go on from the center: θᵏ ← θ̃."""
-    del window
-    return reply, state
-
-
-def commit_delta(window: Window, state: State) -> tuple[Message, State]:
-    """Send the sum of the window's local updates: Δθᵏ = end − start."""
-    return jax.tree.map(jnp.subtract, window.end, window.start), state
-
-
-def commit_mean_delta(window: Window, state: State) -> tuple[Message, State]:
-    """Send the mean local update of the window: Δθᵏ / λ."""
-    return jax.tree.map(lambda end, start: (end - start) / window.steps, window.end, window.start), state
-
-
-def commit_params(window: Window, state: State) -> tuple[Message, State]:
-    """Send the parameters themselves: θᵏ."""
-    return window.end, state
-
-
-def commit_gradient(window: Window, state: State) -> tuple[Message, State]:
-    """Send the mean of the window's gradients: (1/λ) Σ g."""
-    return jax.tree.map(lambda g: g / window.steps, window.gradient), state
+def stateless(center: Params, workers: int) -> State:
+    """Return the state of a server rule that remembers nothing."""
+    del center, workers
+    return ()
 
 
 def mean(message: Message) -> Message:
@@ -76,8 +51,22 @@ def additive(
     return ServerRule(init, update)
 
 
+def staleness_weighted(weight: Callable[[jax.Array, jax.Array], jax.Array]) -> ServerRule:
+    """Add every commit times a weight of its staleness: θ̃ ← θ̃ + Σ w(τ, n) mᵏ.
+
+    Args:
+        weight: from τ, int32 of shape (q,), and the number of workers n, int32 of shape (), to weights of shape (q,).
+    """
+
+    def update(commits: Commits, workers: State, center: Params) -> Update:
+        step = weighted_sum(weight(commits.staleness, workers), commits.message)
+        return Update(jax.tree.map(jnp.add, center, step), workers)
+
+    return ServerRule(lambda center, workers: jnp.asarray(workers, jnp.int32), update)
+
+
 def elastic(rho: float, elastic_learning_rate: float) -> tuple[WorkerRule, ServerRule]:
-    """Build the two halves of an atomic elastic exchange, shared by EASGD and AEASGD.
+    """Build the two halves of an atomic elastic exchange, shared by EASGD, AEASGD and EAMSGD.
 
         Eᵏ = α (θᵏ − θ̃),   θ̃ ← θ̃ + Σₖ Eᵏ,   θᵏ ← θᵏ − Eᵏ,   α = `elastic_learning_rate` · `rho`
 
@@ -96,4 +85,4 @@ def elastic(rho: float, elastic_learning_rate: float) -> tuple[WorkerRule, Serve
     def adopt(reply: Reply, window: Window, state: State) -> tuple[Params, State]:
         return jax.tree.map(jnp.subtract, window.end, reply), state
 
-    return WorkerRule(commit_params, adopt), ServerRule(lambda center, workers: (), update)
+    return WorkerRule(commit_params, adopt), ServerRule(stateless, update)

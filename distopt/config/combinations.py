@@ -1,0 +1,115 @@
+"""The configurations of a sweep: one per combination of the values given, each composed only as far as it is new."""
+
+import copy
+import itertools
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from distopt.config.overrides import GROUPS, check_overrides, choices, compose_unchecked, parse
+from distopt.config.validation import validate
+from distopt.errors import ConfigError
+
+if TYPE_CHECKING:
+    from hydra.core.override_parser.types import Override
+
+PLUGINS = {"launcher": "BasicLauncher", "sweeper": "BasicSweeper"}
+
+
+class Combination(NamedTuple):
+    """One configuration of a sweep."""
+
+    words: tuple[str, ...]  # the overrides it is made of, each with one value
+    config: DictConfig
+
+
+def combine(
+    overrides: Sequence[str], folder: str | None = None, name: str = "config", *, multirun: bool = True
+) -> list[Combination]:
+    """Return the configurations that overrides describe, in the order in which the last one given varies fastest.
+
+    Args:
+        overrides: as on the command line; with `multirun`, several values by commas, `range(3)` and the like, joined
+            to what the chosen experiment has under `hydra.sweeper.params`.
+        folder: with configuration files of one's own.
+        name: of the primary configuration.
+        multirun: whether there may be several; also if the configuration has `hydra.mode=MULTIRUN`.
+
+    Raises:
+        ConfigError: overrides that name something that does not exist, in any of the combinations.
+    """
+    if name == "config":
+        check_overrides(overrides, folder)
+    parsed = parse(overrides)
+    base = compose_unchecked(
+        [o.input_line for o in parsed if not o.is_sweep_override() and _chooses(o)], folder, name, hydra=True
+    )
+    if not multirun and str(base.hydra.mode) != "RunMode.MULTIRUN":
+        return _per_seed(Combination(tuple(overrides), compose_unchecked(overrides, folder, name)))
+    for plugin, only in PLUGINS.items():
+        if not str(base.hydra[plugin].get("_target_", only)).endswith(only):
+            raise ConfigError(
+                f"hydra/{plugin}: distopt carries sweeps out itself, one run after the other; leave it out"
+            )
+    params = parse([f"{key}={value}" for key, value in (base.hydra.sweeper.get("params") or {}).items()])
+    values = {override.get_key_element(): _values(override) for override in [*params, *parsed]}
+    bases: dict[tuple[str, ...], DictConfig] = {}
+    combinations = (_combination(words, bases, folder, name) for words in itertools.product(*values.values()))
+    return [run for combination in combinations for run in _per_seed(combination)]
+
+
+def expand(config: DictConfig) -> list[DictConfig]:
+    """Return one configuration per entry of `seeds`; the configuration itself if there are none.
+
+    Raises:
+        ConfigError: anything wrong with the configuration.
+    """
+    if config.get("seeds") is None:
+        return [config]
+    return [OmegaConf.merge(config, {"seed": seed, "seeds": None}) for seed in validate(config)["seeds"]]  # type: ignore[misc]
+
+
+def _per_seed(combination: Combination) -> list[Combination]:
+    words = tuple(word for word in combination.words if not word.startswith("seeds="))
+    each = expand(combination.config)
+    return [Combination((*words, f"seed={one.seed}"), one) for one in each] if len(each) > 1 else [combination]
+
+
+def _chooses(override: "Override") -> bool:
+    """Return whether an override decides which files are composed, or more than the value of a key that is there."""
+    key = override.key_or_group
+    plain = not (override.is_add() or override.is_force_add() or override.is_delete()) and override.package is None
+    return not plain or key in GROUPS or key.startswith("hydra") or "/" in key
+
+
+def _values(override: "Override") -> list[str]:
+    """Return an override once for each of its values."""
+    from hydra.core.override_parser.types import Glob
+
+    key, value = override.get_key_element(), override.value()
+    if isinstance(value, Glob):
+        return [f"{key}={name}" for name in value.filter(list(choices(key)))]
+    if override.is_sweep_override():
+        return [f"{key}={value}" for value in override.sweep_string_iterator()]
+    return [str(override.input_line)]
+
+
+def _combination(
+    words: tuple[str, ...], bases: dict[tuple[str, ...], DictConfig], folder: str | None, name: str
+) -> Combination:
+    """Compose what the choices among `words` select, once per selection, and set the other values."""
+    parsed = parse(words)
+    choices = tuple(word for word, override in zip(words, parsed, strict=True) if _chooses(override))
+    if choices not in bases:
+        bases[choices] = compose_unchecked(choices, folder, name)
+    config = copy.deepcopy(bases[choices])
+    for override in parsed:
+        if not _chooses(override):
+            try:
+                OmegaConf.update(config, override.key_or_group, override.value(), merge=True)
+            except OmegaConfBaseException as error:
+                reason = str(error).splitlines()[0]
+                raise ConfigError(f"{override.input_line} with {' '.join(choices) or name}: {reason}") from None
+    return Combination(words, config)

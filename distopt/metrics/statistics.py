@@ -1,0 +1,151 @@
+"""Statistics over repetitions: intervals, success rates and paired comparisons of few runs.
+
+Every interval is a 95 % confidence interval and comes with the value it is about; where one repetition, or a value that
+is not finite, leaves nothing to estimate a spread from, its ends are NaN: not available, never zero. The bootstrap
+draws from a fixed seed, so the same runs give the same interval. With n repetitions the percentile interval of a median
+cannot be wider than the sample and so covers 1 - 2^(1 - n) at most: 75 % for 3, 93.75 % for 5.
+
+Source: B. Efron and R. Tibshirani, An Introduction to the Bootstrap, 1993, chapters 12-13.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from scipy import special
+
+Array = npt.NDArray[np.float64]
+CONFIDENCE = 0.95
+RESAMPLES = 10_000
+
+
+class Interval(NamedTuple):
+    """An estimate with the ends of its confidence interval, in the unit of the values; NaN where not available."""
+
+    value: float
+    low: float
+    high: float
+
+
+UNKNOWN = Interval(float("nan"), float("nan"), float("nan"))
+
+
+def mean_interval(values: Sequence[float] | Array) -> Interval:
+    """Return the mean x̄ with Student's interval x̄ ± t_{n-1} s / √n, exact for normal values."""
+    x = np.asarray(values, np.float64)
+    if not x.size:
+        return UNKNOWN
+    mean = float(x.mean())
+    if x.size < 2 or not np.isfinite(x).all():
+        return Interval(mean, float("nan"), float("nan"))
+    half = float(half_width(x.std(ddof=1), x.size))
+    return Interval(mean, mean - half, mean + half)
+
+
+def half_width(spread: float | Array, n: float | Array) -> Array:
+    """Return t_{n-1} s / √n, half of Student's interval for n > 1 values with standard deviation s; elementwise."""
+    return np.asarray(special.stdtrit(np.asarray(n) - 1, (1 + CONFIDENCE) / 2) * spread / np.sqrt(n))
+
+
+def geometric_mean_interval(ratios: Sequence[float] | Array) -> Interval:
+    """Return exp(mean(log r)) with Student's interval of the mean of log r, for ratios of paired runs.
+
+    The ends of 1 / r are 1 over those of r. The percentile bootstrap of the same mean would cover 84 % at five pairs.
+    A ratio of 0 or ∞ leaves no interval, NaN no value either.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        logs = mean_interval(np.log(np.asarray(ratios, np.float64)))
+    return Interval(*(float(np.exp(end)) for end in logs))
+
+
+def median_interval(values: Sequence[float] | Array) -> Interval:
+    """Return the median with its percentile bootstrap interval; infinite values (never reached) take part.
+
+    With an even number of values of which the upper middle one is infinite, the median is infinite.
+    """
+    x = np.asarray(values, np.float64)
+    if not x.size or np.isnan(x).any():
+        return UNKNOWN
+    median = float(np.median(x))
+    if x.size < 2:
+        return Interval(median, float("nan"), float("nan"))
+    return Interval(median, *_ends(_medians(x)))
+
+
+def median_ratio_interval(above: Sequence[float] | Array, below: Sequence[float] | Array) -> Interval:
+    """Return median(above) / median(below) of costs in pairs, with the bootstrap interval over pairs drawn together.
+
+    The interval is that of the log ratio, which the percentile method carries over. Costs may be infinite. A drawn
+    ratio that is undefined (∞ / ∞ or 0 / 0) could be anything: it counts as 0 for the lower end and as ∞ for the upper.
+
+    Args:
+        above: cost of the reference, shape (n,), one of each pair.
+        below: cost of what is compared, so that a larger ratio is better; shape (n,).
+    """
+    a, b = np.asarray(above, np.float64), np.asarray(below, np.float64)
+    if not a.size or np.isnan(a).any() or np.isnan(b).any():
+        return UNKNOWN
+    value = float(_divide(np.median(a), np.median(b)))
+    if a.size < 2 or np.isnan(value):
+        return Interval(value, float("nan"), float("nan"))
+    order = np.argsort(a)
+    drawn = _divide(_medians(a), np.median(b[order][_draws(a.size)], axis=1))
+    low, _ = _ends(np.where(np.isnan(drawn), 0.0, drawn))
+    _, high = _ends(np.where(np.isnan(drawn), np.inf, drawn))
+    return Interval(value, low, high)
+
+
+def success_rate(costs: Sequence[float] | Array) -> float:
+    """Return the share of finite costs in [0, 1]: of runs that reached the target; NaN without runs or target."""
+    x = np.asarray(costs, np.float64)
+    return float(np.isfinite(x).mean()) if x.size and not np.isnan(x).any() else float("nan")
+
+
+def paired_difference(a: Sequence[float] | Array, b: Sequence[float] | Array) -> tuple[Interval, float]:
+    """Return mean(a - b) with Student's interval, and the two-sided p-value of the paired t-test.
+
+    One p-value says how surprising one difference is; it is not corrected for comparing many configurations. NaN
+    with fewer than two pairs; 1 where all pairs are equal.
+    """
+    difference = np.asarray(a, np.float64) - np.asarray(b, np.float64)
+    interval = mean_interval(difference)
+    if np.isnan(interval.low):
+        return interval, float("nan")
+    error = difference.std(ddof=1) / np.sqrt(difference.size)
+    if error == 0:
+        return interval, float(interval.value == 0)
+    return interval, float(2 * special.stdtr(difference.size - 1, -abs(interval.value) / error))
+
+
+def _ends(drawn: Array) -> tuple[float, float]:
+    """Return the ends of the central 95 % of drawn values; they are values that were drawn, as ∞ has no neighbours."""
+    outside = round((1 - CONFIDENCE) / 2 * drawn.size)
+    ordered = np.partition(drawn, [outside, drawn.size - 1 - outside])
+    return float(ordered[outside]), float(ordered[drawn.size - 1 - outside])
+
+
+def _medians(x: Array) -> Array:
+    """Return the median of each resample of the values in ascending order, shape (RESAMPLES,)."""
+    ordered, (lower, upper) = np.sort(x), _middle(x.size)
+    return np.asarray((ordered[lower] + ordered[upper]) / 2)
+
+
+@lru_cache(maxsize=16)
+def _draws(n: int) -> npt.NDArray[np.intp]:
+    """Return which of n repetitions each resample takes, shape (RESAMPLES, n)."""
+    return np.random.default_rng(0).integers(n, size=(RESAMPLES, n))
+
+
+@lru_cache(maxsize=16)
+def _middle(n: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Return the ranks of the two middle values (the same for odd n) of each resample, whatever the values are."""
+    ordered = np.sort(_draws(n), axis=1)
+    return ordered[:, (n - 1) // 2], ordered[:, n // 2]
+
+
+def _divide(a: Array | np.floating, b: Array | np.floating) -> Array:
+    """Divide costs: 0 where only b is infinite, ∞ where only a is or b is 0, NaN for 0 / 0 and ∞ / ∞."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(np.divide(a, b))

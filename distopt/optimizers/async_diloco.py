@@ -1,0 +1,65 @@
+"""Asynchronous DiLoCo with delayed Nesterov: commits are applied at once, momentum is refreshed every N of them.
+
+    every commit, P = −Δθᵏ:     B ← B + P
+    N-th commit:                v ← μ v + B / N,   θ̃ ← θ̃ − ηₛ ((1 − c N + c) μ v + P / N),   B ← 0
+    other commits:                                 θ̃ ← θ̃ − ηₛ (c μ v + P / N)
+    θᵏ ← θ̃
+
+Momentum of stale updates taken one by one is what makes Nesterov fail when it is asynchronous; the mean of N is less
+noisy. c = `spread` / N tells how much of the momentum's step is taken between: nothing at 0, an equal part at every
+commit at 1. With `spread=0` N commits move the center by −ηₛ (mean P + μ v) together. N = 1 is Nesterov momentum.
+
+Source: B. Liu et al., "Asynchronous Local-SGD Training for Language Modeling", 2024 (arXiv:2401.09135), algorithm 3.
+Differences: every worker takes the same number of steps per window; the paper gives faster ones more (dynamic local
+updates), and treats commits that arrive almost together as one. Forgather applies the full P between and then the
+buffer again, so that updates since twice.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from distopt.optimizers.parts import adopt_center, commit_delta, require_number, require_whole
+from distopt.rules import Commits, DistributedOptimizer, Params, ServerRule, Update, WorkerRule
+
+
+class DelayedNesterov(NamedTuple):
+    """State of the server; velocity and buffer in descent sign."""
+
+    velocity: Params  # −v
+    buffer: Params  # −B
+    since: jax.Array  # commits since the velocity was refreshed, int32, shape ()
+    period: jax.Array  # N, int32, shape ()
+
+
+def async_diloco(*, learning_rate: float, momentum: float, period: int | None, spread: float) -> DistributedOptimizer:
+    """Build asynchronous DiLoCo.
+
+    Args:
+        learning_rate: ηₛ > 0 of the outer optimizer.
+        momentum: 0 ≤ μ < 1 of the outer optimizer.
+        period: N ≥ 1, commits between two refreshments of the momentum; None: the number of workers.
+        spread: 0 ≤ c N ≤ 1, the part of the momentum's step that is spread over the commits between.
+    """
+    require_number("learning_rate", learning_rate)
+    require_number("momentum", momentum, positive=False, most=1, below=True)
+    require_whole("period", period, optional=True)
+    require_number("spread", spread, positive=False, most=1)
+
+    def init(center: Params, workers: int) -> DelayedNesterov:
+        velocity, buffer = (jax.tree.map(jnp.zeros_like, center) for _ in range(2))
+        return DelayedNesterov(velocity, buffer, jnp.zeros((), jnp.int32), jnp.asarray(period or workers, jnp.int32))
+
+    def update(commits: Commits, state: DelayedNesterov, center: Params) -> Update:
+        delta = jax.tree.map(lambda m: jnp.sum(m, axis=0), commits.message)
+        buffer = jax.tree.map(jnp.add, state.buffer, delta)
+        since, n = state.since + 1, state.period
+        due = since >= n
+        velocity = jax.tree.map(lambda v, b: jnp.where(due, momentum * v + b / n, v), state.velocity, buffer)
+        share = momentum * jnp.where(due, 1 - spread + spread / n, spread / n)
+        center = jax.tree.map(lambda c, v, d: c + learning_rate * (share * v + d / n), center, velocity, delta)
+        rest = jax.tree.map(lambda b: jnp.where(due, jnp.zeros_like(b), b), buffer)
+        return Update(center, DelayedNesterov(velocity, rest, jnp.where(due, 0, since), n))
+
+    return DistributedOptimizer(WorkerRule(commit_delta, adopt_center), ServerRule(init, update))

@@ -1,0 +1,41 @@
+"""DANA-Slim: every worker has its own Nesterov momentum and looks ahead to where all of them lead the center.
+
+    vᵏ ← μ vᵏ + gᵏ,   uᵏ = gᵏ + μ vᵏ,   θ̃ ← θ̃ + U(θ̃, uᵏ),   θᵏ ← θ̃      with U(u) = −η u for local SGD
+
+θ̃ is kept as the point that all workers' momenta together lead to, so that the server needs no memory. gᵏ is the
+worker's gradient at the center it pulled, with a window of λ > 1 the mean of λ batches there. One worker is SGD with
+Nesterov momentum, μ = 0 is asynchronous SGD.
+
+Source: I. Hakimi, S. Barkai, M. Gabel, A. Schuster, "Taming Momentum in a Distributed Asynchronous Environment", 2019
+(arXiv:1907.11612).
+Differences: the local optimizer (`local=`) runs at the server on uᵏ; the paper's is plain SGD. A worker that lost its
+window starts over with vᵏ = 0.
+"""
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from distopt.optimizers.parts import additive, adopt_center, commit_gradient, require_number
+from distopt.rules import DistributedOptimizer, Message, Params, State, Window, WorkerRule
+
+
+def dana(*, local: optax.GradientTransformation, momentum: float) -> DistributedOptimizer:
+    """Build DANA-Slim.
+
+    Args:
+        local: the configured local optimizer, here applied by the server to what workers send.
+        momentum: 0 ≤ μ < 1 of every worker.
+    """
+    require_number("momentum", momentum, positive=False, most=1, below=True)
+
+    def init(params: Params) -> State:
+        return jax.tree.map(jnp.zeros_like, params)
+
+    def commit(window: Window, velocity: State) -> tuple[Message, State]:
+        gradient, _ = commit_gradient(window, ())
+        velocity = jax.tree.map(lambda v, g: momentum * v + g, velocity, gradient)
+        return jax.tree.map(lambda g, v: g + momentum * v, gradient, velocity), velocity
+
+    worker = WorkerRule(commit, adopt_center, init, gradient=True, explore=False)
+    return DistributedOptimizer(worker, additive(local))

@@ -1,0 +1,22 @@
+"""Delay-adaptive asynchronous SGD: only commits that are later than usual count less.
+
+    θ̃ ← θ̃ + n / max(n, τ) · Δθᵏ,   θᵏ ← θ̃,      τ the staleness of the commit
+
+With n busy workers the mean staleness is n − 1, so that a homogeneous cluster trains as Downpour does.
+
+Source: K. Mishchenko et al., "Asynchronous SGD Beats Minibatch SGD Under Arbitrary Delays", 2022 (arXiv:2206.07638);
+A. Koloskova, S. Stich, M. Jaggi, "Sharper Convergence Guarantees for Asynchronous SGD", 2022, theorem 8.
+Differences: the papers scale the learning rate of a gradient (window 1); here the weight multiplies a window's local
+updates. Koloskova et al. take min(η, 1 / (4 L τ)) beyond τ = n, which is the same for η = 1 / (4 L n).
+"""
+
+import jax.numpy as jnp
+
+from distopt.optimizers.parts import adopt_center, commit_delta, staleness_weighted
+from distopt.rules import DistributedOptimizer, WorkerRule
+
+
+def delay_adaptive() -> DistributedOptimizer:
+    """Build delay-adaptive asynchronous SGD."""
+    server = staleness_weighted(lambda staleness, workers: workers / jnp.maximum(workers, staleness))
+    return DistributedOptimizer(WorkerRule(commit_delta, adopt_center), server)

@@ -1,0 +1,78 @@
+"""EAMSGD, elastic averaging with Nesterov momentum: workers look ahead, the elastic exchange leaves momentum alone.
+
+    local step:  vᵏ ← μ vᵏ + U(xᵏ + μ vᵏ),   xᵏ ← xᵏ + vᵏ,      U(x) = −η ∇L(x) for local SGD
+    exchange:    Eᵏ = α (xᵏ − θ̃),            θ̃ ← θ̃ + Σₖ Eᵏ,     xᵏ ← xᵏ − Eᵏ
+
+A worker's parameters here are the point it looks ahead to, θᵏ = xᵏ + μ vᵏ, where the gradient is taken; it sends
+xᵏ = θᵏ − μ vᵏ. In these terms a local step is θᵏ ← θᵏ + U(θᵏ) + μ vᵏ with the new vᵏ. μ = 0 gives EASGD and AEASGD.
+
+Source: Zhang, Choromanska, LeCun 2015, section 3.
+Differences: the gradient step U is the configured local optimizer's, of which plain SGD is the paper's. dist-keras's
+`EAMSGDWorker` looks ahead in the wrong direction and multiplies by the learning rate twice.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from distopt.optimizers import aeasgd, easgd
+from distopt.optimizers.parts import elastic, require_number
+from distopt.rules import ALL, DistributedOptimizer, Message, Params, State, Window
+
+
+class Momentum(NamedTuple):
+    """State of a local optimizer with Nesterov momentum on top."""
+
+    velocity: Params  # v
+    inner: optax.OptState
+
+
+def eamsgd(
+    *,
+    local: optax.GradientTransformation,
+    rho: float,
+    elastic_learning_rate: float,
+    momentum: float,
+    synchronous: bool,
+) -> DistributedOptimizer:
+    """Build EAMSGD.
+
+    Args:
+        local: the configured local optimizer; it takes the gradient steps U.
+        rho: ρ ≥ 0, elasticity.
+        elastic_learning_rate: η of the elastic force, > 0; α = ηρ.
+        momentum: 0 ≤ μ < 1.
+        synchronous: exchange behind a barrier as EASGD does, rather than one by one as AEASGD.
+    """
+    require_number("momentum", momentum, positive=False, most=1, below=True)
+    if not isinstance(synchronous, bool):
+        raise ValueError(f"synchronous={synchronous} must be true or false")
+    worker, server = elastic(rho, elastic_learning_rate)
+
+    def commit(window: Window, state: State) -> tuple[Message, State]:
+        return jax.tree.map(lambda theta, v: theta - momentum * v, window.end, window.local.velocity), state
+
+    family = easgd if synchronous else aeasgd
+    return DistributedOptimizer(
+        worker._replace(commit=commit),
+        server,
+        ALL if synchronous else 1,
+        local=nesterov(local, momentum),
+        warnings=family.warnings(rho * elastic_learning_rate),
+    )
+
+
+def nesterov(local: optax.GradientTransformation, momentum: float) -> optax.GradientTransformation:
+    """Return a local optimizer with Nesterov momentum on top: v ← μ v + U, θ ← θ + U + μ v."""
+
+    def init(params: Params) -> Momentum:
+        return Momentum(jax.tree.map(jnp.zeros_like, params), local.init(params))
+
+    def update(gradient: Params, state: Momentum, params: Params | None = None) -> tuple[Params, Momentum]:
+        step, inner = local.update(gradient, state.inner, params)
+        velocity = jax.tree.map(lambda v, u: momentum * v + u, state.velocity, step)
+        return jax.tree.map(lambda u, v: u + momentum * v, step, velocity), Momentum(velocity, inner)
+
+    return optax.GradientTransformation(init, update)

@@ -1,0 +1,29 @@
+"""FedBuff, buffered asynchronous aggregation: the center moves by the mean of every K commits, and nobody waits.
+
+    B ← B + Δθᵏ / (1 + τ)ᵃ;      at the K-th commit:   θ̃ ← θ̃ + ηₛ B / K,   B ← 0;      θᵏ ← θ̃ at once
+
+τ counts how often the center moved since the worker's last reply, not commits.
+
+Source: J. Nguyen et al., "Federated Learning with Buffered Asynchronous Aggregation", 2022 (arXiv:2106.06639).
+Differences: FLSim adds the sum instead of the mean by default and normalizes the weights so that a fresh commit counts
+more than once; Plato's version has no staleness weight. Secure aggregation and client sampling are left out. Commits
+in the buffer when training ends are lost.
+"""
+
+from distopt.optimizers.parts import adopt_center, buffered, commit_delta, require_number, require_whole
+from distopt.rules import DistributedOptimizer, WorkerRule
+
+
+def fedbuff(*, buffer: int, learning_rate: float, exponent: float) -> DistributedOptimizer:
+    """Build FedBuff.
+
+    Args:
+        buffer: K ≥ 1, commits per move of the center.
+        learning_rate: ηₛ > 0 of the server.
+        exponent: a ≥ 0 of the staleness weight; 0 weighs all commits alike.
+    """
+    require_whole("buffer", buffer)
+    require_number("learning_rate", learning_rate)
+    require_number("exponent", exponent, positive=False)
+    server = buffered(lambda workers: buffer, lambda delay: (1.0 + delay) ** -exponent, learning_rate)
+    return DistributedOptimizer(WorkerRule(commit_delta, adopt_center), server)

@@ -1,0 +1,35 @@
+"""Parts that several optimizers share: settings, ways to commit and adopt, and ways to fold commits into the center."""
+
+from distopt.optimizers.parts.rounds import Rounds, buffered, outcome
+from distopt.optimizers.parts.scales import sample, scale_metrics
+from distopt.optimizers.parts.server import additive, elastic, mean, staleness_weighted, stateless, weighted_sum
+from distopt.optimizers.parts.settings import require_choice, require_number, require_whole
+from distopt.optimizers.parts.worker import (
+    adopt_center,
+    commit_delta,
+    commit_gradient,
+    commit_mean_delta,
+    commit_params,
+)
+
+__all__ = [
+    "Rounds",
+    "additive",
+    "adopt_center",
+    "buffered",
+    "commit_delta",
+    "commit_gradient",
+    "commit_mean_delta",
+    "commit_params",
+    "elastic",
+    "mean",
+    "outcome",
+    "require_choice",
+    "require_number",
+    "require_whole",
+    "sample",
+    "scale_metrics",
+    "staleness_weighted",
+    "stateless",
+    "weighted_sum",
+]

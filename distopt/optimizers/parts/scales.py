@@ -1,0 +1,37 @@
+"""Metrics of methods that scale every weight of a commit by itself."""
+
+import jax
+import jax.numpy as jnp
+
+from distopt.rules import Params
+
+SAMPLED_WEIGHTS = 1024  # the metrics look at every (d / 1024)-th weight: all of them would cost more than the update
+
+
+def sample(tree: Params) -> jax.Array:
+    """Return about `SAMPLED_WEIGHTS` evenly spaced weights of a tree with a leading axis q, shape (q, weights)."""
+    leaves = [leaf.reshape(leaf.shape[0], -1) for leaf in jax.tree.leaves(tree)]
+    stride = -(-sum(leaf.shape[1] for leaf in leaves) // SAMPLED_WEIGHTS)
+    return jnp.concatenate([leaf[:, ::stride] for leaf in leaves], axis=1)
+
+
+def scale_metrics(scale: jax.Array) -> dict[str, jax.Array]:
+    """Return mean, 5 % quantile and minimum of the sampled scales of each commit, shape (q,); scales are in [0, 1]."""
+    return {
+        "scale_mean": jnp.mean(scale, axis=1),
+        "scale_q05": _quantile(scale, 0.05),
+        "scale_min": jnp.min(scale, axis=1),
+    }
+
+
+def _quantile(scale: jax.Array, share: float) -> jax.Array:
+    """Return the quantile of values in [0, 1] to within 1e-6, by bisection: sorting takes ten times as long."""
+
+    def halve(_: int, bounds: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        low, high = bounds
+        middle = (low + high) / 2
+        below = jnp.mean(scale <= middle[:, None], axis=1) < share
+        return jnp.where(below, middle, low), jnp.where(below, high, middle)
+
+    bounds = jnp.zeros(scale.shape[0]), jnp.ones(scale.shape[0])
+    return jax.lax.fori_loop(0, 20, halve, bounds)[1]

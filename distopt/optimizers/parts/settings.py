@@ -1,0 +1,40 @@
+"""Checks of an optimizer's settings; `distopt.optimizers.build` turns what they raise into a ConfigError."""
+
+import math
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def require_number(
+    name: str, value: Any, *, positive: bool = True, most: float = math.inf, below: bool = False
+) -> None:
+    """Raise ValueError unless a setting is a finite number in the range that is asked for.
+
+    Args:
+        name: of the setting.
+        value: to be checked.
+        positive: ask for > 0 rather than ≥ 0.
+        most: the largest value allowed.
+        below: ask for < `most` rather than ≤ `most`.
+    """
+    number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < math.inf
+    low = number and (value > 0 if positive else value >= 0)
+    if not (low and (value < most if below else value <= most)):
+        words = f"must be a number {'>' if positive else '>='} 0"
+        words += f" and {'<' if below else '<='} {most:g}" if most < math.inf else ""
+        raise ValueError(f"{name}={value} {words}")
+
+
+def require_whole(name: str, value: Any, *, optional: bool = False) -> None:
+    """Raise ValueError unless a setting is a whole number ≥ 1 (or None with `optional=True`)."""
+    if not (optional and value is None) and (type(value) is not int or value < 1):
+        raise ValueError(f"{name}={value} must be a whole number >= 1{' or null' if optional else ''}")
+
+
+def require_choice(name: str, value: Any, choices: Mapping[str, T]) -> T:
+    """Return the choice that a setting names; raise ValueError if there is none."""
+    if not isinstance(value, str) or value not in choices:
+        raise ValueError(f"{name}={value} must be one of {', '.join(choices)}")
+    return choices[value]

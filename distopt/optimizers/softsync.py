@@ -1,0 +1,29 @@
+"""n-softsync with staleness-aware rates: the server collects q gradients of any workers and divides each by its delay.
+
+    θ̃ ← θ̃ + (1/q) Σⱼ Δθʲ / max(τⱼ, 1),      q = ⌊n / s⌋,      θᵏ ← θ̃ at once, without waiting for the others
+
+s = 1 collects as many commits as there are workers, s = n applies each at once. τ counts updates of the center, not
+commits, so that its mean is about s.
+
+Source: W. Zhang, S. Gupta, X. Lian, J. Liu, "Staleness-aware Async-SGD for Distributed Deep Learning", 2016
+(arXiv:1511.05950).
+Differences: the paper divides the learning rate of a gradient (window 1); here the weight multiplies a window's local
+updates. A commit of delay 0, which the paper does not have, counts in full. Commits in the buffer when training ends
+are lost.
+"""
+
+import jax.numpy as jnp
+
+from distopt.optimizers.parts import adopt_center, buffered, commit_delta, require_whole
+from distopt.rules import DistributedOptimizer, WorkerRule
+
+
+def softsync(*, splitting: int) -> DistributedOptimizer:
+    """Build staleness-aware n-softsync.
+
+    Args:
+        splitting: s ≥ 1, updates that n commits make; numbers above n are as good as n.
+    """
+    require_whole("splitting", splitting)
+    server = buffered(lambda workers: max(1, workers // splitting), lambda delay: 1 / jnp.maximum(delay, 1))
+    return DistributedOptimizer(WorkerRule(commit_delta, adopt_center), server)

@@ -1,0 +1,63 @@
+"""How runs ended, in words and numbers: one run, and the table of a sweep."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from distopt.report.table import render
+from distopt.results import Run
+
+if TYPE_CHECKING:
+    from distopt.sweep import End
+
+HEADERS = {"time_s": "time (s)", "staleness_mean": "staleness", "folder": "folder, or why there is none"}
+COLUMNS = {"accuracy": "validation_accuracy_final", "loss": "validation_loss_final", "time_s": "time_s"}
+COLUMNS |= {"staleness_mean": "staleness_mean"}
+
+
+def summary(run: Run) -> str:
+    """Return how a run ended and its most important numbers, one per line."""
+    info, numbers = run.info, run.summary
+    train_s = info.get("virtual_s") if info["clock"] == "virtual" else info["train_s"]
+    rows = {
+        "updates": f"{numbers['updates']:,} from {numbers['commits']:,} commits, {numbers['samples']:,} samples",
+        "time": f"{train_s or 0:.2f} s {info['clock']} (start-up {info['startup_s']:.1f} s, compilation "
+        f"{info['compile_s']:.1f} s, evaluation {info['evaluate_s']:.1f} s of the wall clock apart)",
+        "staleness": f"mean {_number(numbers['staleness_mean'])}, max {_number(numbers['staleness_max'])}",
+        "shares": f"server busy {_percent(numbers['server_busy'])}, workers waiting {_percent(numbers['worker_wait'])}",
+    }
+    for split in ("validation", "train"):
+        if f"{split}_loss_final" in numbers:
+            accuracy = _number(numbers[f"{split}_accuracy_final"], 4)
+            rows[split] = f"loss {_number(numbers[f'{split}_loss_final'], 4)}, accuracy {accuracy} (of the center)"
+    rows["plots"] = str(run.folder / "plots")
+    reason = f" ({info['reason']})" if info["reason"] else ""
+    return "\n".join([f"{run.status}{reason}", *(f"  {name:<11} {words}" for name, words in rows.items())])
+
+
+def table(ends: Sequence["End"]) -> str:
+    """Return all runs of a sweep with status and final numbers, and how many ended in which way."""
+    rows = [{"run": end.label, "status": end.status, **_numbers(end)} for end in ends]
+    frame = pd.DataFrame(rows).dropna(axis="columns", how="all")
+    counts = Counter("finished before" if end.before else end.status for end in ends)
+    words = ", ".join(f"{count} {status}" for status, count in counts.items())
+    return f"{render(frame, 'table', HEADERS)}\n{len(ends)} runs: {words}\n"
+
+
+def _numbers(end: "End") -> dict[str, Any]:
+    """Return a run's row; what failed has the reason in place of its folder if it left none."""
+    path = end.folder / "summary.json" if end.folder else None
+    found = json.loads(path.read_text(encoding="utf-8")) if path and path.is_file() else {}
+    folder = end.folder.name if end.folder else end.reason and end.reason.splitlines()[0]
+    return {column: found.get(name) for column, name in COLUMNS.items()} | {"folder": folder}
+
+
+def _number(value: float | None, digits: int = 1) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.0f} %"

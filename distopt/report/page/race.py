@@ -1,0 +1,108 @@
+"""Who is first to the target, workload by workload: what the page's answers rest on."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from distopt.metrics import efficiency
+from distopt.report.grid import workload
+from distopt.report.grouping import Configuration, Group, differing, words
+from distopt.report.rows import against, measure
+
+
+class Entrant(NamedTuple):
+    """An optimizer's fastest configuration on a workload, with its row of the comparison."""
+
+    configuration: Configuration
+    row: Mapping[str, Any]
+
+    @property
+    def time_s(self) -> float:
+        """Seconds to the target, median over seeds: infinite if not reached, NaN without a target."""
+        return float(self.row["time_to_target_s"])
+
+    @property
+    def optimizer(self) -> str:
+        """The optimizer's name."""
+        return self.configuration.optimizer
+
+
+class Heat(NamedTuple):
+    """One workload: an entrant per optimizer, the fastest first; `setting` names what sets the workload apart."""
+
+    workers: int
+    setting: Mapping[str, str]
+    entrants: list[Entrant]
+
+    @property
+    def name(self) -> str:
+        """What sets the workload apart, in words; empty for the only one."""
+        return words(self.setting)
+
+    @property
+    def contested(self) -> bool:
+        """Whether there are two optimizers to compare."""
+        return len(self.entrants) > 1
+
+    @property
+    def decided(self) -> bool:
+        """Whether anybody reached the target in half of the runs."""
+        return bool(np.isfinite(self.entrants[0].time_s))
+
+    @property
+    def winners(self) -> list[str]:
+        """The optimizers with the shortest time: none if nobody arrives, several in a dead heat."""
+        best = self.entrants[0].time_s
+        return [each.optimizer for each in self.entrants if self.decided and each.time_s == best]
+
+    def margin(self, metric: str, split: str) -> dict[str, Any]:
+        """Return the row of the first against the second (see `rows.against`), with the number of common `seeds`."""
+        first, second = (measure(each.configuration, metric, split) for each in self.entrants[:2])
+        row = against(first, second, float(self.entrants[0].row["target"]))
+        return row | {"seeds": len(efficiency.common(first.seeds, second.seeds))}
+
+
+def heats(group: Group, rows: Sequence[Mapping[str, Any]]) -> list[Heat]:
+    """Return one heat per workload (see `grid.workload`), ordered by workers.
+
+    A window that only some of the optimizers ran belongs to them and not to the workload: their best one counts.
+    """
+    entrants = [Entrant(*pair) for pair in zip(group.configurations, rows, strict=True)]
+    found = _by_workload(entrants, ())
+    if len({frozenset(each.optimizer for each in members) for _, members in found}) > 1:
+        found = _by_workload(entrants, ("optimizer.window",))
+    names = differing([setting for setting, _ in found])
+    ordered = [
+        Heat(int(members[0].configuration.runs[0].config["workers"]), name, _fastest(members))
+        for (_, members), name in zip(found, names, strict=True)
+    ]
+    return sorted(ordered, key=lambda heat: heat.workers)
+
+
+def first_by_workers(found: Sequence[Heat]) -> dict[int, list[str]]:
+    """Return for each worker count the optimizers that are first in most of its workloads."""
+    counts: dict[int, Counter[str]] = {}
+    for heat in found:
+        counts.setdefault(heat.workers, Counter()).update(heat.winners)
+    return {
+        workers: sorted(name for name, won in wins.items() if won == max(wins.values()))
+        for workers, wins in counts.items()
+    }
+
+
+def _by_workload(entrants: Sequence[Entrant], ignored: Sequence[str]) -> list[tuple[dict[str, str], list[Entrant]]]:
+    found: dict[tuple[tuple[str, str], ...], list[Entrant]] = {}
+    for each in entrants:
+        setting = {key: value for key, value in workload(each.configuration).items() if key not in ignored}
+        found.setdefault(tuple(sorted(setting.items())), []).append(each)
+    return [(dict(setting), members) for setting, members in found.items()]
+
+
+def _fastest(members: Sequence[Entrant]) -> list[Entrant]:
+    """Return each optimizer's fastest entrant, in the order of their times; what has no time is last."""
+    best: dict[str, Entrant] = {}
+    for each in sorted(members, key=lambda each: np.nan_to_num(each.time_s, nan=np.inf, posinf=np.inf)):
+        best.setdefault(each.optimizer, each)
+    return list(best.values())

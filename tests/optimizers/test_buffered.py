@@ -1,0 +1,106 @@
+"""Methods that collect or discard commits: FedBuff, softsync, Rennala, Ringmaster; and FedAsync, delay-adaptive SGD."""
+
+import numpy as np
+import pytest
+
+from distopt.optimizers.delay_adaptive import delay_adaptive
+from distopt.optimizers.downpour import downpour
+from distopt.optimizers.fedasync import fedasync
+from distopt.optimizers.fedbuff import fedbuff
+from distopt.optimizers.rennala import rennala
+from distopt.optimizers.ringmaster import ringmaster
+from distopt.optimizers.softsync import softsync
+from distopt.rules import DistributedOptimizer
+from tests.optimizers.tools import array, centers, equal, follow, server
+from tests.small import UNEVEN
+
+FEDASYNC = {"mixing": 0.5, "exponent": 1.0, "hinge": 1}
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [fedbuff(buffer=1, learning_rate=1, exponent=0), ringmaster(threshold=10**6)],
+    ids=["fedbuff", "ringmaster"],
+)
+def test_without_buffer_and_threshold_it_is_downpour(optimizer: DistributedOptimizer) -> None:
+    assert np.array_equal(follow(optimizer, UNEVEN), follow(downpour(), UNEVEN))
+
+
+def test_softsync_that_applies_each_commit_is_downpour_up_to_a_delay_of_1() -> None:
+    order = [0, 1] * 6
+    assert np.array_equal(follow(softsync(splitting=2), order, 2), follow(downpour(), order, 2))
+
+
+def test_delay_adaptive_is_downpour_until_a_commit_is_later_than_n() -> None:
+    order = [0, 1, 1, 2, 1, 1, 0]
+    ours, theirs = follow(delay_adaptive(), order), follow(downpour(), order)
+    assert np.array_equal(ours[:-1], theirs[:-1])  # staleness 0, 1, 0, 3, 1, 0
+    moved = theirs[-1] - theirs[-2]
+    np.testing.assert_allclose(ours[-1] - ours[-2], 3 / 5 * moved, rtol=1e-4)  # staleness 5
+
+
+def test_fedbuff_moves_by_the_weighted_mean_of_k_commits_and_counts_delays_in_moves() -> None:
+    updates = [([0], [0], [[1]]), ([1], [0], [[2]]), ([1], [1], [[4]]), ([0], [0], [[6]])]
+    optimizer = fedbuff(buffer=2, learning_rate=0.5, exponent=0.5)
+    first, second, third, fourth = server(optimizer, array(10), *updates)
+    equal(first.center, 10)
+    equal(second.center, 10 + 0.5 * (1 + 2) / 2)
+    equal(third.center, second.center[0])
+    # Worker 0 had its last reply before the center moved: delay 1, worker 1 has seen the move.
+    equal(fourth.center, second.center[0] + 0.5 * (4 + 6 / 2**0.5) / 2)
+    assert [float(update.metrics["delay"][0]) for update in (first, second, third, fourth)] == [0, 0, 0, 1]
+
+
+def test_softsync_divides_by_the_delay() -> None:
+    updates = [([0], [0], [[2]]), ([1], [0], [[4]]), ([1], [0], [[2]]), ([1], [0], [[2]])]
+    updates += [([1], [0], [[2]]), ([1], [0], [[2]]), ([0], [0], [[8]]), ([1], [0], [[0]])]
+    results = server(softsync(splitting=1), array(10), *updates)
+    equal([results[1].center[0], results[5].center[0]], 10 + (2 + 4) / 2, 13 + 2 + 2)
+    # Worker 0's last reply was before the first of three moves.
+    equal(results[7].center, 17 + (8 / 3 + 0) / 2)
+
+
+def test_rennala_takes_a_batch_at_one_center_whoever_computes_it() -> None:
+    """Without noise every window at one center is the same, so that each move is a step of one worker alone."""
+    path = centers("rennala", [0, 1, 1, 2, 0, 0, 1, 2, 1, 1, 2, 0], window=2, settings={"batch": 2})
+    moves = path[np.r_[True, np.any(np.diff(path, axis=0) != 0, axis=1)]]
+    assert 3 < len(moves) < len(path)
+    alone = centers("sequential", [0] * 6, workers=1, window=2)
+    np.testing.assert_allclose(moves, alone[: len(moves)], rtol=1e-4)
+
+
+def test_rennala_discards_what_was_computed_at_an_earlier_center() -> None:
+    updates = [([0], [0], [[2]]), ([0], [0], [[4]]), ([1], [2], [[100]]), ([1], [0], [[1]]), ([0], [0], [[3]])]
+    results = server(rennala(batch=None), array(10), *updates)  # 2 workers: S = 2
+    assert [float(update.metrics["accepted"][0]) for update in results] == [1, 1, 0, 1, 1]
+    equal([update.center[0] for update in results], 10, 13, 13, 13, 15)
+
+
+def test_rennala_with_batch_1_is_ringmaster_with_threshold_1() -> None:
+    assert np.array_equal(follow(rennala(batch=1), UNEVEN), follow(ringmaster(threshold=1), UNEVEN))
+
+
+def test_ringmaster_counts_delays_in_commits_applied() -> None:
+    updates = [([0], [0], [[1]]), ([0], [0], [[2]]), ([1], [2], [[100]]), ([0], [1], [[4]]), ([1], [1], [[8]])]
+    results = server(ringmaster(threshold=None), array(10), *updates)  # 2 workers: R = 2
+    # Worker 1 is two moves late at first; its discarded commit makes nobody later.
+    assert [float(update.metrics["delay"][0]) for update in results] == [0, 0, 2, 0, 1]
+    equal([update.center[0] for update in results], 11, 13, 13, 17, 25)
+
+
+@pytest.mark.parametrize(
+    ("weighting", "weights"),
+    [("constant", [1, 1, 1]), ("polynomial", [1, 1 / 2, 1 / 4]), ("hinge", [1, 1, 1 / 3])],
+)
+def test_fedasync_mixes_by_staleness(weighting: str, weights: list[float]) -> None:
+    center, updates = 10.0, [([0], [0], [[2]]), ([1], [1], [[4]]), ([0], [3], [[8]])]
+    results = server(fedasync(weighting=weighting, **FEDASYNC), array(center), *updates)
+    for update, weight, (_, _, [[theta]]) in zip(results, weights, updates, strict=True):
+        center = (1 - 0.5 * weight) * center + 0.5 * weight * theta
+        equal(update.center, center)
+
+
+def test_fedasync_that_forgets_everything_keeps_the_last_writer() -> None:
+    optimizer = fedasync(weighting="constant", **FEDASYNC | {"mixing": 1})
+    (update,) = server(optimizer, array(10, 20), ([0], [5], [[3, 4]]))
+    assert update.center.tolist() == [3, 4]

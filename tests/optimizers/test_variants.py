@@ -1,0 +1,101 @@
+"""Settings that change an optimizer's equation, and warnings where a known bound is exceeded."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from distopt.optimizers import build
+from distopt.optimizers.adag import adag
+from distopt.optimizers.aeasgd import aeasgd
+from distopt.optimizers.agn import agn
+from distopt.optimizers.downpour import downpour
+from distopt.optimizers.dynsgd import dynsgd
+from distopt.optimizers.easgd import easgd
+from distopt.rules import DistributedOptimizer
+from tests.optimizers.tools import array, centers, equal, follow, server, window
+from tests.small import SGD, UNEVEN, experiment
+
+
+@pytest.mark.parametrize(
+    ("weighting", "weights"),
+    [("delay_plus_one", [1, 1 / 2, 1 / 4]), ("delay", [1, 1, 1 / 3]), ("constant", [1 / 2] * 3)],
+)
+def test_dynsgd_weighs_by_staleness(weighting: str, weights: list[float]) -> None:
+    results = server(dynsgd(weighting=weighting), array(0), *[([0], [tau], [[1]]) for tau in (0, 1, 3)])
+    np.testing.assert_allclose(np.diff([0, *[update.center[0] for update in results]]), weights, rtol=1e-6)
+
+
+@pytest.mark.parametrize("form", ["norm", "squared"])
+def test_every_form_of_adag_with_a_huge_gamma_is_agn(form: str) -> None:
+    assert np.array_equal(follow(adag(gamma=1e30, form=form), UNEVEN), follow(agn(), UNEVEN))
+
+
+@pytest.mark.parametrize(
+    ("form", "scales"),
+    [("weight", [1 / (9 / 5 + 1), 1 / (16 / 5 + 1)]), ("norm", [1 / (25 / 5 + 1)] * 2),
+     ("squared", [1 / (9 / 25 + 1), 1 / (16 / 25 + 1)])],
+)  # fmt: skip
+def test_adag_scales_by_how_far_the_center_moved(form: str, scales: list[float]) -> None:
+    first, second = server(adag(gamma=5.0, form=form), array(0, 0), ([0], [0], [[3, 4]]), ([1], [1], [[1, 1]]))
+    equal(first.center, 3, 4)
+    equal(second.center, 3 + scales[0], 4 + scales[1])
+    equal([second.metrics["scale_mean"][0], second.metrics["scale_min"][0]], np.mean(scales), min(scales))
+
+
+def test_agn_with_gradients_is_agn_for_plain_sgd() -> None:
+    gradients = centers("agn", window=3, settings={"commit": "gradient"})
+    np.testing.assert_allclose(gradients, centers("agn", window=3), rtol=1e-4)
+
+
+def test_agn_with_gradients_steps_with_the_local_optimizer_at_the_server() -> None:
+    optimizer = build({"name": "agn", "window": 2, "commit": "gradient"}, local({"name": "momentum", "momentum": 0.5}))
+    message, _ = optimizer.worker.commit(window(array(0), array(9), steps=2, gradient=array(8)), ())
+    equal(message, 4)
+    first, second = server(optimizer, array(10), ([0], [0], [[4]]), ([1], [1], [[2]]))
+    equal([first.center[0], second.center[0]], 10 - 0.1 * 4, 9.6 - 0.1 * (0.5 * 4 + 2))
+
+
+def local(settings: dict[str, Any]) -> Any:
+    from distopt import local
+
+    return local.build({"learning_rate": 0.1} | settings)
+
+
+def test_downpour_with_the_same_sgd_at_the_server_is_downpour() -> None:
+    server = {"name": "sgd", "learning_rate": SGD["learning_rate"]}
+    np.testing.assert_allclose(
+        centers("downpour", window=3, settings={"server": server}), centers("downpour", window=3), rtol=1e-4
+    )
+
+
+def test_downpour_with_adagrad_at_the_server_divides_by_the_root_of_the_summed_squares() -> None:
+    adagrad = {"name": "adagrad", "learning_rate": 0.5, "initial_accumulator_value": 0.0, "eps": 1e-12}
+    optimizer = downpour(server=adagrad)
+    message, _ = optimizer.worker.commit(window(array(0), array(9), steps=2, gradient=array(8)), ())
+    equal(message, 8)
+    first, second = server(optimizer, array(10), ([0], [0], [[8]]), ([1], [1], [[6]]))
+    equal([first.center[0], second.center[0]], 10 - 0.5, 9.5 - 0.5 * 6 / (8**2 + 6**2) ** 0.5)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "workers", "window", "word"),
+    [
+        (agn(), 20, 12, "12.4"),
+        (adag(gamma=1.0), 40, 10, "25.1"),
+        (easgd(rho=5, elastic_learning_rate=0.01), 40, 10, "0.0488"),
+        (aeasgd(rho=5, elastic_learning_rate=0.3), 2, 10, "above 1"),
+    ],
+)
+def test_known_bounds_warn(optimizer: DistributedOptimizer, workers: int, window: int, word: str) -> None:
+    [warning] = optimizer.warnings(workers, window)
+    assert word in warning
+
+
+@pytest.mark.parametrize("optimizer", [agn(), adag(gamma=1.0), easgd(rho=5, elastic_learning_rate=0.01), downpour()])
+def test_settings_within_the_bounds_do_not_warn(optimizer: DistributedOptimizer) -> None:
+    assert optimizer.warnings(16, 10) == []
+
+
+def test_a_run_says_which_bounds_it_exceeds() -> None:
+    assert any("25.1" in warning for warning in experiment("agn", workers=40, window=10).warnings())

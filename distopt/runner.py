@@ -85,7 +85,9 @@ def run_together(
     """
     watch = watch or Watch()
     console = console or Console(quiet=True)
-    built = [experiments.build(configuration.validate(config)) for config in configs]
+    first = experiments.build(configuration.validate(configs[0]))
+    others = [experiments.build(configuration.validate(config), first.dataset) for config in configs[1:]]
+    built = [first, *others]
     launcher = _launcher(configs[0])
     found = [experiment.warnings() + launcher.check(experiment) for experiment in built]
     records = [_Records(experiment, launcher.CLOCK, len(built), console) for experiment in built]

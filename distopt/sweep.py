@@ -99,15 +99,16 @@ class Sweep:
             self._say(f"{which} of {len(pending)}{about}: {', '.join(job.label for job in jobs)}")
             started = time.monotonic()
             runs, reason = _attempt(jobs, self._console)
-            for i in numbers:
+            each = (time.monotonic() - started) / len(jobs)
+            for i, job, run in zip(numbers, jobs, runs, strict=True):
                 del left[i]
-            for i, job in zip(numbers, jobs, strict=True) if not runs else ():
-                yield i, self._tell(End(job.label, "failed", reason))
-            for i, job, run in zip(numbers, jobs, runs, strict=bool(runs)):
-                history.add(run.folder, run.info)
-                self._seconds.append((time.monotonic() - started) / len(jobs))
-                yield i, self._tell(End(job.label, run.status, run.info["reason"], run.folder), run)
-            if any(run.status == "interrupted" for run in runs):
+                end = End(job.label, "failed", reason)
+                if run:
+                    history.add(run.folder, run.info)
+                    self._seconds.append(each)
+                    end = End(job.label, run.status, run.info["reason"], run.folder)
+                yield i, self._tell(end, run)
+            if any(run and run.status == "interrupted" for run in runs):
                 return
 
     def _tell(self, end: End, run: "Run | None" = None) -> End:
@@ -138,15 +139,16 @@ def _together(jobs: Mapping[int, Job]) -> list[list[int]]:
     return list(groups.values())
 
 
-def _attempt(jobs: Sequence[Job], console: Console) -> tuple[list["Run"], str | None]:
+def _attempt(jobs: Sequence[Job], console: Console) -> tuple[Sequence["Run | None"], str | None]:
     """Return the results of runs that are made together, or why there are none."""
     try:
         return runner.run_together([job.config for job in jobs], console), None
     except DistoptError as error:
-        return [], str(error)
+        reason = str(error)
     except Exception as error:  # a mistake of ours or of a library must not cost the rest of a long sweep
         traceback.print_exc()
-        return [], f"{type(error).__name__}: {error}"
+        reason = f"{type(error).__name__}: {error}"
+    return [None] * len(jobs), reason
 
 
 def _plan(runs: int, workloads: Sequence[str], history: History) -> str:

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from distopt.experiment import Experiment
 from distopt.models import ModelState
 from distopt.programs import QUICK
-from distopt.replica import Batches, Flight, Position, Replica, shapes
+from distopt.replica import Batches, Flight, Position, Worker, shapes
 from distopt.rules import Commits, Params, State, Window
 from distopt.server import distances, fold
 
@@ -52,11 +52,11 @@ class Served(NamedTuple):
 
 
 class Programs:
-    """The programs that advance a fleet, jitted; `replica` lends its pure functions."""
+    """The programs that advance a fleet, jitted. They outlive the run that made them, so they keep none of its data."""
 
-    def __init__(self, experiment: Experiment, replica: Replica) -> None:
-        self.experiment = experiment
-        self.replica = replica
+    def __init__(self, experiment: Experiment) -> None:
+        self.experiment = experiment._replace(dataset=None, shards=[])
+        self.worker = Worker(experiment)
         self.begin = jax.jit(self._begin, compiler_options=QUICK)
         self.fly = jax.jit(self._fly, donate_argnums=0, compiler_options=QUICK)
         self.serve = jax.jit(self._serve, donate_argnums=(0, 1), compiler_options=QUICK)
@@ -91,7 +91,7 @@ class Programs:
         """Compute one window of each worker in `rows`, shape (w,); `keys` has one entry per run."""
         start = _rows(fleet.position, rows)
         axes = Batches(worker=0, first_step=0, steps=None, indices=0)
-        flights = jax.vmap(self.replica.window, in_axes=(0, 0, 0, 0, axes, 0, None))(
+        flights = jax.vmap(self.worker.window, in_axes=(0, 0, 0, 0, axes, 0, None))(
             start.params, start.local, start.model, start.rule, batches, keys[rows // self.experiment.workers], data
         )
         put = partial(_put, rows)
@@ -125,7 +125,7 @@ class Programs:
         rows = who + n * jnp.arange(runs)[:, None]
         messages, pulled, versions = _rows((fleet.message, fleet.pulled, fleet.version), rows)
         loss, accuracy = fleet.loss[rows], fleet.accuracy[rows]
-        positions = self.replica.positions(*_rows((fleet.position.params, fleet.end), rows))
+        positions = self.worker.positions(*_rows((fleet.position.params, fleet.end), rows))
 
         def each(central: Central, x: tuple) -> tuple[Central, Any]:
             i, *rest = x
@@ -172,12 +172,12 @@ class Programs:
         start = _rows(fleet.position, rows)
         end, steps = _rows((fleet.end, fleet.steps), rows)
         flights = Flight(Window(start.params, end, steps), start.local, start.model, start.rule)
-        landed = jax.vmap(self.replica.adoption)(replies, flights)
+        landed = jax.vmap(self.worker.adoption)(replies, flights)
         put = partial(_put, rows)
         position = fleet.position._replace(
             params=put(fleet.position.params, landed.params), rule=put(fleet.position.rule, landed.rule)
         )
-        if self.experiment.config["local"]["on_pull"] == "reset":
+        if self.worker.reset:
             position = position._replace(local=put(position.local, landed.local))
         return fleet._replace(
             position=position, pulled=put(fleet.pulled, centers), version=put(fleet.version, versions)

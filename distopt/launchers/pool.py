@@ -60,7 +60,7 @@ class Pool:
         self._watch = watch
         self._most = most
         self._programs: Programs = shared(
-            experiments[0], f"fleet of {len(experiments)}", lambda: Programs(experiments[0], replicas[0])
+            experiments[0], f"fleet of {len(experiments)}", lambda: Programs(experiments[0])
         )
         self._keys = jnp.stack([replica.step_key for replica in replicas])
         self._flights: list[tuple[int, Itinerary]] = []

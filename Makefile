@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: run test plots lint bench thesis clean
+.PHONY: run test plots lint docs bench thesis clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -25,6 +25,10 @@ lint: $(READY)  ## style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(READY)  ## the documentation, into site/
+	$(BIN)/python -m sphinx -W -q docs site
+	@echo site/index.html
 
 bench: $(READY)  ## speed and memory, as a table and JSON
 	$(BIN)/python -m scripts.bench

@@ -24,7 +24,7 @@ class Experiment(NamedTuple):
     config: Mapping[str, Any]
     dataset: Dataset | None
     model: models.Model
-    local: optax.GradientTransformation
+    local: optax.GradientTransformation  # what workers run
     optimizer: DistributedOptimizer
     workers: int  # n, workers that really train
     window: int  # λ
@@ -119,7 +119,7 @@ def build(config: Mapping[str, Any], dataset: Dataset | str | None = "load") -> 
         config=config,
         dataset=data,
         model=model,
-        local=tx,
+        local=optimizer.local or tx,
         optimizer=optimizer,
         workers=workers,
         window=config["optimizer"]["window"],

@@ -4,6 +4,7 @@ Everything random is a function of (seed, worker, step): batches come from the s
 """
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import jax
@@ -14,7 +15,7 @@ import optax
 from distopt.datasets.sampler import Sampler
 from distopt.experiment import Experiment
 from distopt.models import ModelState
-from distopt.programs import shared
+from distopt.programs import QUICK, shared
 from distopt.rules import Commits, Message, Params, Reply, State, Window
 
 
@@ -48,25 +49,87 @@ class Batches(NamedTuple):
     indices: Any  # int32, shape (λ, batch size); rows beyond `steps` are not read
 
 
+class Worker:
+    """What a worker does, as pure functions: they hold nothing of a run's data, seed or size."""
+
+    def __init__(self, experiment: Experiment) -> None:
+        self._model, self._local, self._rules = experiment.model, experiment.local, experiment.optimizer
+        self.reset = experiment.config["local"]["on_pull"] == "reset"
+
+    def window(
+        self,
+        params: Params,
+        local: optax.OptState,
+        model: ModelState,
+        rule: State,
+        batches: Batches,
+        step_key: jax.Array,
+        data: Any,
+    ) -> Flight:
+        """Take the local steps of one window and make its commit; pure."""
+        worker = self._rules.worker
+        key = jax.random.fold_in(step_key, batches.worker)
+        differentiate = jax.value_and_grad(self._model.loss, has_aux=True)
+
+        def step(i: jax.Array, carry: tuple) -> tuple:
+            theta, local, model, total, loss, accuracy = carry
+            batch = jax.tree.map(lambda a: a[batches.indices[i]], data)
+            (value, (model, hits)), g = differentiate(
+                theta, model, batch, jax.random.fold_in(key, batches.first_step + i)
+            )
+            if worker.gradient:
+                total = jax.tree.map(jnp.add, total, g)
+            if worker.explore:
+                updates, local = self._local.update(g, local, theta)
+                theta = optax.apply_updates(theta, updates)
+            return theta, local, model, total, loss + value, accuracy + hits
+
+        total = jax.tree.map(jnp.zeros_like, params) if worker.gradient else None
+        carry = (params, local, model, total, jnp.zeros(()), jnp.zeros(()))
+        end, local, model, total, loss, accuracy = jax.lax.fori_loop(0, batches.steps, step, carry)
+        window = Window(params, end, batches.steps, total, local if self._rules.local else None)
+        message, rule = worker.commit(window, rule)
+        window = window._replace(gradient=None, local=None)  # `adopt` has no use for them
+        return Flight(window, local, model, rule, message, loss / batches.steps, accuracy / batches.steps)
+
+    def positions(self, start: Params, end: Params) -> dict[str, jax.Array]:
+        """Return where windows opened and ended, as columns `start_x0`, …, `end_x0`, …; {} unless they are points."""
+        if self._model.minimum is None:
+            return {}
+        points = {"start": start["x"], "end": end["x"]}
+        return {f"{name}_x{i}": x[..., i] for name, x in points.items() for i in range(x.shape[-1])}
+
+    def adoption(self, reply: Reply, flight: Flight) -> Position:
+        """Adopt the server's reply to a flight's commit; pure."""
+        params, rule = self._rules.worker.adopt(reply, flight.window, flight.rule)
+        local = self._local.init(params) if self.reset else flight.local
+        return Position(params, local, flight.model, rule)
+
+
 class Replica:
     """The compiled functions of an experiment's workers, and their initial values."""
 
     def __init__(self, experiment: Experiment) -> None:
         self.experiment = experiment
-        self.local = experiment.optimizer.local or experiment.local
-        data = experiment.dataset
-        self.data = jax.device_put((data.train_x, data.train_y) if data else ())
+        self.worker = worker = Worker(experiment)
         init_key, self.step_key = jax.random.split(jax.random.key(experiment.seed))
         model = experiment.model
-        self.params, self.model_state = shared(experiment, "init", lambda: jax.jit(model.init), on=model)(init_key)
+        init = shared(experiment, "init", lambda: jax.jit(model.init, compiler_options=QUICK), on=model)
+        self.params, self.model_state = init(init_key)
         # The optimizer state is donated: it is never needed again. The parameters stay, `adopt` may ask for them.
-        self.advance = shared(experiment, "window", lambda: jax.jit(self.window, donate_argnums=1))
+        self.advance = shared(experiment, "window", lambda: jax.jit(worker.window, donate_argnums=1))
         self.adopt = shared(experiment, "adoption", self._compile_adoption)
+
+    @cached_property
+    def data(self) -> Any:
+        """The training samples on the device, features and labels; () without data."""
+        data = self.experiment.dataset
+        return jax.device_put((data.train_x, data.train_y) if data else ())
 
     def begin(self) -> Position:
         """Return the position every worker starts from: version 0 of the center, pulled."""
         worker = self.experiment.optimizer.worker
-        local = jax.tree.map(jnp.array, self.local.init(self.params))  # own buffers: they get donated
+        local = jax.tree.map(jnp.array, self.experiment.local.init(self.params))  # own buffers: they get donated
         return Position(self.params, local, self.model_state, worker.init(self.params))
 
     def warm_up(self) -> None:
@@ -98,65 +161,15 @@ class Replica:
             same.append(len(adopted) == len(given) and all(a is b for a, b in zip(adopted, given, strict=True)))
 
         jax.eval_shape(probe, layout.reply, layout.params)
-        reset = self.experiment.config["local"]["on_pull"] == "reset"
-        if all(same) and not reset:
+        worker = self.worker
+        if all(same) and not worker.reset:
             return lambda reply, window, kept: Position(reply, *kept)
         # What a worker keeps is donated: it passes through, and would be copied otherwise.
-        return jax.jit(lambda reply, window, kept: self.adoption(reply, Flight(window, *kept)), donate_argnums=2)
-
-    def window(
-        self,
-        params: Params,
-        local: optax.OptState,
-        model: ModelState,
-        rule: State,
-        batches: Batches,
-        step_key: jax.Array,
-        data: Any,
-    ) -> Flight:
-        """Take the local steps of one window and make its commit; pure."""
-        worker = self.experiment.optimizer.worker
-        key = jax.random.fold_in(step_key, batches.worker)
-        differentiate = jax.value_and_grad(self.experiment.model.loss, has_aux=True)
-
-        def step(i: jax.Array, carry: tuple) -> tuple:
-            theta, local, model, total, loss, accuracy = carry
-            batch = jax.tree.map(lambda a: a[batches.indices[i]], data)
-            (value, (model, hits)), g = differentiate(
-                theta, model, batch, jax.random.fold_in(key, batches.first_step + i)
-            )
-            if worker.gradient:
-                total = jax.tree.map(jnp.add, total, g)
-            if worker.explore:
-                updates, local = self.local.update(g, local, theta)
-                theta = optax.apply_updates(theta, updates)
-            return theta, local, model, total, loss + value, accuracy + hits
-
-        total = jax.tree.map(jnp.zeros_like, params) if worker.gradient else None
-        carry = (params, local, model, total, jnp.zeros(()), jnp.zeros(()))
-        end, local, model, total, loss, accuracy = jax.lax.fori_loop(0, batches.steps, step, carry)
-        window = Window(params, end, batches.steps, total, local if self.experiment.optimizer.local else None)
-        message, rule = worker.commit(window, rule)
-        window = window._replace(gradient=None, local=None)  # `adopt` has no use for them
-        return Flight(window, local, model, rule, message, loss / batches.steps, accuracy / batches.steps)
+        return jax.jit(lambda reply, window, kept: worker.adoption(reply, Flight(window, *kept)), donate_argnums=2)
 
     def whereabouts(self, flight: Flight) -> dict[str, float]:
         """Return the `positions` of one flight as numbers."""
-        return {name: float(x) for name, x in self.positions(flight.window.start, flight.window.end).items()}
-
-    def positions(self, start: Params, end: Params) -> dict[str, jax.Array]:
-        """Return where windows opened and ended, as columns `start_x0`, …, `end_x0`, …; {} unless they are points."""
-        if self.experiment.model.minimum is None:
-            return {}
-        points = {"start": start["x"], "end": end["x"]}
-        return {f"{name}_x{i}": x[..., i] for name, x in points.items() for i in range(x.shape[-1])}
-
-    def adoption(self, reply: Reply, flight: Flight) -> Position:
-        """Adopt the server's reply to a flight's commit; pure."""
-        params, rule = self.experiment.optimizer.worker.adopt(reply, flight.window, flight.rule)
-        reset = self.experiment.config["local"]["on_pull"] == "reset"
-        local = self.local.init(params) if reset else flight.local
-        return Position(params, local, flight.model, rule)
+        return {name: float(x) for name, x in self.worker.positions(flight.window.start, flight.window.end).items()}
 
 
 class Shapes(NamedTuple):

@@ -3,8 +3,7 @@
 import importlib
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -70,46 +69,94 @@ def run(config: DictConfig | Mapping[str, Any], console: Console | None = None, 
         ConfigError: anything wrong with the configuration, before anything starts.
         DistoptError: a failure that left no folder, or whose folder says what happened.
     """
-    watch = watch or Watch()
-    console = console or Console(quiet=True)
     composed = config if isinstance(config, DictConfig) else OmegaConf.create(dict(config))
-    plain = configuration.validate(composed)
-    if plain["seeds"] is not None:
-        raise ConfigError(f"seeds={plain['seeds']} are several runs: use `distopt run`, or call this once per seed")
-    experiment = experiments.build(plain)
-    launcher = importlib.import_module(f"distopt.launchers.{plain['launcher']['name']}")
-    found = experiment.warnings() + launcher.check(experiment)
-    mark = configuration.fingerprint(plain)
-    folder = make_folder(plain, mark)
-    info = _info(experiment, mark, launcher.CLOCK)
-    warn = partial(_warn, console, info["warnings"])
-    for warning in found:
-        warn(warning)
-    tracking = Tracking(plain, info, folder, experiment.evaluate_every, warn)
-    recorder = Recorder(folder, plain, info)
-    outcome = _drive(experiment, launcher, (recorder.write, tracking.log), watch, console)
-    watch.enter("evaluate")
-    details = {**outcome.details, "peak_memory_bytes": peak_memory()}
-    returns = plain["launcher"]["name"] == "sim" and plain["cluster"]["failures"]["mean_time_s"] is not None
-    recorder.finish(outcome._replace(details=details), watch.seconds, returns=returns)
-    from distopt import results  # imports pandas: late, for a quick start
-
-    finished = results.load(folder)
-    tracking.finish(finished.status, finished.summary)
+    if composed.get("seeds") is not None:
+        raise ConfigError(f"seeds={composed.seeds} are several runs: use `distopt run`, or call this once per seed")
+    (finished,) = run_together([composed], console, watch)
     return finished
 
 
-def _warn(console: Console, warnings: list[str], warning: str) -> None:
-    """Show a warning and keep it for `run.json`."""
-    warnings.append(warning)
-    console.print(f"warning: {warning}", style="yellow", markup=False, soft_wrap=True, highlight=False)
+def run_together(
+    configs: Sequence[DictConfig], console: Console | None = None, watch: Watch | None = None
+) -> list["Run"]:
+    """Run experiments that differ in nothing but the seed, at the same time if the launcher can; see `run`.
+
+    Each leaves the folder that it would have left alone; the seconds in `run.json` are its share of the whole.
+    """
+    watch = watch or Watch()
+    console = console or Console(quiet=True)
+    first = experiments.build(configuration.validate(configs[0]))
+    others = [experiments.build(configuration.validate(config), first.dataset) for config in configs[1:]]
+    built = [first, *others]
+    launcher = _launcher(configs[0])
+    found = [experiment.warnings() + launcher.check(experiment) for experiment in built]
+    records = [_Records(experiment, launcher.CLOCK, len(built), console) for experiment in built]
+    for i, (record, warnings) in enumerate(zip(records, found, strict=True)):
+        for warning in warnings:
+            record.warn(warning, silently=i > 0)
+    for record in records:
+        record.open()
+    outcomes = _drive(built, launcher, records, watch, console)
+    watch.enter("evaluate")
+    seconds = {phase: value / len(built) for phase, value in watch.seconds.items()}
+    return [record.finish(outcome, seconds) for record, outcome in zip(records, outcomes, strict=True)]
 
 
-def _info(experiment: Experiment, mark: str, clock: str) -> dict[str, Any]:
+def trains_together(config: Mapping[str, Any]) -> bool:
+    """Return whether the launcher of a configuration can train several seeds of it at once."""
+    return _launcher(config).TOGETHER
+
+
+def _launcher(config: Mapping[str, Any]) -> Any:
+    return importlib.import_module(f"distopt.launchers.{config['launcher']['name']}")
+
+
+class _Records:
+    """What is kept of one run: its folder, and the trackers that follow it."""
+
+    def __init__(self, experiment: Experiment, clock: str, together: int, console: Console) -> None:
+        self._experiment = experiment
+        self._console = console
+        self._info = _info(experiment, clock)
+        if together > 1:
+            self._info["trained_together"] = together
+
+    def warn(self, warning: str, silently: bool = False) -> None:
+        """Keep a warning for `run.json` and show it."""
+        self._info["warnings"].append(warning)
+        if not silently:
+            self._console.print(f"warning: {warning}", style="yellow", markup=False, soft_wrap=True, highlight=False)
+
+    def open(self) -> None:
+        """Make the folder."""
+        config = self._experiment.config
+        folder = make_folder(config, self._info["fingerprint"])
+        self._tracking = Tracking(config, self._info, folder, self._experiment.evaluate_every, self.warn)
+        self._recorder = Recorder(folder, config, self._info)
+
+    def write(self, news: News) -> None:
+        """Take in what happened."""
+        self._recorder.write(news)
+        self._tracking.log(news)
+
+    def finish(self, outcome: Outcome, seconds: Mapping[str, float]) -> "Run":
+        """Close everything and return the results."""
+        config = self._experiment.config
+        details = {**outcome.details, "peak_memory_bytes": peak_memory()}
+        returns = config["launcher"]["name"] == "sim" and config["cluster"]["failures"]["mean_time_s"] is not None
+        self._recorder.finish(outcome._replace(details=details), seconds, returns=returns)
+        from distopt import results  # imports pandas: late, for a quick start
+
+        finished = results.load(self._recorder.folder)
+        self._tracking.finish(finished.status, finished.summary)
+        return finished
+
+
+def _info(experiment: Experiment, clock: str) -> dict[str, Any]:
     """Return what `run.json` says from the start."""
     data = experiment.dataset
     return {
-        "fingerprint": mark,
+        "fingerprint": configuration.fingerprint(experiment.config),
         "workload": configuration.workload(experiment.config),
         "code": code(experiment.config["optimizer"]["name"]),
         "seed": experiment.seed,
@@ -127,37 +174,40 @@ def _info(experiment: Experiment, mark: str, clock: str) -> dict[str, Any]:
 
 
 def _drive(
-    experiment: Experiment, launcher: Any, take: Sequence[Callable[[News], None]], watch: Watch, console: Console
-) -> Outcome:
+    built: Sequence[Experiment], launcher: Any, records: Sequence[_Records], watch: Watch, console: Console
+) -> list[Outcome]:
     """Let the launcher train while its news are recorded and shown; every end becomes an outcome."""
+    updates = built[0].expected_updates
     with (
         Interrupt() as interrupted,
-        Display(console, title(experiment), experiment.train_samples, experiment.expected_updates) as display,
+        Display(console, title(built), built[0].train_samples, updates) as display,
     ):
-        training = launcher.launch(experiment, watch, interrupted)
+        training = launcher.launch(built, watch, interrupted)
         try:
             while True:
                 news = next(training)
-                for each in (*take, display.update):
-                    each(news)
+                records[news.run].write(news)
+                if news.run == 0:  # the others are much like it
+                    display.update(news)
         except StopIteration as end:
             return end.value
         except DistoptError as error:
-            return Outcome("failed", str(error), None, {})
+            return [Outcome("failed", str(error), None, {})] * len(built)
         except KeyboardInterrupt:
-            return Outcome("interrupted", "aborted", None, {})
+            return [Outcome("interrupted", "aborted", None, {})] * len(built)
         finally:
             training.close()
 
 
-def title(experiment: Experiment) -> str:
-    """Return a line that says what a run is."""
-    config = experiment.config
+def title(built: Sequence[Experiment]) -> str:
+    """Return a line that says what runs are about that differ in nothing but the seed."""
+    experiment, config = built[0], built[0].config
     what = [config[group]["name"] for group in ("dataset", "model") if config[group]["name"] != "none"]
+    seeds = ", ".join(str(each.seed) for each in built)
     words = [
         f"{config['optimizer']['name']} on {' with '.join(what)}",
         f"{experiment.workers} workers, window {experiment.window}, batch {experiment.batch_size}",
-        f"seed {experiment.seed}",
+        f"seeds {seeds}" if len(built) > 1 else f"seed {seeds}",
         f"launcher {config['launcher']['name']}",
     ]
     return " · ".join(words)

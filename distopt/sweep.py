@@ -1,8 +1,8 @@
-"""Many runs one after the other: finished ones are not repeated, and one that fails does not end the rest."""
+"""Many runs: finished ones are not repeated, seeds are trained together, and one that fails does not end the rest."""
 
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -27,6 +27,7 @@ class Job(NamedTuple):
     label: str  # what sets it apart from the other runs of the sweep
     config: DictConfig
     fingerprint: str
+    family: str  # the fingerprint but for the seed
     workload: str
     code: str
 
@@ -42,7 +43,7 @@ class End(NamedTuple):
 
 
 class Sweep:
-    """Carries out a list of runs, one after the other.
+    """Carries out a list of runs, one after the other or, in virtual time, all seeds of a configuration together.
 
     A run is not repeated if one of the same fingerprint, by the same code, is below its `output` and came to an end of
     its own (`done`, `stopped`, `diverged`). Ctrl-C ends the sweep; what has not begun is `not started`.
@@ -89,22 +90,25 @@ class Sweep:
     def _make(self, pending: dict[int, Job], history: History) -> Iterator[tuple[int, End]]:
         """Make the runs that are not answered yet; stop when one is interrupted."""
         left = dict(pending)
-        for number, (i, job) in enumerate(pending.items(), 1):
+        for numbers in _together(pending):
+            jobs = [left[i] for i in numbers]
             expected, _ = expect((job.workload for job in left.values()), history, self._seconds)
-            about = f" (about {duration(expected)} left)" if expected and number > 1 else ""
-            self._say(f"run {number} of {len(pending)}{about}: {job.label}")
-            del left[i]
+            about = f" (about {duration(expected)} left)" if expected and len(left) < len(pending) else ""
+            first = len(pending) - len(left) + 1
+            which = f"run {first}" if len(jobs) == 1 else f"runs {first} to {first + len(jobs) - 1}"
+            self._say(f"{which} of {len(pending)}{about}: {', '.join(job.label for job in jobs)}")
             started = time.monotonic()
-            run, reason = _attempt(job, self._console)
-            if run:
-                history.add(run.folder, run.info)
-                self._seconds.append(time.monotonic() - started)
-            if run:
-                end = End(job.label, run.status, run.info["reason"], run.folder)
-            else:
+            runs, reason = _attempt(jobs, self._console)
+            each = (time.monotonic() - started) / len(jobs)
+            for i, job, run in zip(numbers, jobs, runs, strict=True):
+                del left[i]
                 end = End(job.label, "failed", reason)
-            yield i, self._tell(end, run)
-            if end.status == "interrupted":
+                if run:
+                    history.add(run.folder, run.info)
+                    self._seconds.append(each)
+                    end = End(job.label, run.status, run.info["reason"], run.folder)
+                yield i, self._tell(end, run)
+            if any(run and run.status == "interrupted" for run in runs):
                 return
 
     def _tell(self, end: End, run: "Run | None" = None) -> End:
@@ -122,18 +126,29 @@ def _job(label: str, config: DictConfig) -> Job:
     """Check a configuration and say what its run is; raises ConfigError."""
     plain = configuration.validate(config)
     code = provenance.code(plain["optimizer"]["name"])
-    return Job(label, config, configuration.fingerprint(plain), configuration.workload(plain), code)
+    family = configuration.fingerprint({**plain, "seed": None})
+    return Job(label, config, configuration.fingerprint(plain), family, configuration.workload(plain), code)
 
 
-def _attempt(job: Job, console: Console) -> tuple["Run | None", str | None]:
-    """Return the results of a run, or why there are none."""
+def _together(jobs: Mapping[int, Job]) -> list[list[int]]:
+    """Put runs that differ in nothing but the seed together, if their launcher trains several at once."""
+    groups: dict[Hashable, list[int]] = {}
+    for i, job in jobs.items():
+        alone = not runner.trains_together(job.config) or job.config.get("name")
+        groups.setdefault(i if alone else (job.family, str(job.config.output)), []).append(i)
+    return list(groups.values())
+
+
+def _attempt(jobs: Sequence[Job], console: Console) -> tuple[Sequence["Run | None"], str | None]:
+    """Return the results of runs that are made together, or why there are none."""
     try:
-        return runner.run(job.config, console), None
+        return runner.run_together([job.config for job in jobs], console), None
     except DistoptError as error:
-        return None, str(error)
+        reason = str(error)
     except Exception as error:  # a mistake of ours or of a library must not cost the rest of a long sweep
         traceback.print_exc()
-        return None, f"{type(error).__name__}: {error}"
+        reason = f"{type(error).__name__}: {error}"
+    return [None] * len(jobs), reason
 
 
 def _plan(runs: int, workloads: Sequence[str], history: History) -> str:

@@ -27,6 +27,7 @@ from distopt.launchers import News, Watch, inline
 from distopt.launchers.single import Single
 from distopt.optimizers import LAUNCHER_SETTINGS
 from distopt.promises import WINDOW, WORKERS, check_rules, same
+from distopt.replica import Replica
 from distopt.rules import DistributedOptimizer
 
 __all__ = ["Trained", "check", "train"]
@@ -60,8 +61,11 @@ def train(experiment: Experiment, order: Iterable[int]) -> Trained:
     updates = [cluster.Update(float(i), (commit,)) for i, commit in enumerate(commits, start=1)]
     trained, outcomes = Trained([], [], {}), []
 
+    replica = Replica(experiment)
+    engine = Single(experiment, replica)
+
     def training() -> Generator[News, None, None]:
-        outcomes.append((yield from inline.train(experiment, updates, Single, Watch(), lambda: False)))
+        outcomes.append((yield from inline.train(experiment, updates, engine, replica, Watch(), lambda: False)))
 
     for news in training():
         trained.commits.extend(news.commits)

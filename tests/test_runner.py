@@ -20,14 +20,14 @@ from tests import fixtures
 def launcher(end: BaseException | Outcome) -> SimpleNamespace:
     """A launcher that hands over some records and then ends in the given way."""
 
-    def launch(experiment: Experiment, watch: Watch, interrupted: Interrupted) -> Iterator[News]:
+    def launch(experiments: list[Experiment], watch: Watch, interrupted: Interrupted) -> Iterator[News]:
         watch.enter("train")
         yield News(fixtures.commits(updates=9).to_dict("records"), fixtures.evals(points=2).to_dict("records"))
         if isinstance(end, BaseException):
             raise end
-        return end
+        return [end]
 
-    return SimpleNamespace(CLOCK="virtual", check=lambda experiment: ["take care"], launch=launch)
+    return SimpleNamespace(CLOCK="virtual", TOGETHER=False, check=lambda experiment: ["take care"], launch=launch)
 
 
 @pytest.mark.parametrize(

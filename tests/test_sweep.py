@@ -37,13 +37,21 @@ def test_finished_runs_are_kept_and_seeds_are_added(tmp_path: Path) -> None:
         ("seed=1", "stopped", False),
     ]
     assert "2 runs; the first one will tell how long they take" in told
-    assert "run 2 of 2 (about " in told
+    assert "runs 1 to 2 of 2: seed=0, seed=1" in told
     again, told = sweep(tmp_path, "seed=0,1,2", "name=null")
     assert [end.before for end in again] == [True, True, False]
     assert [end.folder for end in again[:2]] == [end.folder for end in first]
     assert "3 runs, 1 of them to be made; about" in told
     assert "judging by 2 like them" in told
     assert len(list(tmp_path.glob("*/run.json"))) == 3
+
+
+def test_seeds_of_each_configuration_are_trained_together(tmp_path: Path) -> None:
+    made: list[Any] = []
+    ends, told = sweep(tmp_path, "seed=0,1", "optimizer=agn,adag", ended=lambda end, run: made.append(run))
+    assert [run.info["trained_together"] for run in made] == [2] * 4
+    assert {end.folder for end in ends} == {run.folder for run in made}
+    assert "runs 3 to 4 of 4 (about " in told
 
 
 def test_what_failed_or_was_computed_by_other_code_is_repeated(tmp_path: Path) -> None:
@@ -90,29 +98,29 @@ def test_a_run_that_fails_is_named_at_once_and_the_others_go_on(tmp_path: Path) 
 def test_a_mistake_of_ours_costs_one_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = runner.run
+    run = runner.run_together
 
-    def fails_once(config: Any, *arguments: Any) -> Any:
-        if config.seed == 1:
+    def fails_once(configs: Any, *arguments: Any) -> Any:
+        if configs[0].batch_size == 2:
             raise ZeroDivisionError("a mistake")
-        return run(config, *arguments)
+        return run(configs, *arguments)
 
-    monkeypatch.setattr(runner, "run", fails_once)
-    ends, told = sweep(tmp_path, "seed=0,1,2")
+    monkeypatch.setattr(runner, "run_together", fails_once)
+    ends, told = sweep(tmp_path, "batch_size=1,2,3")
     assert [end.status for end in ends] == ["stopped", "failed", "stopped"]
     assert ends[1].reason == "ZeroDivisionError: a mistake"
-    assert "failed: seed=1: ZeroDivisionError: a mistake" in told
+    assert "failed: batch_size=2: ZeroDivisionError: a mistake" in told
     assert "fails_once" in capsys.readouterr().err
 
 
 def test_an_interruption_ends_the_sweep_and_keeps_what_is_there(tmp_path: Path) -> None:
     def interrupt(end: End, run: Any) -> None:
-        if end.label == "seed=1":
+        if end.label == "batch_size=2":
             raise KeyboardInterrupt
 
-    ends, _ = sweep(tmp_path, "seed=0,1,2", ended=interrupt)
+    ends, _ = sweep(tmp_path, "batch_size=1,2,3", ended=interrupt)
     assert [end.status for end in ends] == ["stopped", "not started", "not started"]
-    again, _ = sweep(tmp_path, "seed=0,1,2")
+    again, _ = sweep(tmp_path, "batch_size=1,2,3")
     assert [end.before for end in again] == [True, True, False]
 
 

@@ -1,4 +1,8 @@
-"""Launchers: what runs workers and server. Each module has `launch`, a generator of news that returns the outcome.
+"""Launchers: what runs workers and server.
+
+Each module has `launch`, a generator of news that takes a list of experiments and returns their outcomes; `TOGETHER`
+says whether the list may have several, which then differ in nothing but the seed; `check`, which returns warnings about
+an experiment and refuses what cannot run; and `CLOCK`, `wall` or `virtual`.
 
 A launcher never asks which algorithm it runs. It promises: updates are serial; the commits of one update are ordered by
 worker; a worker's parameters change only by its own steps and by `adopt`; batches, initial values and keys depend on
@@ -17,6 +21,7 @@ class News(NamedTuple):
 
     commits: list[dict[str, Any]]
     evals: list[dict[str, Any]]
+    run: int = 0  # the experiment's place in the launcher's list
 
 
 class Outcome(NamedTuple):
@@ -43,5 +48,6 @@ class Watch:
         return previous
 
 
-Launch = Generator[News, None, Outcome]
+Training = Generator[News, None, Outcome]
+Launch = Generator[News, None, list[Outcome]]
 Interrupted = Callable[[], bool]

@@ -1,6 +1,7 @@
-"""Many replicas in arrays with one row per worker, and the programs that advance them.
+"""The replicas of one or several runs in arrays with one row per worker, and the programs that advance them.
 
-Programs read and write only the rows concerned, and update their arrays in place.
+Worker k of run s is row s·n + k. Runs that share a fleet differ in their seeds alone. Programs read and write only the
+rows concerned, and update their arrays in place. A row of S·n stands for nobody: batches are padded with it.
 """
 
 from functools import partial
@@ -10,13 +11,15 @@ import jax
 import jax.numpy as jnp
 
 from distopt.experiment import Experiment
-from distopt.replica import Batches, Flight, Position, Replica
+from distopt.models import ModelState
+from distopt.programs import QUICK
+from distopt.replica import Batches, Flight, Position, Worker, shapes
 from distopt.rules import Commits, Params, State, Window
 from distopt.server import distances, fold
 
 
 class Fleet(NamedTuple):
-    """All workers; every leaf has a leading axis n."""
+    """All workers of all runs; every leaf has a leading axis S·n."""
 
     position: Position  # where each worker's window opened, and the local state after its last computed window
     end: Params
@@ -29,7 +32,7 @@ class Fleet(NamedTuple):
 
 
 class Central(NamedTuple):
-    """The server."""
+    """The servers; every leaf has a leading axis S."""
 
     center: Params
     state: State
@@ -38,7 +41,7 @@ class Central(NamedTuple):
 
 
 class Served(NamedTuple):
-    """What is recorded of a stretch of updates; every leaf has the shape (updates, q)."""
+    """What is recorded of a stretch of updates; every leaf has the shape (updates, S, q)."""
 
     staleness: jax.Array
     loss: jax.Array
@@ -49,42 +52,49 @@ class Served(NamedTuple):
 
 
 class Programs:
-    """The compiled programs that advance a fleet."""
+    """The programs that advance a fleet, jitted. They outlive the run that made them, so they keep none of its data."""
 
-    def __init__(self, experiment: Experiment, replica: Replica) -> None:
-        self.experiment = experiment
-        self.replica = replica
-        self.fly = jax.jit(self._fly, donate_argnums=0)
-        self.serve = jax.jit(self._serve, donate_argnums=(0, 1))
-        self.pull = jax.jit(self._pull, donate_argnums=0)
-        self.compiled: set[tuple[int, ...]] = set()  # the shapes they were called with
+    def __init__(self, experiment: Experiment) -> None:
+        self.experiment = experiment._replace(dataset=None, shards=[])
+        self.worker = Worker(experiment)
+        self.begin = jax.jit(self._begin, compiler_options=QUICK)
+        self.fly = jax.jit(self._fly, donate_argnums=0, compiler_options=QUICK)
+        self.serve = jax.jit(self._serve, donate_argnums=(0, 1), compiler_options=QUICK)
+        self.pull = jax.jit(self._pull, donate_argnums=0, compiler_options=QUICK)
+        self.compiled: dict[Any, Any] = {}  # by name and shapes
 
-    def begin(self, first: Position, message: Any) -> tuple[Fleet, Central]:
-        """Return all workers at `first`, version 0 of the center, and the server."""
-        n = self.experiment.workers
-
-        def spread(tree: Any) -> Any:
-            return jax.tree.map(lambda leaf: jnp.tile(leaf, (n, *[1] * jnp.ndim(leaf))), tree)
-
-        zeros = jnp.zeros(n)
-        empty = jax.tree.map(lambda m: jnp.zeros((n, *m.shape), m.dtype), message)
-        version = jnp.zeros(n, jnp.int32)
+    def _begin(self, params: list[Params], model: list[ModelState]) -> tuple[Fleet, Central]:
+        """Return all workers at version 0 of the center and the servers, from the initial values of each run."""
+        n, runs, rules = self.experiment.workers, len(params), self.experiment.optimizer
+        stacked: Params = jax.tree.map(lambda *leaves: jnp.stack(leaves), *params)
+        first = Position(
+            stacked,
+            jax.vmap(self.experiment.local.init)(stacked),
+            jax.tree.map(lambda *leaves: jnp.stack(leaves), *model),
+            jax.vmap(rules.worker.init)(stacked),
+        )
+        rows: Position = jax.tree.map(lambda leaf: jnp.repeat(jnp.asarray(leaf), n, axis=0), first)
         fleet = Fleet(
-            spread(first), spread(first.params), version, empty, zeros, jnp.zeros(n), spread(first.params), version + 0
+            position=rows,
+            end=rows.params,
+            steps=jnp.zeros(runs * n, jnp.int32),
+            message=jax.tree.map(lambda m: jnp.zeros((runs * n, *m.shape), m.dtype), shapes(self.experiment).message),
+            loss=jnp.zeros(runs * n),
+            accuracy=jnp.zeros(runs * n),
+            pulled=rows.params,
+            version=jnp.zeros(runs * n, jnp.int32),
         )
-        center = jax.tree.map(jnp.array, first.params)
-        state = self.experiment.optimizer.server.init(center, n)
-        return fleet, Central(center, state, jnp.int32(0), jnp.array(True))
+        states = jax.vmap(lambda p: rules.server.init(p, n))(stacked)
+        return fleet, Central(stacked, states, jnp.zeros(runs, jnp.int32), jnp.ones(runs, bool))
 
-    def _fly(self, fleet: Fleet, batches: Batches, key: jax.Array, data: Any) -> Fleet:
-        """Compute one window of each worker in `batches.worker`, shape (w,)."""
-        ids = batches.worker
-        rows = _rows(fleet.position, ids)
+    def _fly(self, fleet: Fleet, rows: jax.Array, batches: Batches, keys: jax.Array, data: Any) -> Fleet:
+        """Compute one window of each worker in `rows`, shape (w,); `keys` has one entry per run."""
+        start = _rows(fleet.position, rows)
         axes = Batches(worker=0, first_step=0, steps=None, indices=0)
-        flights = jax.vmap(self.replica.window, in_axes=(0, 0, 0, 0, axes, None, None))(
-            rows.params, rows.local, rows.model, rows.rule, batches, key, data
+        flights = jax.vmap(self.worker.window, in_axes=(0, 0, 0, 0, axes, 0, None))(
+            start.params, start.local, start.model, start.rule, batches, keys[rows // self.experiment.workers], data
         )
-        put = partial(_put, ids)
+        put = partial(_put, rows)
         return fleet._replace(
             position=Position(
                 fleet.position.params,
@@ -93,76 +103,102 @@ class Programs:
                 put(fleet.position.rule, flights.rule),
             ),
             end=put(fleet.end, flights.window.end),
-            steps=fleet.steps.at[ids].set(batches.steps),
+            steps=put(fleet.steps, jnp.broadcast_to(batches.steps, rows.shape)),
             message=put(fleet.message, flights.message),
-            loss=fleet.loss.at[ids].set(flights.loss),
-            accuracy=fleet.accuracy.at[ids].set(flights.accuracy),
+            loss=put(fleet.loss, flights.loss),
+            accuracy=put(fleet.accuracy, flights.accuracy),
         )
 
-    def _serve(self, fleet: Fleet, central: Central, ids: jax.Array, count: jax.Array) -> tuple[Fleet, Central, Served]:
-        """Apply the first `count` of the updates whose committers are `ids`, shape (updates, q), and let them adopt."""
-        messages, pulled, versions = _rows((fleet.message, fleet.pulled, fleet.version), ids)
-        loss, accuracy = fleet.loss[ids], fleet.accuracy[ids]
-        positions = self.replica.positions(*_rows((fleet.position.params, fleet.end), ids))
+    def _serve(
+        self, fleet: Fleet, central: Central, who: jax.Array, counts: jax.Array
+    ) -> tuple[Fleet, Central, Served]:
+        """Apply the next updates of each run and let the committers adopt.
 
-        def step(central: Central, x: Any) -> tuple[Central, Any]:
-            i, who, message, pulled, version, loss = x
-            optimizer, staleness = self.experiment.optimizer, central.version - version
-            seen = None if optimizer.quorum >= self.experiment.workers else pulled
-            distance = distances(central.center, seen, len(who))
-            folded = fold(optimizer, central.center, central.state, Commits(who, staleness, message, seen))
-            healthy = central.alive & jnp.all(jnp.isfinite(folded.norm)) & jnp.all(jnp.isfinite(loss))
-            go = healthy & (i < count)
-            after = Central(folded.update.center, folded.update.state, central.version + 1, healthy)
-            kept = central._replace(alive=jnp.where(i < count, healthy, central.alive))
-            central_after = jax.tree.map(partial(jnp.where, go), after, kept)
-            reply = folded.update.replies
-            if reply is None:
-                reply = jax.tree.map(lambda c: jnp.broadcast_to(c, (len(who), *c.shape)), central_after.center)
-            metrics = {k: jnp.broadcast_to(v, who.shape) for k, v in folded.update.metrics.items()}
-            record = (staleness, folded.norm, distance, metrics)
-            return central_after, (reply, central_after.center, central_after.version, record)
+        Args:
+            fleet: the workers.
+            central: the servers.
+            who: committers of the updates, shape (updates, S, q).
+            counts: how many of them each run has, shape (S,); what is beyond is padding.
+        """
+        n = self.experiment.workers
+        updates, runs, q = who.shape
+        rows = who + n * jnp.arange(runs)[:, None]
+        messages, pulled, versions = _rows((fleet.message, fleet.pulled, fleet.version), rows)
+        loss, accuracy = fleet.loss[rows], fleet.accuracy[rows]
+        positions = self.worker.positions(*_rows((fleet.position.params, fleet.end), rows))
 
-        xs = (jnp.arange(len(ids)), ids, messages, pulled, versions, loss)
-        central, (replies, centers, now, record) = jax.lax.scan(step, central, xs)
+        def each(central: Central, x: tuple) -> tuple[Central, Any]:
+            i, *rest = x
+            given = [jnp.broadcast_to(i, (runs,)) < counts, *rest]
+            return jax.vmap(self._update)(central, *given)
+
+        xs = (jnp.arange(updates), who, messages, pulled, versions, loss)
+        central, (replies, centers, now, record) = jax.lax.scan(each, central, xs)
+        valid = jnp.arange(updates)[:, None, None] < counts[:, None]
+        landing = jnp.where(valid, rows, runs * n).reshape(-1)
+        replies = jax.tree.map(lambda r: r.reshape(-1, *r.shape[3:]), replies)
+        centers, now = jax.tree.map(lambda c: jnp.repeat(c.reshape(-1, *c.shape[2:]), q, axis=0), (centers, now))
+        fleet = self._land(fleet, landing, replies, centers, now)
         staleness, norm, distance, metrics = record
-        q = ids.shape[1]
-        flat = jnp.where(jnp.arange(len(ids))[:, None] < count, ids, self.experiment.workers).reshape(-1)
-        replies = jax.tree.map(lambda r: r.reshape(-1, *r.shape[2:]), replies)
-        centers, now = jax.tree.map(lambda c: jnp.repeat(c, q, axis=0), (centers, now))
-        fleet = self._land(fleet, flat, replies, centers, now)
         return fleet, central, Served(staleness, loss, accuracy, norm, distance, metrics | positions)
 
-    def _land(self, fleet: Fleet, ids: jax.Array, replies: Any, centers: Params, versions: jax.Array) -> Fleet:
-        """Let the workers `ids` adopt their replies; an id of n stands for nobody."""
-        rows = _rows(fleet.position, ids)
-        end, steps = _rows((fleet.end, fleet.steps), ids)
-        window = Window(rows.params, end, steps)
-        flights = Flight(window, rows.local, rows.model, rows.rule)
-        landed = jax.vmap(self.replica.adoption)(replies, flights)
-        put = partial(_put, ids)
+    def _update(
+        self,
+        central: Central,
+        due: jax.Array,
+        who: jax.Array,
+        message: Any,
+        pulled: Params,
+        versions: jax.Array,
+        loss: jax.Array,
+    ) -> tuple[Central, Any]:
+        """Apply one update of one run, if it is `due` and finite."""
+        optimizer, staleness = self.experiment.optimizer, central.version - versions
+        seen = None if optimizer.quorum >= self.experiment.workers else pulled
+        distance = distances(central.center, seen, len(who))
+        folded = fold(optimizer, central.center, central.state, Commits(who, staleness, message, seen))
+        healthy = central.alive & jnp.all(jnp.isfinite(folded.norm)) & jnp.all(jnp.isfinite(loss))
+        after = Central(folded.update.center, folded.update.state, central.version + 1, healthy)
+        kept = central._replace(alive=jnp.where(due, healthy, central.alive))
+        central = jax.tree.map(partial(jnp.where, due & healthy), after, kept)
+        reply = folded.update.replies
+        if reply is None:
+            reply = jax.tree.map(lambda c: jnp.broadcast_to(c, (len(who), *c.shape)), central.center)
+        metrics = {k: jnp.broadcast_to(v, who.shape) for k, v in folded.update.metrics.items()}
+        return central, (reply, central.center, central.version, (staleness, folded.norm, distance, metrics))
+
+    def _land(self, fleet: Fleet, rows: jax.Array, replies: Any, centers: Params, versions: jax.Array) -> Fleet:
+        """Let the workers in `rows` adopt their replies."""
+        start = _rows(fleet.position, rows)
+        end, steps = _rows((fleet.end, fleet.steps), rows)
+        flights = Flight(Window(start.params, end, steps), start.local, start.model, start.rule)
+        landed = jax.vmap(self.worker.adoption)(replies, flights)
+        put = partial(_put, rows)
         position = fleet.position._replace(
             params=put(fleet.position.params, landed.params), rule=put(fleet.position.rule, landed.rule)
         )
-        if self.experiment.config["local"]["on_pull"] == "reset":
+        if self.worker.reset:
             position = position._replace(local=put(position.local, landed.local))
         return fleet._replace(
             position=position, pulled=put(fleet.pulled, centers), version=put(fleet.version, versions)
         )
 
-    def _pull(self, fleet: Fleet, central: Central, first: Position, worker: jax.Array) -> Fleet:
+    def _pull(self, fleet: Fleet, central: Central, first: Position, row: jax.Array) -> Fleet:
         """Let one worker start over from the center."""
-        first = first._replace(params=central.center)
-        put = partial(_put, worker[None])
-        one = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], (first, central.center, central.version))
+        run = row // self.experiment.workers
+        center = jax.tree.map(lambda leaf: leaf[run], central.center)
+        one = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], (first._replace(params=center), center))
+        put = partial(_put, row[None])
         return fleet._replace(
-            position=put(fleet.position, one[0]), pulled=put(fleet.pulled, one[1]), version=put(fleet.version, one[2])
+            position=put(fleet.position, one[0]),
+            pulled=put(fleet.pulled, one[1]),
+            version=put(fleet.version, central.version[run][None]),
         )
 
 
-def _rows(tree: Any, ids: jax.Array) -> Any:
-    return jax.tree.map(lambda leaf: leaf.at[ids].get(mode="clip"), tree)
+def _rows(tree: Any, rows: jax.Array) -> Any:
+    return jax.tree.map(lambda leaf: leaf.at[rows].get(mode="clip"), tree)
 
 
-def _put(ids: jax.Array, tree: Any, rows: Any) -> Any:
-    return jax.tree.map(lambda leaf, row: leaf.at[ids].set(row, mode="drop"), tree, rows)
+def _put(rows: jax.Array, tree: Any, values: Any) -> Any:
+    return jax.tree.map(lambda leaf, value: leaf.at[rows].set(value, mode="drop"), tree, values)

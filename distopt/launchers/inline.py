@@ -1,19 +1,26 @@
 """Training in this process in a given commit order and on a given clock: the loop behind `sim` and `replay`."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Generator, Iterable
 from typing import Any, Protocol
 
 from distopt.cluster import Update
 from distopt.evaluation import Evaluator, reached
 from distopt.experiment import Experiment
-from distopt.launchers import Interrupted, Launch, News, Outcome, Watch
+from distopt.launchers import Interrupted, News, Outcome, Training, Watch
 from distopt.replica import Replica
 from distopt.rules import Params
 from distopt.trees import named
 
+Rows = list[dict[str, Any]]
+Taking = Generator[News, None, Rows]
+NOTHING = News([], [])  # yielded by an engine that waits for work it shares with other runs
+
 
 class Engine(Protocol):
-    """Applies updates in a given order; it may hold some back to compute them together."""
+    """Applies updates in a given order; it may hold some back to compute them together.
+
+    Rows may come later than their update: `flush` returns what is left.
+    """
 
     samples: int  # in the windows of the updates taken
     diverged: str | None  # why training ended early
@@ -26,24 +33,23 @@ class Engine(Protocol):
     def center(self) -> Params:
         """Return the center after the updates applied so far."""
 
-    def take(self, update: Update) -> list[dict[str, Any]]:
-        """Take the next update; return the rows of the commits applied since the last call."""
+    def take(self, update: Update) -> Taking:
+        """Take the next update; return the rows of earlier ones that are there."""
 
-    def flush(self) -> list[dict[str, Any]]:
-        """Apply what was held back; return its rows."""
+    def flush(self) -> Taking:
+        """Apply what was held back; return all rows that were not returned yet."""
 
 
 def train(
     experiment: Experiment,
     order: Iterable[Update],
-    make: Callable[[Experiment, Replica, Watch], Engine],
+    engine: Engine,
+    replica: Replica,
     watch: Watch,
     interrupted: Interrupted,
-) -> Launch:
+) -> Training:
     """Train in the order and on the clock that `order` gives."""
     watch.enter("compile")
-    replica = Replica(experiment)
-    engine = make(experiment, replica, watch)
     judge = Judge(experiment, Evaluator(experiment, replica.model_state), watch)
     yield News([], judge(engine, 0.0))
     now = 0.0
@@ -52,18 +58,19 @@ def train(
         if interrupted():
             judge.reason = "stopped by a signal"
             break
-        rows = engine.take(update)
+        rows = yield from engine.take(update)
         now = update.time_s
         evals = []
         ends = judge.ends(engine.version, now)
         if ends or engine.version % experiment.evaluate_every == 0:
-            rows += engine.flush()
+            rows += yield from engine.flush()
             evals = [] if engine.diverged else judge(engine, now)
         if rows or evals:
             yield News(rows, evals)
         if judge.reason or engine.diverged:
             break
-    yield News(engine.flush(), [])
+    rows = yield from engine.flush()
+    yield News(rows, [])
     if not engine.diverged:
         yield News([], judge(engine, now))
     status = "interrupted" if interrupted() else "stopped" if judge.reason else "done"

@@ -6,6 +6,7 @@ snapshots of the center after it: neither compilation nor evaluation takes time 
 
 import os
 import secrets
+from collections.abc import Sequence
 from typing import Any
 
 from distopt.errors import DistoptError
@@ -16,6 +17,7 @@ from distopt.launchers.ray_layout import Layout, layout
 from distopt.provenance import cores
 
 CLOCK = "wall"
+TOGETHER = False
 
 
 def check(experiment: Experiment) -> list[str]:
@@ -34,20 +36,21 @@ def _warnings(experiment: Experiment, planned: Layout) -> list[str]:
     return []
 
 
-def launch(experiment: Experiment, watch: Watch, interrupted: Interrupted) -> Launch:
+def launch(experiments: Sequence[Experiment], watch: Watch, interrupted: Interrupted) -> Launch:
     """Train on Ray; see `distopt.launchers`."""
+    (experiment,) = experiments
     ray = _connect(experiment)
     crew = Crew(ray, experiment)
     try:
         try:
             crew.start(watch, interrupted)
         except Stopped:
-            return Outcome("interrupted", "before training began", None, {})
+            return [Outcome("interrupted", "before training began", None, {})]
         status, reason = yield from crew.train(interrupted)
         watch.enter("evaluate")
         details = crew.details()
         yield from crew.evaluate()
-        return Outcome(status, reason, crew.center(), details)
+        return [Outcome(status, reason, crew.center(), details)]
     finally:
         crew.dismiss()
         ray.shutdown()

@@ -1,16 +1,24 @@
 """Virtual time: the commit order and the clock of a cluster model, the training of this process."""
 
+from collections.abc import Generator, Sequence
+
+import jax
+
 from distopt.cluster import Cluster, Workload, schedule
 from distopt.experiment import Experiment
-from distopt.launchers import Interrupted, Launch, Watch
-from distopt.launchers.batched import Batched, width
-from distopt.launchers.inline import Engine, train
+from distopt.launchers import Interrupted, Launch, News, Outcome, Training, Watch
+from distopt.launchers.batched import Batched
+from distopt.launchers.inline import NOTHING, train
+from distopt.launchers.pool import STRETCH, Pool, power_of_four
 from distopt.launchers.single import Single
 from distopt.replica import Replica, shapes
 from distopt.trees import tree_bytes
 
 CLOCK = "virtual"
+TOGETHER = True
 WORTHWHILE = 4  # windows in a batch; narrower ones cost more in copies of rows than they gain
+CACHE_BYTES = 2**20  # replicas of one batch should fit in a core's cache: beyond it a batch is slower than a loop
+ROOM_BYTES = 2**28  # parameters and local state of all replicas that train together
 
 
 def check(experiment: Experiment) -> list[str]:
@@ -19,15 +27,67 @@ def check(experiment: Experiment) -> list[str]:
     return []
 
 
-def launch(experiment: Experiment, watch: Watch, interrupted: Interrupted) -> Launch:
+def launch(experiments: Sequence[Experiment], watch: Watch, interrupted: Interrupted) -> Launch:
     """Train in the order and on the clock that the cluster model gives; see `distopt.launchers`."""
-    return train(experiment, schedule(cluster(experiment), workload(experiment)), _engine, watch, interrupted)
+    together = max(1, ROOM_BYTES // (replica_bytes(experiments[0]) * experiments[0].workers))
+    if width(experiments[:together]) < WORTHWHILE:
+        together = 1
+    outcomes: list[Outcome] = []
+    while len(outcomes) < len(experiments):
+        group = experiments[len(outcomes) : len(outcomes) + together]
+        if interrupted():
+            outcomes += [Outcome("interrupted", "before training began", None, {})] * len(group)
+        else:
+            outcomes += yield from _train(group, len(outcomes), watch, interrupted)
+    return outcomes
 
 
-def _engine(experiment: Experiment, replica: Replica, watch: Watch) -> Engine:
-    """Vectorize over workers where replicas are small enough to gain from it."""
-    wide = width(experiment, replica)
-    return Batched(experiment, replica, watch, wide) if wide >= WORTHWHILE else Single(experiment, replica, watch)
+def _train(experiments: Sequence[Experiment], first: int, watch: Watch, interrupted: Interrupted) -> Launch:
+    """Train some runs together, vectorized over workers and runs where replicas are small enough to gain from it."""
+    watch.enter("compile")
+    replicas = [Replica(experiment) for experiment in experiments]
+    wide = width(experiments)
+    pool = Pool(experiments, replicas, watch, wide) if wide >= WORTHWHILE else None
+    active: dict[int, Training] = {}
+    for i, (experiment, replica) in enumerate(zip(experiments, replicas, strict=True)):
+        engine = Batched(experiment, pool, i) if pool else Single(experiment, replica)
+        order = schedule(cluster(experiment), workload(experiment))
+        active[i] = train(experiment, order, engine, replica, watch, interrupted)
+    outcomes: dict[int, Outcome] = {}
+    while active:
+        for i, training in list(active.items()):
+            outcome = yield from _advance(training, first + i)
+            if outcome is not None:
+                outcomes[i] = outcome
+                del active[i]
+        if pool:
+            pool.work()
+    return [outcomes[i] for i in range(len(experiments))]
+
+
+def _advance(training: Training, run: int) -> Generator[News, None, Outcome | None]:
+    """Let a run train until it ends, or waits for work it shares with others."""
+    try:
+        while (news := next(training)) is not NOTHING:
+            yield news._replace(run=run)
+    except StopIteration as end:
+        return end.value
+    return None
+
+
+def replica_bytes(experiment: Experiment) -> int:
+    """Return the size of one replica's parameters and local state."""
+    params = shapes(experiment).params
+    return tree_bytes((params, jax.eval_shape(experiment.local.init, params)))
+
+
+def width(experiments: Sequence[Experiment]) -> int:
+    """Return how many windows one batch should hold at most."""
+    settings = experiments[0].config["launcher"]
+    if settings["width"]:
+        return settings["width"]
+    fits = max(1, CACHE_BYTES // max(1, replica_bytes(experiments[0])))
+    return power_of_four(min(fits, STRETCH, experiments[0].workers * len(experiments)))
 
 
 def cluster(experiment: Experiment) -> Cluster:

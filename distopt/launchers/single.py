@@ -5,11 +5,10 @@ prepares the next windows.
 """
 
 from collections import deque
-from typing import Any
 
 from distopt.cluster import Commit, Update
 from distopt.experiment import Experiment
-from distopt.launchers import Watch
+from distopt.launchers.inline import Rows, Taking
 from distopt.programs import shared
 from distopt.replica import Flight, Itinerary, Position, Replica, shapes
 from distopt.rules import Params
@@ -22,8 +21,7 @@ AHEAD = 4  # updates whose rows have not been read; each keeps the center before
 class Single:
     """Computes a worker's window when its commit is due; see `distopt.launchers.inline.Engine`."""
 
-    def __init__(self, experiment: Experiment, replica: Replica, watch: Watch) -> None:
-        del watch  # everything is compiled here, before training
+    def __init__(self, experiment: Experiment, replica: Replica) -> None:
         self.samples = 0
         self.diverged: str | None = None
         self._experiment = experiment
@@ -50,11 +48,12 @@ class Single:
         """Return the center after them."""
         return self._server.center
 
-    def flush(self) -> list[dict[str, Any]]:
+    def flush(self) -> Taking:
         """Return the rows of all updates that have not been read."""
         return self._read(0)
+        yield  # it never waits for other runs
 
-    def take(self, update: Update) -> list[dict[str, Any]]:
+    def take(self, update: Update) -> Taking:
         """Compute the windows of an update's commits, deliver them, and let the committers go on."""
         for worker in update.returned:  # its window is lost, it starts over from the center as it is now
             self._server.pull(worker)
@@ -70,10 +69,11 @@ class Single:
             self._positions[delivery.worker] = self._replica.land(applied.replies[delivery.worker], flight)
         self._unread.append((update, self._server.measure(applied)))
         return self._read(AHEAD)
+        yield  # see above
 
-    def _read(self, most: int) -> list[dict[str, Any]]:
+    def _read(self, most: int) -> Rows:
         """Return the rows of the oldest updates until at most `most` are unread; the first that diverged ends it."""
-        rows: list[dict[str, Any]] = []
+        rows: Rows = []
         while len(self._unread) > most and not self.diverged:
             update, applied = self._unread.popleft()
             server_s = {commit.worker: commit.server_s for commit in update.commits}
@@ -108,5 +108,5 @@ class Single:
             exchange_s=commit.exchange_s,
             bytes_up=self._bytes_up,
             last=itinerary.remaining <= 0,
-            positions=self._replica.positions(flight.window.start, flight.window.end),
+            positions=self._replica.worker.positions(flight.window.start, flight.window.end),
         )

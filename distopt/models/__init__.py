@@ -2,7 +2,7 @@
 
 `distopt.models.NAME` has a factory of the same name (`beale` and its kin live in `analytic`). Factories of trainable
 models take the shape of one example and the number of classes, then their settings; analytic functions take only their
-settings.
+settings. Other packages' models are trainable ones, named `module:factory` or by an entry point in `distopt.models`.
 """
 
 import importlib
@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import jax
 
+from distopt import plugins
 from distopt.errors import ConfigError
 from distopt.rules import Params
 
@@ -58,11 +59,10 @@ def build(settings: Mapping[str, Any], shape: tuple[int, ...] | None, classes: i
         if shape is not None:
             raise ConfigError(f"model={name} is an analytic function and takes no data: set dataset=none")
         make = getattr(importlib.import_module("distopt.models.analytic"), name)
-    elif name in TRAINABLE:
+    elif make := plugins.find("models", name) or _trainable(name):
         if shape is None:
             raise ConfigError(f"model={name} needs data: choose a dataset other than none")
         arguments |= {"shape": shape, "classes": classes}
-        make = getattr(importlib.import_module(f"distopt.models.{name}"), name)
     else:
         raise ConfigError(f"model.name={name}: no such model; choose from {', '.join(TRAINABLE + ANALYTIC)}")
     try:
@@ -70,3 +70,7 @@ def build(settings: Mapping[str, Any], shape: tuple[int, ...] | None, classes: i
         return make(**arguments)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"model={name}: {error}") from None
+
+
+def _trainable(name: str) -> Callable[..., Model] | None:
+    return getattr(importlib.import_module(f"distopt.models.{name}"), name) if name in TRAINABLE else None

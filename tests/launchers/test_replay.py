@@ -74,6 +74,13 @@ def test_a_trace_of_another_configuration_is_refused_with_what_differs(tmp_path:
         replayed(tmp_path, original.folder, "workers=3", "epochs=1", "optimizer.gamma=0.5")
 
 
+def test_a_run_whose_workers_failed_is_refused(tmp_path: Path) -> None:
+    failing = ["cluster.failures.mean_time_s=0.3", "cluster.failures.downtime_s=0.1", "workers=3", "epochs=1"]
+    original = distopt.run(["launcher=sim", *failing, f"output={tmp_path}"])
+    with pytest.raises(ResultsError, match="pulled the center again"):
+        replayed(tmp_path, original.folder, *failing)
+
+
 @pytest.mark.parametrize("content", ["", "machine\n1\n", "worker\nfirst\n", "worker\n1.5\n", "worker\n\n,\n"])
 def test_a_file_that_holds_no_order_is_refused_before_anything_starts(tmp_path: Path, content: str) -> None:
     trace = tmp_path / "trace.csv"

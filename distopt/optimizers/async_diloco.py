@@ -9,7 +9,7 @@ Momentum of stale updates taken one by one is what makes Nesterov fail when it i
 noisy. c = `spread` / N tells how much of the momentum's step is taken between: nothing at 0, an equal part at every
 commit at 1. With `spread=0` N commits move the center by −ηₛ (mean P + μ v) together. N = 1 is Nesterov momentum.
 
-Source: B. Liu et al., "Asynchronous Local-SGD Training for Language Modeling", 2024 (arXiv:2401.09135), algorithm 3.
+Source: B. Liu et al., "Asynchronous Local-SGD Training for Language Modeling", 2024 (arXiv:2401.09135).
 Differences: every worker takes the same number of steps per window; the paper gives faster ones more (dynamic local
 updates), and treats commits that arrive almost together as one. Forgather applies the full P between and then the
 buffer again, so that updates since twice.

@@ -8,7 +8,8 @@
 | `delay` | 1 / max(τ, 1) | Hermans 2017, equation 2.13 |
 | `constant` | 1 / n | Jiang et al. 2017, the baseline ConSGD |
 
-Source: J. Jiang et al., "Heterogeneity-aware Distributed Parameter Servers", 2017; Hermans 2017, section 2.3.4.
+Source: J. Jiang et al., "Heterogeneity-aware Distributed Parameter Servers", 2017; Hermans 2017, equation 2.13,
+algorithms 7 and 8.
 Differences: equation 2.13 prints 1/τ, which is not defined for a fresh commit; here it counts in full. Jiang et al.
 define the delay through summaries per version inside a stale-synchronous server.
 """

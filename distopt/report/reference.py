@@ -7,13 +7,15 @@ from distopt.errors import ResultsError
 from distopt.report.grid import workload
 from distopt.report.grouping import Configuration, Group
 
+Key = tuple[tuple[str, str], ...]
+
 
 def bases(group: Group, reference: str | None) -> list[Configuration | None]:
     """Return the configuration that each one of the group is compared with; None where there is none.
 
     A label, or a run's folder or its name, means one configuration for all. An optimizer means its configuration, and
-    if it has several, the one on the same workload (see `grid.workload`); by default it is the first with a finished
-    run.
+    if it has several, the one on the same workload (see `grid.workload` and `_choose`); by default it is the first with
+    a finished run.
 
     Raises:
         ResultsError: the optimizer given has several configurations on one workload.
@@ -29,14 +31,12 @@ def bases(group: Group, reference: str | None) -> list[Configuration | None]:
         same = [named] if named else [c for c in configurations if c.optimizer == reference]
     if len(same) <= 1:
         return [same[0] if same else None] * len(configurations)
-    found: dict[tuple[tuple[str, str], ...], list[Configuration]] = {}
-    for c in same:
-        found.setdefault(_key(c), []).append(c)
+    found, loosely = _by_key(same), _by_key(same, ("optimizer.window",))
     several = next((cell for cell in found.values() if len(cell) > 1), None)
     if several and reference is not None:
         labels = _some([repr(c.label) for c in several])
         raise ResultsError(f"reference={reference}: fits several configurations of a workload; take one of {labels}")
-    return [found.get(_key(c), [None])[0] for c in configurations]
+    return [_choose(found.get(_key(c)), loosely.get(_key(c, ("optimizer.window",)))) for c in configurations]
 
 
 def check(groups: Sequence[Group], reference: str | None) -> None:
@@ -59,5 +59,22 @@ def _means(reference: str, configuration: Configuration) -> bool:
     return any(reference == run.folder.name or folder == run.folder.resolve() for run in configuration.runs)
 
 
-def _key(configuration: Configuration) -> tuple[tuple[str, str], ...]:
-    return tuple(sorted(workload(configuration).items()))
+def _choose(exact: list[Configuration] | None, loose: list[Configuration] | None) -> Configuration | None:
+    """Return the reference on the same workload, or the only one on a workload that differs in the window alone.
+
+    Optimizers have windows of their own by default: such runs are still meant to be compared.
+    """
+    if exact:
+        return exact[0]
+    return loose[0] if loose and len(loose) == 1 else None
+
+
+def _by_key(configurations: Sequence[Configuration], ignored: Sequence[str] = ()) -> dict[Key, list[Configuration]]:
+    found: dict[Key, list[Configuration]] = {}
+    for c in configurations:
+        found.setdefault(_key(c, ignored), []).append(c)
+    return found
+
+
+def _key(configuration: Configuration, ignored: Sequence[str] = ()) -> Key:
+    return tuple(sorted((key, value) for key, value in workload(configuration).items() if key not in ignored))

@@ -95,6 +95,8 @@ def text(column: str, value: Any) -> str:
 
 
 def _plus_minus(mean: float, half: float) -> str:
+    if half <= 1e-12 * abs(mean):  # equal values, but for rounding
+        half = 0.0
     if not 0 < half < math.inf:
         return f"{text('', mean)} ± {text('_std', half)}"
     decimals = max(0, 1 - math.floor(math.log10(half)))

@@ -80,6 +80,18 @@ def test_an_optimizer_on_several_workloads_is_the_reference_on_each(tmp_path):
     assert compare([tmp_path]).equals(compare([tmp_path], reference="adag"))
 
 
+def test_optimizers_with_windows_of_their_own_are_compared_on_each_workload(tmp_path):
+    for workers in (4, 8):
+        for name, window in (("adag", 10), ("downpour", 5)):
+            settings = fixtures.config(name, workers=workers)
+            settings["optimizer"]["window"] = window
+            fixtures.write(tmp_path / f"{name}-{workers}", settings=settings)
+    rows = compare([tmp_path]).set_index("configuration")
+    for label, base in rows["reference"].items():
+        assert str(base).startswith("adag")
+        assert ("workers=4" in label) == ("workers=4" in base)
+
+
 def test_one_optimizer_is_compared_with_its_first_configuration(tmp_path):
     for workers in (4, 8):
         fixtures.write(tmp_path / str(workers), settings=fixtures.config(workers=workers))

@@ -119,6 +119,7 @@ class Replica:
         # The optimizer state is donated: it is never needed again. The parameters stay, `adopt` may ask for them.
         self.advance = shared(experiment, "window", lambda: jax.jit(worker.window, donate_argnums=1))
         self.adopt = shared(experiment, "adoption", self._compile_adoption)
+        self._positions = shared(experiment, "positions", lambda: jax.jit(worker.positions))
 
     @cached_property
     def data(self) -> Any:
@@ -167,9 +168,11 @@ class Replica:
         # What a worker keeps is donated: it passes through, and would be copied otherwise.
         return jax.jit(lambda reply, window, kept: worker.adoption(reply, Flight(window, *kept)), donate_argnums=2)
 
-    def whereabouts(self, flight: Flight) -> dict[str, float]:
-        """Return the `positions` of one flight as numbers."""
-        return {name: float(x) for name, x in self.worker.positions(flight.window.start, flight.window.end).items()}
+    def positions(self, flight: Flight) -> dict[str, jax.Array]:
+        """Return where a flight's window opened and ended, as columns; {} unless parameters are points."""
+        if self.experiment.model.minimum is None:
+            return {}
+        return self._positions(flight.window.start, flight.window.end)
 
 
 class Shapes(NamedTuple):

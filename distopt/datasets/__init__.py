@@ -8,25 +8,20 @@ from distopt.datasets.dataset import Dataset
 from distopt.datasets.settings import check_settings
 from distopt.errors import DataError
 
-__all__ = ["NAMES", "Dataset", "check_settings", "describe", "found", "load"]
+__all__ = ["NAMES", "Dataset", "check_settings", "found", "load"]
 
-# name -> (module with the loader, description)
-_DATASETS = {
-    "digits": ("digits", "8 x 8 handwritten digits that come with scikit-learn; 1,797 samples, 10 classes"),
-    "mnist": ("idx", "28 x 28 handwritten digits; 60,000 + 10,000 samples, 10 classes"),
-    "fashion_mnist": ("idx", "28 x 28 pictures of clothing; 60,000 + 10,000 samples, 10 classes"),
-    "cifar10": ("cifar10", "32 x 32 x 3 colour pictures; 50,000 + 10,000 samples, 10 classes"),
-    "npz": ("npz", "your own arrays in a NumPy .npz file"),
-    "csv": ("tables", "your own table in a CSV file"),
-    "parquet": ("tables", "your own table in a Parquet file"),
-    "none": ("", "no data, for the analytic models"),
+# name -> module with the loader
+_LOADERS = {
+    "digits": "digits",
+    "mnist": "idx",
+    "fashion_mnist": "idx",
+    "cifar10": "cifar10",
+    "npz": "npz",
+    "csv": "tables",
+    "parquet": "tables",
+    "none": None,
 }
-NAMES = tuple(_DATASETS)
-
-
-def describe() -> dict[str, str]:
-    """Every data set's name and a line on what it is."""
-    return {name: description for name, (_, description) in _DATASETS.items()}
+NAMES = tuple(_LOADERS)
 
 
 def load(settings: Mapping[str, Any]) -> Dataset | None:
@@ -37,7 +32,7 @@ def load(settings: Mapping[str, Any]) -> Dataset | None:
     """
     if problems := check_settings(settings):
         raise DataError(problems)
-    module, _ = _DATASETS[settings["name"]]
+    module = _LOADERS[settings["name"]]
     return import_module(f"distopt.datasets.{module}").load(settings) if module else None
 
 

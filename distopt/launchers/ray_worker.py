@@ -76,7 +76,7 @@ class WorkerGroup:
                 samples = steps * self._experiment.batch_size if self._experiment.dataset else 0
                 head = Delivery(
                     worker, sequence, None, steps, samples, loss, accuracy, computed - began, exchange_s,
-                    self._up.payload_bytes, itinerary.remaining <= 0, self._replica.whereabouts(flight),
+                    self._up.payload_bytes, itinerary.remaining <= 0, jax.device_get(self._replica.positions(flight)),
                 )  # fmt: skip
                 reply = self._exchange(head, flight.message)
                 if reply is None:

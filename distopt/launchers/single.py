@@ -108,5 +108,5 @@ class Single:
             exchange_s=commit.exchange_s,
             bytes_up=self._bytes_up,
             last=itinerary.remaining <= 0,
-            positions=self._replica.worker.positions(flight.window.start, flight.window.end),
+            positions=self._replica.positions(flight),
         )

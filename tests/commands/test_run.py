@@ -10,7 +10,7 @@ import pytest
 from tests.launchers.processes import Launched, distopt
 
 SMALL = ("launcher=sim", "model=booth", "dataset=none", "local=sgd", "local.learning_rate=0.001", "evaluate.points=2")
-SWEEP = ("run", *SMALL, "optimizer=agn", "-m", "seed=0,1", "stop.updates=10000")
+SWEEP = ("run", *SMALL, "optimizer=agn,adag", "-m", "workers=4", "stop.updates=20000")
 
 
 def results(output: str) -> list[str]:
@@ -33,7 +33,7 @@ def test_a_sweep_that_was_killed_goes_on_where_it_was(tmp_path: Path) -> None:
     ended = distopt(*SWEEP, cwd=tmp_path)
     assert ended.returncode == 0, ended.stderr
     assert results(ended.stdout)[0] == first
-    assert f"seed=0: finished before, not repeated\nresults: {first}\n" in ended.stdout
+    assert f"optimizer=agn: finished before, not repeated\nresults: {first}\n" in ended.stdout
     assert "2 runs, 1 of them to be made; about" in ended.stderr
     assert before == {path: path.read_bytes() for path in Path(first).rglob("*") if path.is_file()}
     assert ended.stdout.splitlines()[-1] == "2 runs: 1 finished before, 1 stopped"

@@ -18,7 +18,8 @@ OWN = {"npz", "csv", "parquet"}
 
 
 def test_every_data_set_has_a_description_and_a_configuration() -> None:
-    assert {file.stem for file in CONF.glob("*.yaml")} == set(datasets.NAMES) == set(datasets.describe()) == set(KEYS)
+    files = {file.stem for file in CONF.glob("*.yaml")}
+    assert files - {"mnist_or_fashion"} == set(datasets.NAMES) == set(KEYS)
 
 
 @pytest.mark.parametrize("name", datasets.NAMES)

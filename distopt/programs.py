@@ -4,13 +4,21 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Any
 
+import jax
+
 from distopt.experiment import Experiment
 
-# Compiles in less time, and what it compiles is as fast: matrix products are library calls, and what surrounds them is
-# bound by memory.
-QUICK = {"xla_backend_optimization_level": 1}
 KEPT = 64  # programs of a handful of configurations: a sweep visits them one after the other
 _programs: "OrderedDict[tuple[Hashable, str], Any]" = OrderedDict()
+
+
+def quick() -> dict[str, Any] | None:
+    """Return compiler options for programs that are as fast when they are compiled in less time.
+
+    On CPU matrix products are library calls, and what surrounds them is bound by memory: the compiler's last passes
+    gain nothing.
+    """
+    return {"xla_backend_optimization_level": 1} if jax.default_backend() == "cpu" else None
 
 
 def shared(experiment: Experiment, name: str, make: Callable[[], Any], on: Hashable = None) -> Any:

@@ -15,7 +15,7 @@ import optax
 from distopt.datasets.sampler import Sampler
 from distopt.experiment import Experiment
 from distopt.models import ModelState
-from distopt.programs import QUICK, shared
+from distopt.programs import quick, shared
 from distopt.rules import Commits, Message, Params, Reply, State, Window
 
 
@@ -114,7 +114,7 @@ class Replica:
         self.worker = worker = Worker(experiment)
         init_key, self.step_key = jax.random.split(jax.random.key(experiment.seed))
         model = experiment.model
-        init = shared(experiment, "init", lambda: jax.jit(model.init, compiler_options=QUICK), on=model)
+        init = shared(experiment, "init", lambda: jax.jit(model.init, compiler_options=quick()), on=model)
         self.params, self.model_state = init(init_key)
         # The optimizer state is donated: it is never needed again. The parameters stay, `adopt` may ask for them.
         self.advance = shared(experiment, "window", lambda: jax.jit(worker.window, donate_argnums=1))

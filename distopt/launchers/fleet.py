@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from distopt.experiment import Experiment
 from distopt.models import ModelState
-from distopt.programs import QUICK
+from distopt.programs import quick
 from distopt.replica import Batches, Flight, Position, Worker, shapes
 from distopt.rules import Commits, Params, State, Window
 from distopt.server import distances, fold
@@ -57,10 +57,10 @@ class Programs:
     def __init__(self, experiment: Experiment) -> None:
         self.experiment = experiment._replace(dataset=None, shards=[])
         self.worker = Worker(experiment)
-        self.begin = jax.jit(self._begin, compiler_options=QUICK)
-        self.fly = jax.jit(self._fly, donate_argnums=0, compiler_options=QUICK)
-        self.serve = jax.jit(self._serve, donate_argnums=(0, 1), compiler_options=QUICK)
-        self.pull = jax.jit(self._pull, donate_argnums=0, compiler_options=QUICK)
+        self.begin = jax.jit(self._begin, compiler_options=quick())
+        self.fly = jax.jit(self._fly, donate_argnums=0, compiler_options=quick())
+        self.serve = jax.jit(self._serve, donate_argnums=(0, 1), compiler_options=quick())
+        self.pull = jax.jit(self._pull, donate_argnums=0, compiler_options=quick())
         self.compiled: dict[Any, Any] = {}  # by name and shapes
 
     def _begin(self, params: list[Params], model: list[ModelState]) -> tuple[Fleet, Central]:

@@ -104,7 +104,7 @@ def build(config: Mapping[str, Any], dataset: Dataset | str | None = "load") -> 
     """
     problems: list[str] = []
     tx = _attempt(problems, _once, local.build, config["local"])
-    optimizer = _attempt(problems, _once, optimizers.build, config["optimizer"], tx or optax.identity())
+    optimizer = _attempt(problems, _once, optimizers.from_config, _rules(config), tx or optax.identity())
     data = _attempt(problems, datasets.load, config["dataset"]) if isinstance(dataset, str) else dataset
     if problems:
         raise ConfigError(problems)
@@ -128,6 +128,11 @@ def build(config: Mapping[str, Any], dataset: Dataset | str | None = "load") -> 
         shards=shards,
         budget=budget,
     )
+
+
+def _rules(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that decide the rules."""
+    return {group: config[group] for group in ("optimizer", "compression")}
 
 
 def _attempt(problems: list[str], make: Callable[..., Any], *arguments: Any) -> Any:

@@ -1,13 +1,13 @@
 """What every single rule promises, checked by calling worker and server rules directly, plainly and compiled."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from distopt.rules import Commits, DistributedOptimizer, Params, State, Update, Window
+from distopt.rules import CommitKind, Commits, DistributedOptimizer, Params, State, Update, Window
 
 WORKERS = 3
 WINDOW = 4
@@ -20,6 +20,8 @@ def check_rules(optimizer: DistributedOptimizer) -> None:
         AssertionError: a rule is not pure, cannot be compiled once for all updates, changes shapes or dtypes, or moves
             the center by itself.
     """
+    kinds = (None, *get_args(CommitKind))
+    assert optimizer.worker.commits in kinds, f"commits={optimizer.worker.commits!r} must be one of {kinds}"
     examined = _Rules(optimizer)
     start, q = examined.center, examined.quorum
     examined.exchange(0, range(q), step=0.0)
@@ -42,6 +44,7 @@ class _Rules:
         self.center: Params = {"w": jnp.array([[1.0, 2.0, 3.0]], jnp.float32), "b": jnp.float32(-1.0)}
         self.server: State = optimizer.server.init(self.center, self.workers)
         self.local = optimizer.local
+        self.kind = optimizer.worker.commits
         self.positions = [(self.center, optimizer.worker.init(self.center))] * self.workers
         self.pulled = [(0, self.center)] * self.workers
         self.message: Any = None
@@ -56,6 +59,8 @@ class _Rules:
             self.message = message if self.message is None else self.message
             _keeps("commit: the message", self.message, message)
             _keeps("commit: the worker's state", state, after)
+            if self.kind in ("delta", "gradient"):
+                _keeps(f"commit: a message of the kind {self.kind}, like the parameters,", start, message)
             states.append(after)
             messages.append(message)
         staleness = jnp.array([version - self.pulled[worker][0] for worker in workers], jnp.int32)
@@ -63,7 +68,7 @@ class _Rules:
         replies = self._fold(Commits(jnp.array(workers, jnp.int32), staleness, _stack(messages), pulled))
         for i, worker in enumerate(workers):
             reply = self.center if replies is None else jax.tree.map(lambda leaf, i=i: leaf[i], replies)
-            params, state = self.adopt(reply, windows[i]._replace(gradient=None, local=None), states[i])
+            params, state = self.adopt(reply, windows[i]._replace(gradient=None, local=None, key=None), states[i])
             _keeps("adopt: the parameters", self.center, params)
             _keeps("adopt: the worker's state", states[i], state)
             self.positions[worker] = (params, state)
@@ -75,7 +80,8 @@ class _Rules:
         gradient = jax.tree.map(lambda leaf: jnp.asarray(step * rng.normal(size=leaf.shape), leaf.dtype), start)
         end = jax.tree.map(jnp.subtract, start, gradient)
         local = self.local.init(start) if self.local else None
-        return Window(start, end, jnp.array(WINDOW, jnp.int32), gradient, local)
+        key = jax.random.key(seed[0] * WORKERS + seed[1])
+        return Window(start, end, jnp.array(WINDOW, jnp.int32), gradient, local, key)
 
     def _fold(self, commits: Commits) -> Any:
         """Apply an update and return its replies."""
@@ -91,6 +97,12 @@ class _Rules:
         for name, value in update.metrics.items():
             assert jnp.shape(value) in ((), (q,)), (
                 f"update: metric {name} has shape {jnp.shape(value)}, not () or ({q},)"
+            )
+        if self.kind == "elastic":
+            gained = jax.tree.map(lambda c, e: c + jnp.sum(e, axis=0), self.center, update.replies)
+            pairs = zip(jax.tree.leaves(gained), jax.tree.leaves(update.center), strict=True)
+            assert all(np.allclose(a, b, 1e-5, 1e-6) for a, b in pairs), (
+                "update: the center of an elastic rule must gain the sum of its replies"
             )
         self.center, self.server = update.center, update.state
         return update.replies
@@ -111,7 +123,7 @@ class _Rule:
 
     def __call__(self, *arguments: Any) -> Any:
         """Return what the compiled rule returns, as launchers do."""
-        before = jax.tree.map(np.array, arguments)
+        before = jax.tree.map(_bits, arguments)
         result = self.rule(*arguments)
         assert same(before, arguments), f"{self.name}: changes its inputs; rules are pure functions"
         assert same(result, self.rule(*arguments)), (
@@ -145,5 +157,11 @@ def _keeps(what: str, before: Any, after: Any) -> None:
 def same(a: Any, b: Any) -> bool:
     """Return whether two pytrees hold the same bits in the same structure."""
     (a, structure), (b, other) = jax.tree.flatten(a), jax.tree.flatten(b)
-    equal = (np.array_equal(x, y, equal_nan=True) for x, y in zip(a, b, strict=False))
+    equal = (np.array_equal(_bits(x), _bits(y), equal_nan=True) for x, y in zip(a, b, strict=False))
     return str(structure) == str(other) and all(equal)
+
+
+def _bits(leaf: Any) -> np.ndarray:
+    """Return a copy of a leaf on the host; of a key, the numbers that it is made of."""
+    key = isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    return np.array(jax.random.key_data(leaf) if key else leaf)

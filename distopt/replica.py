@@ -87,9 +87,10 @@ class Worker:
         total = jax.tree.map(jnp.zeros_like, params) if worker.gradient else None
         carry = (params, local, model, total, jnp.zeros(()), jnp.zeros(()))
         end, local, model, total, loss, accuracy = jax.lax.fori_loop(0, batches.steps, step, carry)
-        window = Window(params, end, batches.steps, total, local if self._rules.local else None)
+        draw = jax.random.fold_in(key, ~batches.first_step)  # no step has that number
+        window = Window(params, end, batches.steps, total, local if self._rules.local else None, draw)
         message, rule = worker.commit(window, rule)
-        window = window._replace(gradient=None, local=None)  # `adopt` has no use for them
+        window = window._replace(gradient=None, local=None, key=None)  # `adopt` has no use for them
         return Flight(window, local, model, rule, message, loss / batches.steps, accuracy / batches.steps)
 
     def positions(self, start: Params, end: Params) -> dict[str, jax.Array]:
@@ -190,7 +191,8 @@ def shapes(experiment: Experiment) -> Shapes:
 
     def commit(p: Params) -> Message:
         local = rules.local.init(p) if rules.local else None
-        return rules.worker.commit(Window(p, p, jnp.ones((), jnp.int32), p, local), rules.worker.init(p))[0]
+        window = Window(p, p, jnp.ones((), jnp.int32), p, local, jax.random.key(0))
+        return rules.worker.commit(window, rules.worker.init(p))[0]
 
     def reply(p: Params) -> Reply | None:
         message, pulled = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (q, *leaf.shape)), (commit(p), p))

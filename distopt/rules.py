@@ -7,7 +7,7 @@ algorithm they belong to. Parameters, messages, replies and states are pytrees o
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import optax
@@ -20,6 +20,12 @@ Reply = Any
 ALL = 2**31 - 1
 """A quorum larger than any number of workers: every worker still training takes part in every update."""
 
+CommitKind = Literal["delta", "gradient", "parameters", "elastic"]
+"""What a message is. `delta`, `gradient`: local updates or gradients, a pytree like the parameters that the server adds
+up. `parameters`: where the worker is. `elastic`: the same, and the reply is the difference E that the center has gained
+with it: θ̃ ← θ̃ + Σ E.
+"""
+
 
 class Window(NamedTuple):
     """What a worker did since it last adopted a reply."""
@@ -29,6 +35,7 @@ class Window(NamedTuple):
     steps: jax.Array  # λ, local steps really taken; int32, shape ()
     gradient: Params | None = None  # Σ of the window's mini-batch gradients, if the worker rule asks for it
     local: Any = None  # θᵏ's state of the local method, if the optimizer prescribes that method
+    key: Any = None  # for random numbers in `commit`; a function of (seed, worker, step)
 
 
 class Commits(NamedTuple):
@@ -47,6 +54,7 @@ class Update(NamedTuple):
     state: State
     replies: Reply | None = None  # leading axis q; None: every committer adopts the new center
     metrics: Mapping[str, jax.Array] = {}  # scalars, or one value per commit, shape (q,)
+    norm: jax.Array | None = None  # ‖commit‖₂ of each, shape (q,), if messages are encoded; None: of the message
 
 
 def _no_state(params: Params) -> State:
@@ -63,6 +71,7 @@ class WorkerRule(NamedTuple):
     init: Callable[[Params], State] = _no_state
     gradient: bool = False  # fill `Window.gradient`; costs one addition per step
     explore: bool = True  # False: parameters stay at θᵏ while gradients are summed
+    commits: CommitKind | None = None  # what a message is; None: it is not said, and nobody else may change messages
 
 
 class ServerRule(NamedTuple):

@@ -10,6 +10,7 @@ import numpy as np
 
 from distopt.errors import DistoptError
 from distopt.rules import Commits, DistributedOptimizer, Message, Params, Reply, State, Update
+from distopt.trees import norms
 
 Row = dict[str, Any]
 
@@ -195,12 +196,13 @@ def fold(optimizer: DistributedOptimizer, center: Params, state: State, commits:
     q = commits.worker.shape[0]
     if commits.pulled is None:
         commits = commits._replace(pulled=jax.tree.map(lambda c: jnp.broadcast_to(c, (q, *c.shape)), center))
-    return Folded(optimizer.server.update(commits, state, center), _norms(commits.message))
+    update = optimizer.server.update(commits, state, center)
+    return Folded(update, norms(commits.message) if update.norm is None else update.norm)
 
 
 def distances(center: Params, pulled: Params | None, q: int) -> jax.Array:
     """Return ‖θ̃ − pulled‖₂ of q commits, shape (q,); `pulled` has a leading axis q, None means `center` itself."""
-    return jnp.zeros(q) if pulled is None else _norms(jax.tree.map(jnp.subtract, center, pulled))
+    return jnp.zeros(q) if pulled is None else norms(jax.tree.map(jnp.subtract, center, pulled))
 
 
 @jax.jit
@@ -233,9 +235,3 @@ def compile_fold(optimizer: DistributedOptimizer) -> Callable[..., Folded]:
 def _stack(trees: list[Any]) -> Any:
     """Stack the leaves of pytrees along a new leading axis."""
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
-
-
-def _norms(tree: Params) -> jax.Array:
-    """Return ‖·‖₂ over all leaves, for each entry of the leading axis, shape (q,)."""
-    leaves = [leaf.reshape(leaf.shape[0], -1).astype(jnp.float32) for leaf in jax.tree.leaves(tree)]
-    return jnp.sqrt(sum(jnp.sum(jnp.square(leaf), axis=1) for leaf in leaves))

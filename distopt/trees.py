@@ -3,6 +3,7 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 
@@ -15,3 +16,9 @@ def named(tree: Any) -> dict[str, np.ndarray]:
 def tree_bytes(tree: Any) -> int:
     """Return the bytes that the leaves of a pytree of arrays (or of their shapes) take on the wire."""
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+
+
+def norms(tree: Any) -> jax.Array:
+    """Return ‖·‖₂ over all leaves, for each entry of the leading axis, shape (q,)."""
+    leaves = [leaf.reshape(leaf.shape[0], -1).astype(jnp.float32) for leaf in jax.tree.leaves(tree)]
+    return jnp.sqrt(sum(jnp.sum(jnp.square(leaf), axis=1) for leaf in leaves))

@@ -34,7 +34,7 @@ def workload_from_config(
     if samples is None and data is not None:
         samples = data.size
     tx = local.build(config["local"])
-    optimizer = optimizers.build(config["optimizer"], tx)
+    optimizer = optimizers.from_config(config, tx)
     workers = min(config["workers"], optimizer.workers or config["workers"])
     steps = _budget(config, samples, workers)
     if steps.min() >= UNLIMITED and config["stop"]["updates"] is None and config["stop"]["seconds"] is None:

@@ -5,6 +5,7 @@ import argparse
 HELP = "list optimizers, models, datasets, ... with one line of explanation each"
 KINDS = {
     "optimizers": "optimizer",
+    "compression": "compression",
     "local": "local",
     "models": "model",
     "datasets": "dataset",

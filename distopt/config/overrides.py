@@ -15,7 +15,7 @@ from distopt.errors import ConfigError
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
 
-GROUPS = ("optimizer", "local", "model", "dataset", "launcher", "cluster", "experiment")
+GROUPS = ("optimizer", "compression", "local", "model", "dataset", "launcher", "cluster", "experiment")
 
 
 def compose(overrides: Sequence[str] = (), folder: str | None = None, name: str = "config") -> DictConfig:

@@ -169,7 +169,7 @@ def _refused(plain: Mapping[str, Any]) -> list[str]:
     from distopt import local, optimizers
 
     problems: list[str] = []
-    for build in (lambda: local.build(plain["local"]), lambda: optimizers.build(plain["optimizer"], optax.identity())):
+    for build in (lambda: local.build(plain["local"]), lambda: optimizers.from_config(plain, optax.identity())):
         try:
             build()
         except ConfigError as error:

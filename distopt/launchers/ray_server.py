@@ -32,7 +32,7 @@ class ParameterServer:
     """Single writer: all its calls run in one thread, and an update never waits in the middle."""
 
     def __init__(self, config: Mapping[str, Any], workers: int) -> None:
-        self._optimizer = optimizers.build(config["optimizer"], local.build(config["local"]))
+        self._optimizer = optimizers.from_config(config, local.build(config["local"]))
         self._workers = workers
         self._stop = config["stop"]
         self._rows: list[dict[str, Any]] = []

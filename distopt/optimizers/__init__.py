@@ -8,6 +8,7 @@ from typing import Any
 
 import optax
 
+from distopt import compression
 from distopt.errors import ConfigError
 from distopt.rules import DistributedOptimizer
 
@@ -49,3 +50,22 @@ def build(settings: Mapping[str, Any], local: optax.GradientTransformation) -> D
         return make(**arguments)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"optimizer={settings['name']}: {error}") from None
+
+
+def from_config(config: Mapping[str, Any], local: optax.GradientTransformation) -> DistributedOptimizer:
+    """Build the optimizer of a configuration, its commits compressed as the group `compression` says.
+
+    Args:
+        config: with the groups `optimizer` and `compression`.
+        local: as in `build`.
+
+    Raises:
+        ConfigError: as `build`, and a compression that does not exist, has senseless settings, or does not suit the
+            optimizer.
+    """
+    optimizer = build(config["optimizer"], local)
+    try:
+        return compression.apply(optimizer, config["compression"])
+    except ValueError as error:
+        chosen = f"compression={config['compression']['name']} optimizer={config['optimizer']['name']}"
+        raise ConfigError(f"{chosen}: {error}") from None

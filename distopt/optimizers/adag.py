@@ -62,7 +62,7 @@ def adag(*, gamma: float, form: str = "weight") -> DistributedOptimizer:
         return Update(jax.tree.map(jnp.add, center, step), state, metrics=scale_metrics(sampled))
 
     return DistributedOptimizer(
-        WorkerRule(commit_mean_delta, adopt_center), ServerRule(stateless, update), warnings=warnings
+        WorkerRule(commit_mean_delta, adopt_center, commits="delta"), ServerRule(stateless, update), warnings=warnings
     )
 
 

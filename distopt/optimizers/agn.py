@@ -30,10 +30,11 @@ def agn(*, local: optax.GradientTransformation | None = None, commit: str = "del
     """
     send = require_choice("commit", commit, {"delta": commit_mean_delta, "gradient": commit_gradient})
     if send is commit_mean_delta:
-        return DistributedOptimizer(WorkerRule(send, adopt_center), additive(), warnings=warnings)
+        return DistributedOptimizer(WorkerRule(send, adopt_center, commits="delta"), additive(), warnings=warnings)
     if local is None:
         raise ValueError(f"commit={commit} needs a local optimizer, which turns gradients into steps at the server")
-    return DistributedOptimizer(WorkerRule(send, adopt_center, gradient=True), additive(local), warnings=warnings)
+    worker = WorkerRule(send, adopt_center, gradient=True, commits="gradient")
+    return DistributedOptimizer(worker, additive(local), warnings=warnings)
 
 
 def warnings(workers: int, window: int) -> list[str]:

@@ -62,4 +62,4 @@ def async_diloco(*, learning_rate: float, momentum: float, period: int | None, s
         rest = jax.tree.map(lambda b: jnp.where(due, jnp.zeros_like(b), b), buffer)
         return Update(center, DelayedNesterov(velocity, rest, jnp.where(due, 0, since), n))
 
-    return DistributedOptimizer(WorkerRule(commit_delta, adopt_center), ServerRule(init, update))
+    return DistributedOptimizer(WorkerRule(commit_delta, adopt_center, commits="delta"), ServerRule(init, update))

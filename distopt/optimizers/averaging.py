@@ -20,4 +20,5 @@ def averaging() -> DistributedOptimizer:
         del center
         return Update(mean(commits.message), state)
 
-    return DistributedOptimizer(WorkerRule(commit_params, adopt_center), ServerRule(stateless, update), ALL)
+    worker = WorkerRule(commit_params, adopt_center, commits="parameters")
+    return DistributedOptimizer(worker, ServerRule(stateless, update), ALL)

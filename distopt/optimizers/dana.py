@@ -37,5 +37,5 @@ def dana(*, local: optax.GradientTransformation, momentum: float) -> Distributed
         velocity = jax.tree.map(lambda v, g: momentum * v + g, velocity, gradient)
         return jax.tree.map(lambda g, v: g + momentum * v, gradient, velocity), velocity
 
-    worker = WorkerRule(commit, adopt_center, init, gradient=True, explore=False)
+    worker = WorkerRule(commit, adopt_center, init, gradient=True, explore=False, commits="gradient")
     return DistributedOptimizer(worker, additive(local))

@@ -59,5 +59,5 @@ def dcasgd(
         step, optimizer = local.update(gradient, optimizer, center)
         return Update(optax.apply_updates(center, step), (optimizer, square))
 
-    worker = WorkerRule(commit_gradient, adopt_center, gradient=True, explore=False)
+    worker = WorkerRule(commit_gradient, adopt_center, gradient=True, explore=False, commits="gradient")
     return DistributedOptimizer(worker, ServerRule(init, update))

@@ -19,4 +19,4 @@ from distopt.rules import DistributedOptimizer, WorkerRule
 def delay_adaptive() -> DistributedOptimizer:
     """Build delay-adaptive asynchronous SGD."""
     server = staleness_weighted(lambda staleness, workers: workers / jnp.maximum(workers, staleness))
-    return DistributedOptimizer(WorkerRule(commit_delta, adopt_center), server)
+    return DistributedOptimizer(WorkerRule(commit_delta, adopt_center, commits="delta"), server)

@@ -28,4 +28,4 @@ def diloco(*, learning_rate: float, momentum: float) -> DistributedOptimizer:
     require_number("momentum", momentum, positive=False, most=1, below=True)
     outer = optax.chain(optax.trace(momentum, nesterov=True), optax.scale(learning_rate))
     server = additive(outer, fold=lambda commits: mean(commits.message))
-    return DistributedOptimizer(WorkerRule(commit_delta, adopt_center), server, ALL)
+    return DistributedOptimizer(WorkerRule(commit_delta, adopt_center, commits="delta"), server, ALL)

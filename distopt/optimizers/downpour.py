@@ -32,7 +32,7 @@ def downpour(*, server: Mapping[str, Any] | None = None) -> DistributedOptimizer
             learning_rate: 0.05}`; None adds commits as they are.
     """
     if server is None:
-        return DistributedOptimizer(WorkerRule(commit_delta, adopt_center), additive())
+        return DistributedOptimizer(WorkerRule(commit_delta, adopt_center, commits="delta"), additive())
     if not isinstance(server, Mapping) or not {"name", "learning_rate"} <= set(server):
         raise ValueError(f"server={server} must be null or have at least a name and a learning_rate")
     require_number("server.learning_rate", server["learning_rate"])
@@ -40,7 +40,8 @@ def downpour(*, server: Mapping[str, Any] | None = None) -> DistributedOptimizer
         tx = local.build(server)
     except ConfigError as error:
         raise ValueError(str(error).replace("local", "server", 1)) from None
-    return DistributedOptimizer(WorkerRule(commit_gradients, adopt_center, gradient=True), additive(tx))
+    worker = WorkerRule(commit_gradients, adopt_center, gradient=True, commits="gradient")
+    return DistributedOptimizer(worker, additive(tx))
 
 
 def commit_gradients(window: Window, state: State) -> tuple[Message, State]:

@@ -36,4 +36,4 @@ def dynsgd(*, weighting: str = "delay_plus_one") -> DistributedOptimizer:
         weighting: what a commit of staleness τ counts, a name from the table above.
     """
     weight = require_choice("weighting", weighting, WEIGHTS)
-    return DistributedOptimizer(WorkerRule(commit_delta, adopt_center), staleness_weighted(weight))
+    return DistributedOptimizer(WorkerRule(commit_delta, adopt_center, commits="delta"), staleness_weighted(weight))

@@ -57,4 +57,5 @@ def fedasync(*, mixing: float, weighting: str, exponent: float, hinge: float) ->
         kept, part = 1 - jnp.sum(rate), weighted_sum(rate, commits.message)
         return Update(jax.tree.map(lambda c, p: kept.astype(c.dtype) * c + p, center, part), state)
 
-    return DistributedOptimizer(WorkerRule(commit_params, adopt_center), ServerRule(stateless, update))
+    worker = WorkerRule(commit_params, adopt_center, commits="parameters")
+    return DistributedOptimizer(worker, ServerRule(stateless, update))

@@ -26,4 +26,4 @@ def fedbuff(*, buffer: int, learning_rate: float, exponent: float) -> Distribute
     require_number("learning_rate", learning_rate)
     require_number("exponent", exponent, positive=False)
     server = buffered(lambda workers: buffer, lambda delay: (1.0 + delay) ** -exponent, learning_rate)
-    return DistributedOptimizer(WorkerRule(commit_delta, adopt_center), server)
+    return DistributedOptimizer(WorkerRule(commit_delta, adopt_center, commits="delta"), server)

@@ -47,7 +47,7 @@ def fedopt(*, server: Mapping[str, Any]) -> DistributedOptimizer:
     """
     tx = adaptive(**server)
     rule = additive(tx, fold=lambda commits: mean(commits.message))
-    return DistributedOptimizer(WorkerRule(commit_delta, adopt_center), rule, ALL)
+    return DistributedOptimizer(WorkerRule(commit_delta, adopt_center, commits="delta"), rule, ALL)
 
 
 def adaptive(

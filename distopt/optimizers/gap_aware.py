@@ -59,4 +59,4 @@ def gap_aware(*, decay: float, eps: float) -> DistributedOptimizer:
         metrics = scale_metrics(scale(sample(now), sample(commits.pulled), sample(usual)))
         return Update(jax.tree.map(jnp.add, center, step), Usual(square, t), metrics=metrics)
 
-    return DistributedOptimizer(WorkerRule(commit_delta, adopt_center), ServerRule(init, update))
+    return DistributedOptimizer(WorkerRule(commit_delta, adopt_center, commits="delta"), ServerRule(init, update))

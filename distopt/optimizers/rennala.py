@@ -27,4 +27,4 @@ def rennala(*, batch: int | None) -> DistributedOptimizer:
     """
     require_whole("batch", batch, optional=True)
     server = buffered(lambda workers: batch or workers, lambda delay: (delay == 0).astype(jnp.float32))
-    return DistributedOptimizer(WorkerRule(commit_delta, adopt_center), server)
+    return DistributedOptimizer(WorkerRule(commit_delta, adopt_center, commits="delta"), server)

@@ -36,4 +36,4 @@ def ringmaster(*, threshold: int | None) -> DistributedOptimizer:
         return Update(jax.tree.map(jnp.add, center, step), rounds, metrics=outcome(delay, accepted))
 
     server = ServerRule(lambda center, workers: Rounds.begin(workers), update)
-    return DistributedOptimizer(WorkerRule(commit_delta, adopt_center), server)
+    return DistributedOptimizer(WorkerRule(commit_delta, adopt_center, commits="delta"), server)

@@ -14,4 +14,4 @@ from distopt.rules import DistributedOptimizer, WorkerRule
 
 def sequential() -> DistributedOptimizer:
     """Build sequential SGD; it uses one worker however many there are."""
-    return DistributedOptimizer(WorkerRule(commit_delta, adopt_center), additive(), workers=1)
+    return DistributedOptimizer(WorkerRule(commit_delta, adopt_center, commits="delta"), additive(), workers=1)

@@ -28,4 +28,4 @@ def slowmo(*, momentum: float, learning_rate: float) -> DistributedOptimizer:
     require_number("learning_rate", learning_rate)
     outer = optax.chain(optax.trace(momentum), optax.scale(learning_rate))
     server = additive(outer, fold=lambda commits: mean(commits.message))
-    return DistributedOptimizer(WorkerRule(commit_delta, adopt_center), server, ALL)
+    return DistributedOptimizer(WorkerRule(commit_delta, adopt_center, commits="delta"), server, ALL)

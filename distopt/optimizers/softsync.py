@@ -26,4 +26,4 @@ def softsync(*, splitting: int) -> DistributedOptimizer:
     """
     require_whole("splitting", splitting)
     server = buffered(lambda workers: max(1, workers // splitting), lambda delay: 1 / jnp.maximum(delay, 1))
-    return DistributedOptimizer(WorkerRule(commit_delta, adopt_center), server)
+    return DistributedOptimizer(WorkerRule(commit_delta, adopt_center, commits="delta"), server)

@@ -21,5 +21,5 @@ def synchronous(*, local: optax.GradientTransformation) -> DistributedOptimizer:
     Args:
         local: the configured local optimizer, here applied by the server to the mean gradient.
     """
-    worker = WorkerRule(commit_gradient, adopt_center, gradient=True, explore=False)
+    worker = WorkerRule(commit_gradient, adopt_center, gradient=True, explore=False, commits="gradient")
     return DistributedOptimizer(worker, additive(local, fold=lambda commits: mean(commits.message)), ALL)

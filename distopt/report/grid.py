@@ -11,6 +11,7 @@ from distopt.metrics.profiles import performance_ratios, score
 from distopt.report.grouping import Configuration, Group, differing, settings, words
 
 TUNED = ("local.learning_rate", "optimizer.window")
+BROUGHT = ("optimizer.", "compression.", "local.")  # settings that an optimizer brings along, but for the window
 TOLERANCES = (0.005, 0.01, 0.05)
 Part = tuple[Group, pd.DataFrame]
 Settings = Mapping[str, str]
@@ -51,11 +52,11 @@ class Profiles(NamedTuple):
 def workload(configuration: Configuration) -> Settings:
     """Return the settings that stand for a workload: all but what an optimizer brings along.
 
-    These are `optimizer.*` without the window, and `local.*`. Data, model, batch size, workers, window, cluster and
-    budget are the workload's.
+    These are `optimizer.*` without the window, `compression.*` and `local.*`. Data, model, batch size, workers,
+    window, cluster and budget are the workload's.
     """
     every = settings(configuration.runs[0])
-    return {k: v for k, v in every.items() if k == "optimizer.window" or not k.startswith(("optimizer.", "local."))}
+    return {k: v for k, v in every.items() if k == "optimizer.window" or not k.startswith(BROUGHT)}
 
 
 def cells(parts: Sequence[Part]) -> dict[Key, dict[str, list[float]]]:

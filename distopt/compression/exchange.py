@@ -1,0 +1,143 @@
+"""An exchange with compressed messages, around the rules of any optimizer that says what it commits.
+
+Deltas and gradients are encoded by the worker, with error feedback:
+
+    z = D + e,   send C(z),   y = C⁻¹(C(z)),   e ← z − y,      the server folds y as if it were D
+
+What a commit leaves out is part of the next one: Σ y + e = Σ D at any time. Without error feedback z = D.
+
+Elastic differences are encoded by the server, who alone knows E = α (θᵏ − θ̃) at the moment of an exchange:
+
+    send θᵏ,   reply C(E),   y = C⁻¹(C(E)),   θ̃ ← θ̃ + Σ y,   θᵏ ← θᵏ − y
+
+Both sides apply the same y, so that θ̃ + Σ θᵏ changes only by gradients, as without compression. There is nothing to
+remember: what y leaves out is still there in θᵏ − θ̃.
+
+Source: S. P. Karimireddy et al., "Error Feedback Fixes SignSGD and other Gradient Compression Schemes", 2019
+(arXiv:1901.09847), algorithm 2.
+Differences: D is the commit as the rule makes it, a sum or mean of a window's updates or gradients; with the paper's
+local steps of plain SGD and a window of 1 it is its ηg. e is lost with a worker that loses its window, and with the end
+of training.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from distopt.compression.rules import Compressor, Memory
+from distopt.rules import (
+    Commits,
+    DistributedOptimizer,
+    Message,
+    Params,
+    Reply,
+    ServerRule,
+    State,
+    Update,
+    Window,
+    WorkerRule,
+)
+from distopt.trees import norms
+
+REFUSED = {
+    None: "it does not say what its workers send; its author sets `WorkerRule.commits`",
+    "parameters": "its workers send parameters, and of those nothing may be left out; choose an optimizer that sends "
+    "updates (diloco with learning_rate=1 and momentum=0 is model averaging by updates)",
+}
+
+
+class Sender(NamedTuple):
+    """State of a worker that sends compressed commits."""
+
+    rule: State
+    memory: Memory
+    error: Params  # e; () without error feedback
+
+
+def compressed(optimizer: DistributedOptimizer, method: Compressor, error_feedback: bool) -> DistributedOptimizer:
+    """Return an optimizer whose commits, or elastic replies, travel encoded.
+
+    Args:
+        optimizer: any that commits deltas, gradients or elastic differences.
+        method: how to encode.
+        error_feedback: add what a commit leaves out to the next one; elastic differences do so by themselves.
+
+    Raises:
+        ValueError: commits that cannot be compressed.
+    """
+    worker, server = optimizer.worker, optimizer.server
+    if reason := REFUSED.get(worker.commits):
+        raise ValueError(reason)
+    if worker.commits == "elastic":
+        return optimizer._replace(worker=_elastic_worker(worker, method), server=_elastic_server(server, method))
+
+    def warnings(workers: int, window: int) -> list[str]:
+        return optimizer.warnings(workers, window) + method.warnings(error_feedback)
+
+    sender = _sender(worker, method, error_feedback)
+    return optimizer._replace(worker=sender, server=_receiver(server, method), warnings=warnings)
+
+
+def _sender(rule: WorkerRule, method: Compressor, error_feedback: bool) -> WorkerRule:
+    """Encode what the rule commits."""
+
+    def init(params: Params) -> Sender:
+        # The same first memory for all workers: it is known before any of them has a key of its own.
+        error = jax.tree.map(jnp.zeros_like, params) if error_feedback else ()
+        return Sender(rule.init(params), method.init(params, jax.random.key(0)), error)
+
+    def commit(window: Window, state: Sender) -> tuple[Message, Sender]:
+        z, inner = rule.commit(window, state.rule)
+        if error_feedback:
+            z = jax.tree.map(jnp.add, z, state.error)
+        code, memory = method.encode(z, state.memory, window.key)
+        error = jax.tree.map(jnp.subtract, z, method.decode(code, z)) if error_feedback else ()
+        return code, Sender(inner, memory, error)
+
+    def adopt(reply: Reply, window: Window, state: Sender) -> tuple[Params, Sender]:
+        params, inner = rule.adopt(reply, window, state.rule)
+        return params, state._replace(rule=inner)
+
+    return rule._replace(commit=commit, adopt=adopt, init=init, commits=None)
+
+
+def _receiver(rule: ServerRule, method: Compressor) -> ServerRule:
+    """Decode commits before the rule folds them."""
+
+    def update(commits: Commits, state: State, center: Params) -> Update:
+        decoded = jax.vmap(lambda code: method.decode(code, center))(commits.message)
+        return rule.update(commits._replace(message=decoded), state, center)._replace(norm=norms(decoded))
+
+    return rule._replace(update=update)
+
+
+def _elastic_worker(rule: WorkerRule, method: Compressor) -> WorkerRule:
+    """Decode replies; send a key along with the parameters if the server needs random numbers to encode."""
+
+    def commit(window: Window, state: State) -> tuple[Message, State]:
+        message, state = rule.commit(window, state)
+        return (message, jax.random.key_data(window.key) if method.random else ()), state
+
+    def adopt(reply: Reply, window: Window, state: State) -> tuple[Params, State]:
+        return rule.adopt(method.decode(reply, window.end), window, state)
+
+    return rule._replace(commit=commit, adopt=adopt, commits=None)
+
+
+def _elastic_server(rule: ServerRule, method: Compressor) -> ServerRule:
+    """Encode the differences, and let the center gain what the workers will decode."""
+
+    def encode(difference: Params, key: Any) -> Any:
+        key = jax.random.wrap_key_data(key) if method.random else key
+        return method.encode(difference, method.init(difference, key), key)[0]
+
+    def update(commits: Commits, state: State, center: Params) -> Update:
+        parameters, keys = commits.message
+        inner = rule.update(commits._replace(message=parameters), state, center)
+        codes = jax.vmap(encode)(inner.replies, keys)
+        gained = jax.vmap(lambda code: method.decode(code, center))(codes)
+        center = jax.tree.map(lambda c, y: c + jnp.sum(y, axis=0), center, gained)
+        return inner._replace(center=center, replies=codes, norm=norms(parameters))
+
+    return rule._replace(update=update)

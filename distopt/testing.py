@@ -137,7 +137,8 @@ def _experiment(optimizer: DistributedOptimizer, window: int, model: dict[str, A
     workers = min(WORKERS, optimizer.workers or WORKERS)
     config = _defaults() | {"model": model, "workers": workers, "seed": seed, "batch_size": 24 // workers}
     config |= {"optimizer": {"name": "downpour", "window": window}}  # a name that can be built; its rules go unused
-    return experiments.build(config, data)._replace(optimizer=optimizer)
+    built = experiments.build(config, data)
+    return built._replace(optimizer=optimizer, local=optimizer.local or built.local)
 
 
 def _blobs() -> Dataset:

@@ -203,9 +203,10 @@ def title(built: Sequence[Experiment]) -> str:
     """Return a line that says what runs are about that differ in nothing but the seed."""
     experiment, config = built[0], built[0].config
     what = [config[group]["name"] for group in ("dataset", "model") if config[group]["name"] != "none"]
+    how = [config[group]["name"] for group in ("optimizer", "compression") if config[group]["name"]]
     seeds = ", ".join(str(each.seed) for each in built)
     words = [
-        f"{config['optimizer']['name']} on {' with '.join(what)}",
+        f"{' with '.join(how)} on {' with '.join(what)}",
         f"{experiment.workers} workers, window {experiment.window}, batch {experiment.batch_size}",
         f"seeds {seeds}" if len(built) > 1 else f"seed {seeds}",
         f"launcher {config['launcher']['name']}",

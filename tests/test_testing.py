@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from distopt.optimizers.downpour import downpour
-from distopt.optimizers.parts import additive, adopt_center, commit_delta, mean
+from distopt.optimizers.parts import additive, adopt_center, commit_delta, elastic, mean
 from distopt.rules import ALL, DistributedOptimizer, ServerRule, Update, WorkerRule
 from distopt.testing import check
 
@@ -117,6 +117,20 @@ def differs_every_time() -> DistributedOptimizer:
     )
 
 
+def says_delta_and_sends_a_number() -> DistributedOptimizer:
+    return GOOD._replace(worker=WorkerRule(lambda window, state: (window.steps, state), adopt_center, commits="delta"))
+
+
+def gains_half_of_its_replies() -> DistributedOptimizer:
+    worker, server = elastic(rho=1.0, elastic_learning_rate=0.5)
+
+    def update(commits, state, center):
+        update = server.update(commits, state, center)
+        return update._replace(center=jax.tree.map(lambda c, e: c + 0.5 * e[0], center, update.replies))
+
+    return DistributedOptimizer(worker, ServerRule(server.init, update))
+
+
 @pytest.mark.parametrize(
     ("factory", "promise"),
     [
@@ -133,6 +147,9 @@ def differs_every_time() -> DistributedOptimizer:
         (has_a_favourite, "how the workers are numbered"),
         (hears_only_the_first, "how the workers are numbered"),
         (differs_every_time, "give other bits"),
+        (lambda: GOOD._replace(worker=GOOD.worker._replace(commits="deltas")), "commits='deltas' must be one of"),
+        (says_delta_and_sends_a_number, "a message of the kind delta"),
+        (gains_half_of_its_replies, "must gain the sum of its replies"),
         (lambda: downpour(), "cannot be pickled"),
         (lambda: GOOD.worker, "no DistributedOptimizer"),
         (lambda: GOOD._replace(quorum=0), "quorum=0"),

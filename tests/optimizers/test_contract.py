@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import optax
 import pytest
 from omegaconf import OmegaConf
 
@@ -62,6 +63,11 @@ def test_contract(name: str) -> None:
 def test_yaml_has_the_settings_of_the_factory(name: str) -> None:
     parameters = set(inspect.signature(optimizers.factory(name)).parameters)
     assert set(from_yaml(name)) == parameters - {"local"} | LAUNCHER_SETTINGS
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_it_says_what_it_commits(name: str) -> None:
+    assert optimizers.build(from_yaml(name), optax.identity()).worker.commits is not None
 
 
 @pytest.fixture(scope="module", params=TABLE)

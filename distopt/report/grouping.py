@@ -136,7 +136,7 @@ def differing(every: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
         for members in peers.values():
             if len({every[i].get(key) for i in members}) > 1:
                 for i in members:
-                    kept[i][key] = every[i].get(key, "null")
+                    kept[i][key] = every[i].get(key, "none" if key == kind else "null")
     return kept
 
 

@@ -1,5 +1,6 @@
 """Methods of compression with settings that suit small arrays."""
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -29,7 +30,7 @@ def flat(tree: Params) -> np.ndarray:
     return np.concatenate([np.asarray(leaf).ravel() for leaf in jax.tree.leaves(tree)])
 
 
-def roundtrip(method: Compressor, z: Params, key: Any = None) -> Params:
-    key = jax.random.key(1) if key is None else key
-    code, _ = method.encode(z, method.init(z, jax.random.key(0)), key)
+@partial(jax.jit, static_argnums=0)
+def roundtrip(method: Compressor, z: Params, key: Any = 1) -> Params:
+    code, _ = method.encode(z, method.init(z, jax.random.key(0)), jax.random.key(key))
     return method.decode(code, z)

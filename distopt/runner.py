@@ -203,7 +203,7 @@ def title(built: Sequence[Experiment]) -> str:
     """Return a line that says what runs are about that differ in nothing but the seed."""
     experiment, config = built[0], built[0].config
     what = [config[group]["name"] for group in ("dataset", "model") if config[group]["name"] != "none"]
-    how = [config[group]["name"] for group in ("optimizer", "compression") if config[group]["name"]]
+    how = [config[group]["name"] for group in ("optimizer", "compression") if config[group]["name"] != "none"]
     seeds = ", ".join(str(each.seed) for each in built)
     words = [
         f"{' with '.join(how)} on {' with '.join(what)}",

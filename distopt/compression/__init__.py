@@ -17,13 +17,13 @@ def apply(optimizer: DistributedOptimizer, settings: Mapping[str, Any]) -> Distr
 
     Args:
         optimizer: any that says what it commits.
-        settings: of the configuration group `compression`: `name` (None: no compression), `error_feedback` and the
+        settings: of the configuration group `compression`: `name` (`none`: no compression), `error_feedback` and the
             method's own.
 
     Raises:
         ValueError: settings without a sense, or an optimizer whose commits cannot be compressed.
     """
-    if settings["name"] is None:
+    if settings["name"] == "none":
         return optimizer
     feedback = settings.get("error_feedback")
     if not isinstance(feedback, bool):

@@ -14,6 +14,7 @@ IRRELEVANT = (
 )
 PROBLEM = ("dataset", "model", "batch_size", "clock")
 SHARDING = ("dataset.partition", "dataset.alpha")
+BEFORE = {"compression.name": "none"}  # what runs from before a setting existed had
 Settled = tuple[dict[str, str], Run]
 
 
@@ -69,7 +70,7 @@ def settings(run: Run) -> dict[str, str]:
     flat = dict(flatten(run.config))
     ignored = IRRELEVANT if run.info["clock"] == "virtual" else (*IRRELEVANT, "cluster")
     kept = {key: value for key, value in flat.items() if not _within(key, ignored)}
-    return {"clock": str(run.info["clock"])} | kept
+    return {"clock": str(run.info["clock"]), **BEFORE} | kept
 
 
 def group(runs: Sequence[Run]) -> list[Group]:
@@ -136,7 +137,7 @@ def differing(every: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
         for members in peers.values():
             if len({every[i].get(key) for i in members}) > 1:
                 for i in members:
-                    kept[i][key] = every[i].get(key, "none" if key == kind else "null")
+                    kept[i][key] = every[i].get(key, "null")
     return kept
 
 

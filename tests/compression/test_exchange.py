@@ -145,7 +145,7 @@ def test_an_optimizer_that_does_not_say_what_it_sends_is_refused() -> None:
 
 def test_no_compression_is_the_optimizer_itself() -> None:
     optimizer = agn()
-    assert apply(optimizer, {"name": None}) is optimizer
+    assert apply(optimizer, {"name": "none"}) is optimizer
 
 
 @pytest.mark.parametrize(

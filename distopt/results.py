@@ -1,6 +1,5 @@
 """The results of a run: its folder read back as frames, and the numbers that sum it up."""
 
-import json
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,9 +12,9 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-import yaml
 
 from distopt.errors import ResultsError
+from distopt.files import BROKEN, need, read_mapping, reason, regular
 from distopt.metrics import convergence, efficiency, staleness
 
 FINISHED = ("done", "stopped")
@@ -26,7 +25,6 @@ COLUMNS = {
     ),
     "evals": ("update", "time_s", "samples", "split", "loss", "accuracy"),
 }
-_YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,18 +177,15 @@ def _walk(path: Path) -> Iterator[Path]:
 
 def _read_mapping(path: Path, keys: Sequence[str]) -> dict[str, Any]:
     try:
-        text = path.read_text(encoding="utf-8")
-        content = json.loads(text) if path.suffix == ".json" else yaml.load(text, Loader=_YAML)
+        content = read_mapping(path)
     except FileNotFoundError:
         raise ResultsError(
             f"{path}: missing, so this is no complete run; delete the folder or repeat the run"
         ) from None
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        reason = str(error).splitlines()[0]
-        raise ResultsError(f"{path}: cannot be read ({reason}); delete the folder or repeat the run") from None
-    absent = [key for key in keys if not isinstance(content, dict) or key not in content]
-    if absent or not isinstance(content, dict):
-        raise ResultsError(f"{path}: has no {', '.join(absent) or 'settings'}; delete the folder or repeat the run")
+    except BROKEN as error:
+        raise ResultsError(f"{path}: cannot be read ({reason(error)}); delete the folder or repeat the run") from None
+    if absent := [key for key in keys if key not in content]:
+        raise ResultsError(f"{path}: has no {', '.join(absent)}; delete the folder or repeat the run")
     return content
 
 
@@ -198,23 +193,33 @@ def _read_table(folder: Path, name: str, status: str) -> pd.DataFrame:
     parquet, stream = folder / f"{name}.parquet", folder / f"{name}.arrow"
     try:
         if parquet.is_file():
-            # tables are small: starting threads for one takes longer than reading it
-            frame = pq.ParquetFile(parquet).read(use_threads=False).to_pandas(use_threads=False, ignore_metadata=True)
+            frame = _read_parquet(parquet)
         elif stream.is_file():
             frame = _read_stream(stream)
         elif status in FINISHED:
             raise ResultsError(f"{parquet}: missing although the run is {status}; delete the folder or repeat the run")
         else:
             frame = pd.DataFrame()
-    except (pa.ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise ResultsError(f"{parquet}: cannot be read ({reason}); delete the folder or repeat the run") from None
+    except BROKEN as error:
+        raise ResultsError(
+            f"{parquet}: cannot be read ({reason(error)}); delete the folder or repeat the run"
+        ) from None
     if frame.columns.empty:
         return pd.DataFrame({column: pd.Series(dtype=float) for column in COLUMNS[name]})
     absent = [column for column in COLUMNS[name] if column not in frame]
     if absent:
         raise ResultsError(f"{parquet}: has no column {', '.join(absent)}; repeat the run")
+    numeric = frame[list(COLUMNS[name])].select_dtypes("number").columns
+    if strange := [column for column in COLUMNS[name] if column not in numeric and column != "split"]:
+        raise ResultsError(f"{parquet}: column {', '.join(strange)} does not hold numbers; repeat the run")
     return frame
+
+
+def _read_parquet(path: Path) -> pd.DataFrame:
+    with pq.ParquetFile(regular(path)) as file:
+        need(file.metadata.num_rows * len(file.schema_arrow) * 16, f"{path.name} ({file.metadata.num_rows:,} rows)")
+        # tables are small: starting threads for one takes longer than reading it
+        return file.read(use_threads=False).to_pandas(use_threads=False, ignore_metadata=True)
 
 
 def _read_stream(path: Path) -> pd.DataFrame:
@@ -224,6 +229,6 @@ def _read_stream(path: Path) -> pd.DataFrame:
         try:
             for batch in pa.ipc.open_stream(file):
                 batches.append(batch)
-        except (pa.ArrowInvalid, OSError):
+        except (*BROKEN, pa.ArrowException):
             pass
     return pa.Table.from_batches(batches).to_pandas() if batches else pd.DataFrame()

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from distopt.cluster.laws import LAWS, Law
 from distopt.errors import ConfigError
+from distopt.files import BROKEN, read_csv, reason
 
 Trace = dict[int, NDArray[np.float64]]
 
@@ -88,14 +89,14 @@ def read_trace(path: str) -> Trace:
 
     Raises `ConfigError` if the file is missing, has other columns, or times that are not positive.
     """
-    import pandas as pd
-
-    if not Path(path).is_file():
-        raise ConfigError(f"cluster.step.trace={path}: no such file")
     try:
-        frame = pd.read_csv(path).astype({"worker": "int64", "step_s": "float64"})
-    except (KeyError, ValueError):
-        raise ConfigError(f"cluster.step.trace={path}: needs the columns worker,step_s with a number in each") from None
+        frame = read_csv(Path(path)).astype({"worker": "int64", "step_s": "float64"})
+    except FileNotFoundError:
+        raise ConfigError(f"cluster.step.trace={path}: no such file") from None
+    except BROKEN as error:
+        raise ConfigError(
+            f"cluster.step.trace={path}: needs the columns worker,step_s with a number in each ({reason(error)})"
+        ) from None
     if frame.empty or not (frame.step_s.gt(0) & np.isfinite(frame.step_s)).all():
         raise ConfigError(f"cluster.step.trace={path}: needs at least one row, and positive seconds in every row")
     return {int(str(worker)): times.to_numpy() for worker, times in frame.groupby("worker").step_s}

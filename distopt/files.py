@@ -29,7 +29,8 @@ BROKEN = (
 )
 LONGEST = 200  # characters of a reason
 LARGEST = {".json": 64 << 20, ".yaml": 1 << 20}  # bytes; the shard sizes of a million workers take 8 MiB
-MOST_VALUES = 5_000_000  # in such a file, once its aliases are followed
+DEEPEST = 100  # levels of a YAML file
+MOST_VALUES = 2_000_000  # in such a file, once its aliases are followed
 CSV_ROOM = 18  # bytes of memory at the most for each byte of text, measured with columns of single digits
 _UNPACKERS: dict[str, Callable[..., IO[bytes]]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 _YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -89,7 +90,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
     if size > largest:
         raise ValueError(f"it has {in_words(size)}, such a file at most {in_words(largest)}")
     text = path.read_text(encoding="utf-8")
-    content = json.loads(text) if path.suffix == ".json" else yaml.load(text, Loader=_YAML)
+    content = json.loads(text) if path.suffix == ".json" else _parse_yaml(text)
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise ValueError("it holds no settings by name")
     _follow(content)
@@ -118,6 +119,15 @@ def in_words(size: int) -> str:
         if size >= 10**power:
             return f"{size / 10**power:,.1f} {unit}"
     return f"{size} bytes"
+
+
+def _parse_yaml(text: str) -> Any:
+    depth = 0
+    for event in yaml.parse(text, Loader=_YAML):  # building what is nested deeply overflows the stack of the C library
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise RecursionError
+    return yaml.load(text, Loader=_YAML)
 
 
 def _follow(content: Any) -> None:

@@ -16,15 +16,9 @@ import pyarrow.parquet as pq
 from distopt.errors import ResultsError
 from distopt.files import BROKEN, need, read_mapping, reason, regular
 from distopt.metrics import convergence, efficiency, staleness
+from distopt.recorded import COLUMNS, CONFIG, INFO, Rules, check_mapping, check_table
 
 FINISHED = ("done", "stopped")
-COLUMNS = {
-    "commits": (
-        *("update", "worker", "staleness", "time_s", "steps", "samples", "loss", "accuracy"),
-        *("commit_norm", "distance", "bytes_up", "bytes_down"),
-    ),
-    "evals": ("update", "time_s", "samples", "split", "loss", "accuracy"),
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,13 +69,11 @@ def load(folder: str | Path) -> Run:
     folder = Path(folder)
     if not folder.is_dir():
         raise ResultsError(f"{folder}: no such folder; give the folder of a run, or one with runs below it")
-    info = _read_mapping(folder / "run.json", ("status", "clock"))
-    config = _read_mapping(folder / "config.yaml", ("optimizer", "seed"))
-    if not isinstance(config["optimizer"], dict) or "name" not in config["optimizer"]:
-        raise ResultsError(f"{folder / 'config.yaml'}: has no optimizer.name; delete the folder or repeat the run")
+    info = _read_mapping(folder / "run.json", INFO, ("status", "clock"))
+    config = _read_mapping(folder / "config.yaml", CONFIG, ("optimizer", "seed", "workers"))
     evals = _read_table(folder, "evals", str(info["status"]))
     if (folder / "summary.json").is_file():
-        summary = _read_mapping(folder / "summary.json", ())
+        summary = _read_mapping(folder / "summary.json", {})
     else:
         summary = summarize(_read_table(folder, "commits", str(info["status"])), evals, info)
     return Run(folder, config, info, evals, summary)
@@ -175,7 +167,7 @@ def _walk(path: Path) -> Iterator[Path]:
             yield Path(folder)
 
 
-def _read_mapping(path: Path, keys: Sequence[str]) -> dict[str, Any]:
+def _read_mapping(path: Path, rules: Rules, keys: Sequence[str] = ()) -> dict[str, Any]:
     try:
         content = read_mapping(path)
     except FileNotFoundError:
@@ -186,6 +178,7 @@ def _read_mapping(path: Path, keys: Sequence[str]) -> dict[str, Any]:
         raise ResultsError(f"{path}: cannot be read ({reason(error)}); delete the folder or repeat the run") from None
     if absent := [key for key in keys if key not in content]:
         raise ResultsError(f"{path}: has no {', '.join(absent)}; delete the folder or repeat the run")
+    check_mapping(path, content, rules)
     return content
 
 
@@ -206,12 +199,7 @@ def _read_table(folder: Path, name: str, status: str) -> pd.DataFrame:
         ) from None
     if frame.columns.empty:
         return pd.DataFrame({column: pd.Series(dtype=float) for column in COLUMNS[name]})
-    absent = [column for column in COLUMNS[name] if column not in frame]
-    if absent:
-        raise ResultsError(f"{parquet}: has no column {', '.join(absent)}; repeat the run")
-    numeric = frame[list(COLUMNS[name])].select_dtypes("number").columns
-    if strange := [column for column in COLUMNS[name] if column not in numeric and column != "split"]:
-        raise ResultsError(f"{parquet}: column {', '.join(strange)} does not hold numbers; repeat the run")
+    check_table(parquet, frame, COLUMNS[name])
     return frame
 
 

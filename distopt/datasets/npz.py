@@ -1,6 +1,5 @@
 """The user's own arrays in a NumPy .npz file."""
 
-import math
 import zipfile
 from collections.abc import Mapping
 from typing import Any
@@ -8,12 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.lib import format as npy
 
+from distopt.arrays import members, read_array
 from distopt.datasets.dataset import Dataset
 from distopt.datasets.own import Part, assemble, finite
 from distopt.errors import DataError, listed
-from distopt.files import BROKEN, need, reason, regular
-
-HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+from distopt.files import BROKEN, reason, regular
 
 
 def load(settings: Mapping[str, Any]) -> Dataset:
@@ -56,26 +54,7 @@ def _part(archive: zipfile.ZipFile, settings: Mapping[str, Any], part: str) -> P
 
 def _array(archive: zipfile.ZipFile, settings: Mapping[str, Any], key: str) -> np.ndarray:
     name = settings.get(key, key)
-    members = {member.filename.removesuffix(".npy"): member for member in archive.infolist()}
-    if name not in members:
-        raise DataError(f"dataset.{key}={name}: no such array in {settings['file']}, it has {listed(members)}")
-    _check(archive, members[name], name)
-    with archive.open(members[name]) as file:
-        return npy.read_array(file, allow_pickle=False)  # type: ignore[no-any-return]
-
-
-def _check(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -> None:
-    """Look at an array's header before room is made for what it announces; raises ValueError or MemoryError."""
-    with archive.open(member) as file:
-        version = npy.read_magic(file)
-        if version not in HEADERS:
-            raise ValueError(f"array {name} has a format of version {version}, known are 1.0 and 2.0")
-        shape, _, dtype = HEADERS[version](file)
-        if dtype.hasobject:  # reading a pickle runs whatever code it holds
-            raise ValueError(f"array {name} holds Python objects, which are never read; save numbers or strings")
-        if not all(type(length) is int and length >= 0 for length in shape):
-            raise ValueError(f"array {name} has the impossible shape {shape}")
-        size = math.prod(shape) * dtype.itemsize
-        if size != member.file_size - file.tell():
-            raise ValueError(f"array {name} announces {size} bytes and has {member.file_size - file.tell()}")
-        need(size + 10 * math.prod(shape), f"array {name}")  # bytes and two float32 copies of each number
+    found = members(archive)
+    if name not in found:
+        raise DataError(f"dataset.{key}={name}: no such array in {settings['file']}, it has {listed(found)}")
+    return read_array(archive, found[name])

@@ -37,6 +37,7 @@ def read_or_refuse(read: Callable[[], Result]) -> Result | None:
             warnings.simplefilter("ignore")  # of libraries, about what they are about to refuse or to repair
             return read()
     except DistoptError as error:
-        assert str(error).strip()
-        assert len(str(error).splitlines()) <= 3, error
-        return None
+        told = str(error)
+    assert told.strip()
+    assert len(told.splitlines()) <= 3, told
+    return None

@@ -21,7 +21,7 @@ def read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
     """Return one array; raises one of `distopt.files.BROKEN`."""
     _check(archive, member)
     with archive.open(member) as file:
-        return npy.read_array(file, allow_pickle=False)  # type: ignore[no-any-return]
+        return npy.read_array(file, allow_pickle=False)
 
 
 def read_arrays(name: str | Path) -> dict[str, np.ndarray]:

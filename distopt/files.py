@@ -32,7 +32,7 @@ LARGEST = {".json": 64 << 20, ".yaml": 1 << 20}  # bytes; the shard sizes of a m
 DEEPEST = 100  # levels of a YAML file
 MOST_VALUES = 2_000_000  # in such a file, once its aliases are followed
 CSV_ROOM = 18  # bytes of memory at the most for each byte of text, measured with columns of single digits
-_UNPACKERS: dict[str, Callable[..., IO[bytes]]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+_UNPACKERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 _YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 

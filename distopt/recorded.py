@@ -39,6 +39,7 @@ def _list_of(kind: type) -> Callable[[Any], bool]:
 
 
 Rules = Mapping[str, tuple[str, Callable[[Any], bool]]]
+NUMBER = ("a number or null", _optional(_number))
 _SECONDS = ("a number of seconds or null", _optional(_number))
 _SETTINGS = ("settings by name", lambda value: isinstance(value, dict))
 INFO: Rules = {
@@ -79,11 +80,13 @@ def check_table(path: Path, frame: pd.DataFrame, columns: tuple[str, ...]) -> No
     for column in columns:
         values = frame[column]
         if column == "split":
-            good = values.map(lambda name: isinstance(name, str)).all()
+            good = bool(values.map(lambda name: isinstance(name, str)).all())
         elif not pd.api.types.is_numeric_dtype(values) or pd.api.types.is_bool_dtype(values):
             good = False
         elif column in COUNTS:
-            good = values.between(0, COUNTS[column]).all() and (values % 1 == 0).all()
+            good = bool((values.between(0, COUNTS[column]) & (values % 1 == 0)).all())
+        elif column == "accuracy":
+            good = bool((values.between(0, 1) | values.isna()).all())
         else:
             good = column != "time_s" or bool(np.isfinite(values).all())
         if not good:

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from distopt.errors import ResultsError
 from distopt.files import BROKEN, need, read_mapping, reason, regular
 from distopt.metrics import convergence, efficiency, staleness
-from distopt.recorded import COLUMNS, CONFIG, INFO, Rules, check_mapping, check_table
+from distopt.recorded import COLUMNS, CONFIG, INFO, NUMBER, Rules, check_mapping, check_table
 
 FINISHED = ("done", "stopped")
 
@@ -73,7 +73,7 @@ def load(folder: str | Path) -> Run:
     config = _read_mapping(folder / "config.yaml", CONFIG, ("optimizer", "seed", "workers"))
     evals = _read_table(folder, "evals", str(info["status"]))
     if (folder / "summary.json").is_file():
-        summary = _read_mapping(folder / "summary.json", {})
+        summary = _read_mapping(folder / "summary.json")
     else:
         summary = summarize(_read_table(folder, "commits", str(info["status"])), evals, info)
     return Run(folder, config, info, evals, summary)
@@ -150,7 +150,7 @@ def _candidates(paths: Sequence[str | Path]) -> list[Path]:
 
 
 def _distinct(folders: Iterable[Path]) -> list[Path]:
-    found = {folder.resolve(): folder for folder in folders}
+    found = {os.path.realpath(folder): folder for folder in folders}
     return sorted(found.values(), key=lambda folder: (folder.name, str(folder)))
 
 
@@ -167,7 +167,7 @@ def _walk(path: Path) -> Iterator[Path]:
             yield Path(folder)
 
 
-def _read_mapping(path: Path, rules: Rules, keys: Sequence[str] = ()) -> dict[str, Any]:
+def _read_mapping(path: Path, rules: Rules | None = None, keys: Sequence[str] = ()) -> dict[str, Any]:
     try:
         content = read_mapping(path)
     except FileNotFoundError:
@@ -178,7 +178,7 @@ def _read_mapping(path: Path, rules: Rules, keys: Sequence[str] = ()) -> dict[st
         raise ResultsError(f"{path}: cannot be read ({reason(error)}); delete the folder or repeat the run") from None
     if absent := [key for key in keys if key not in content]:
         raise ResultsError(f"{path}: has no {', '.join(absent)}; delete the folder or repeat the run")
-    check_mapping(path, content, rules)
+    check_mapping(path, content, dict.fromkeys(content, NUMBER) if rules is None else rules)
     return content
 
 

@@ -88,7 +88,7 @@ def _check_left_out(table: "pd.DataFrame", file: str) -> None:
     import pandas as pd
 
     for name in table.select_dtypes(["object", "string"]).columns:
-        numbers = pd.to_numeric(table[name], errors="coerce").notna()
+        numbers = pd.to_numeric(table[name].astype(str), errors="coerce").notna()
         if numbers.mean() > 0.5:
             slip = str(table[name][~numbers].iloc[0])[:40] if not numbers.all() else "a huge number"
             raise DataError(f"{file}: column {name} is all numbers but for {slip!r}; mend it or set dataset.features")

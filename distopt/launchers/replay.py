@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from distopt import results
@@ -18,6 +19,7 @@ from distopt.launchers.single import Single
 from distopt.replica import Replica
 
 CLOCK = "virtual"
+TIMES = {"time_s", "compute_s", "exchange_s", "server_s"}
 TOGETHER = False
 FREE = {"launcher", "cluster", "experiment", "evaluate", "stop", "output", "name"}  # what a replay may have otherwise
 
@@ -64,6 +66,9 @@ def read_trace(path: Path) -> pd.DataFrame:
         workers = frame["worker"].astype("int64")
         if (workers != frame["worker"]).any():
             raise ValueError("a worker's number is not whole")
+        for name in TIMES & set(frame):
+            if not np.isfinite(frame[name].astype("float64")).all():
+                raise ValueError(f"a {name} is not finite")
     except BROKEN as error:
         raise ResultsError(
             f"launcher.trace={path}: no commit order there ({reason(error)}); "

@@ -111,12 +111,17 @@ def _or_inf(value: float | None) -> float:
     return float("inf") if value is None else value
 
 
+def _sane(value: float) -> bool:
+    """Return whether squares and sums of a value are numbers too."""
+    return value == 0 or 1e-15 <= abs(value) <= 1e15
+
+
 def _number(accepts: Callable[[float], bool]) -> Callable[[Any], bool]:
-    return lambda v: isinstance(v, int | float) and not isinstance(v, bool) and isfinite(v) and accepts(v)
+    return lambda v: isinstance(v, int | float) and not isinstance(v, bool) and isfinite(v) and accepts(v) and _sane(v)
 
 
 def _ids(value: Any) -> bool:
-    return not isinstance(value, str | int | None) and all(type(k) is int and k >= 0 for k in value)
+    return isinstance(value, list | tuple) and all(type(k) is int and k >= 0 for k in value)
 
 
 _positive, _not_negative = _number(lambda v: v > 0), _number(lambda v: v >= 0)

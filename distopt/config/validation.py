@@ -57,7 +57,7 @@ def _folder_name(value: Any) -> bool:
 
 CHECKS: tuple[Check, ...] = (
     ("workers", *_whole(1)),
-    ("epochs", *_number(0, above=True, optional=True)),
+    ("epochs", *_number(0, above=True, high=1e9, optional=True)),
     ("batch_size", *_whole(1)),
     ("seed", *_whole(0)),
     ("seeds", lambda v: v is None or _distinct(v), "must be a list of different whole numbers >= 0, or null"),

@@ -1,6 +1,6 @@
 """The `cluster` group of the configuration as a value: what takes how long in virtual time."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -121,7 +121,7 @@ def _number(accepts: Callable[[float], bool]) -> Callable[[Any], bool]:
 
 
 def _ids(value: Any) -> bool:
-    return isinstance(value, list | tuple) and all(type(k) is int and k >= 0 for k in value)
+    return isinstance(value, Sequence) and not isinstance(value, str) and all(type(k) is int and k >= 0 for k in value)
 
 
 _positive, _not_negative = _number(lambda v: v > 0), _number(lambda v: v >= 0)

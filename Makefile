@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: run test plots lint docs bench thesis clean
+.PHONY: run test fuzz plots lint docs bench thesis clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -17,6 +17,9 @@ run: $(READY)  ## the main job: ADAG on the digits with 4 workers on real proces
 
 test: $(READY)  ## all tests
 	$(BIN)/python -m pytest
+
+fuzz: $(READY)  ## damaged files and strange settings, as many as there are in half an hour
+	DISTOPT_FUZZ=many $(BIN)/python -m pytest tests/fuzz
 
 plots: $(READY)  ## redraw every figure from what lies under results/
 	$(BIN)/distopt plot results

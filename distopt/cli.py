@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from distopt.errors import DistoptError
 
 COMMANDS = ("run", "predict", "compare", "plot", "report", "replay", "calibrate", "list", "doctor")
+LONGEST, MOST_LINES = 1000, 30  # characters of a line, and lines, of an error
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -19,13 +20,25 @@ def main(argv: Sequence[str] | None = None) -> int:
             return importlib.import_module("distopt.commands.run").main(arguments[1:])
         return _dispatch(arguments)
     except DistoptError as error:
-        print(f"distopt: {error}".replace("\n", "\n  "), file=sys.stderr)
-        return 1
+        return _refuse(str(error))
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # the reader of our output went away, e.g. `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:  # full, read-only, or not ours: whatever was to be written or read
+        return _refuse(f"{error.filename or 'output'}: {error.strerror or error}; make room or choose another place")
+    except MemoryError as error:
+        return _refuse(f"out of memory ({error}); take fewer samples, workers or runs at a time")
+
+
+def _refuse(message: str) -> int:
+    """Print an error such that nothing a file holds can control the terminal or flood it; return the exit code."""
+    lines = ["".join(c if c.isprintable() else ascii(c)[1:-1] for c in line) for line in message.split("\n")]
+    short = [line if len(line) <= LONGEST else f"{line[:LONGEST]} ..." for line in lines[:MOST_LINES]]
+    more = [f"... and {len(lines) - MOST_LINES} lines more"] if len(lines) > MOST_LINES else []
+    print("distopt: " + "\n  ".join([*short, *more]), file=sys.stderr)
+    return 1
 
 
 def _dispatch(arguments: list[str]) -> int:

@@ -1,6 +1,6 @@
 """Errors a user can cause, told in one or two lines that name the key, the value and the way out."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 
 class DistoptError(Exception):
@@ -21,3 +21,10 @@ class DataError(ConfigError):
 
 class ResultsError(DistoptError):
     """A results folder that cannot be written, or cannot be read."""
+
+
+def listed(names: Iterable[str], most: int = 20) -> str:
+    """Return names separated by commas, the first ones of many."""
+    every = list(names)
+    rest = f", ... ({len(every)} in all)" if len(every) > most else ""
+    return ", ".join(every[:most]) + rest

@@ -1,11 +1,12 @@
 """What earlier runs left: which configurations are answered already, and how long they took."""
 
-import json
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from distopt.files import BROKEN, read_mapping, reason
 
 TIMED = ("done", "stopped")
 ANSWERED = (*TIMED, "diverged")  # to repeat a run that diverges until it does not would be to choose the result
@@ -28,10 +29,9 @@ class History:
         self._seconds: dict[str, list[float]] = defaultdict(list)
         for path in sorted(path for output in set(outputs) for path in Path(output).glob("*/run.json")):
             try:
-                self.add(path.parent.absolute(), json.loads(path.read_text(encoding="utf-8")))
-            except (OSError, ValueError, TypeError, AttributeError) as error:
-                reason = str(error).splitlines()[0]
-                self.problems.append(f"{path}: cannot be read ({reason}); its run does not count as finished")
+                self.add(path.parent.absolute(), read_mapping(path))
+            except BROKEN as error:
+                self.problems.append(f"{path}: cannot be read ({reason(error)}); its run does not count as finished")
 
     def add(self, folder: Path, info: Mapping[str, Any]) -> None:
         """Take in what a run's `run.json` says; only runs that ended by themselves and left everything count."""

@@ -1,6 +1,5 @@
 """The results of a run: its folder read back as frames, and the numbers that sum it up."""
 
-import json
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,20 +12,13 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-import yaml
 
 from distopt.errors import ResultsError
+from distopt.files import BROKEN, need, read_mapping, reason, regular
 from distopt.metrics import convergence, efficiency, staleness
+from distopt.recorded import COLUMNS, CONFIG, INFO, NUMBER, Rules, check_mapping, check_table
 
 FINISHED = ("done", "stopped")
-COLUMNS = {
-    "commits": (
-        *("update", "worker", "staleness", "time_s", "steps", "samples", "loss", "accuracy"),
-        *("commit_norm", "distance", "bytes_up", "bytes_down"),
-    ),
-    "evals": ("update", "time_s", "samples", "split", "loss", "accuracy"),
-}
-_YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,13 +69,11 @@ def load(folder: str | Path) -> Run:
     folder = Path(folder)
     if not folder.is_dir():
         raise ResultsError(f"{folder}: no such folder; give the folder of a run, or one with runs below it")
-    info = _read_mapping(folder / "run.json", ("status", "clock"))
-    config = _read_mapping(folder / "config.yaml", ("optimizer", "seed"))
-    if not isinstance(config["optimizer"], dict) or "name" not in config["optimizer"]:
-        raise ResultsError(f"{folder / 'config.yaml'}: has no optimizer.name; delete the folder or repeat the run")
+    info = _read_mapping(folder / "run.json", INFO, ("status", "clock"))
+    config = _read_mapping(folder / "config.yaml", CONFIG, ("optimizer", "seed", "workers"))
     evals = _read_table(folder, "evals", str(info["status"]))
     if (folder / "summary.json").is_file():
-        summary = _read_mapping(folder / "summary.json", ())
+        summary = _read_mapping(folder / "summary.json")
     else:
         summary = summarize(_read_table(folder, "commits", str(info["status"])), evals, info)
     return Run(folder, config, info, evals, summary)
@@ -160,7 +150,7 @@ def _candidates(paths: Sequence[str | Path]) -> list[Path]:
 
 
 def _distinct(folders: Iterable[Path]) -> list[Path]:
-    found = {folder.resolve(): folder for folder in folders}
+    found = {os.path.realpath(folder): folder for folder in folders}
     return sorted(found.values(), key=lambda folder: (folder.name, str(folder)))
 
 
@@ -177,20 +167,18 @@ def _walk(path: Path) -> Iterator[Path]:
             yield Path(folder)
 
 
-def _read_mapping(path: Path, keys: Sequence[str]) -> dict[str, Any]:
+def _read_mapping(path: Path, rules: Rules | None = None, keys: Sequence[str] = ()) -> dict[str, Any]:
     try:
-        text = path.read_text(encoding="utf-8")
-        content = json.loads(text) if path.suffix == ".json" else yaml.load(text, Loader=_YAML)
+        content = read_mapping(path)
     except FileNotFoundError:
         raise ResultsError(
             f"{path}: missing, so this is no complete run; delete the folder or repeat the run"
         ) from None
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        reason = str(error).splitlines()[0]
-        raise ResultsError(f"{path}: cannot be read ({reason}); delete the folder or repeat the run") from None
-    absent = [key for key in keys if not isinstance(content, dict) or key not in content]
-    if absent or not isinstance(content, dict):
-        raise ResultsError(f"{path}: has no {', '.join(absent) or 'settings'}; delete the folder or repeat the run")
+    except BROKEN as error:
+        raise ResultsError(f"{path}: cannot be read ({reason(error)}); delete the folder or repeat the run") from None
+    if absent := [key for key in keys if key not in content]:
+        raise ResultsError(f"{path}: has no {', '.join(absent)}; delete the folder or repeat the run")
+    check_mapping(path, content, dict.fromkeys(content, NUMBER) if rules is None else rules)
     return content
 
 
@@ -198,23 +186,28 @@ def _read_table(folder: Path, name: str, status: str) -> pd.DataFrame:
     parquet, stream = folder / f"{name}.parquet", folder / f"{name}.arrow"
     try:
         if parquet.is_file():
-            # tables are small: starting threads for one takes longer than reading it
-            frame = pq.ParquetFile(parquet).read(use_threads=False).to_pandas(use_threads=False, ignore_metadata=True)
+            frame = _read_parquet(parquet)
         elif stream.is_file():
             frame = _read_stream(stream)
         elif status in FINISHED:
             raise ResultsError(f"{parquet}: missing although the run is {status}; delete the folder or repeat the run")
         else:
             frame = pd.DataFrame()
-    except (pa.ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise ResultsError(f"{parquet}: cannot be read ({reason}); delete the folder or repeat the run") from None
+    except BROKEN as error:
+        raise ResultsError(
+            f"{parquet}: cannot be read ({reason(error)}); delete the folder or repeat the run"
+        ) from None
     if frame.columns.empty:
         return pd.DataFrame({column: pd.Series(dtype=float) for column in COLUMNS[name]})
-    absent = [column for column in COLUMNS[name] if column not in frame]
-    if absent:
-        raise ResultsError(f"{parquet}: has no column {', '.join(absent)}; repeat the run")
+    check_table(parquet, frame, COLUMNS[name])
     return frame
+
+
+def _read_parquet(path: Path) -> pd.DataFrame:
+    with pq.ParquetFile(regular(path)) as file:
+        need(file.metadata.num_rows * len(file.schema_arrow) * 16, f"{path.name} ({file.metadata.num_rows:,} rows)")
+        # tables are small: starting threads for one takes longer than reading it
+        return file.read(use_threads=False).to_pandas(use_threads=False, ignore_metadata=True)
 
 
 def _read_stream(path: Path) -> pd.DataFrame:
@@ -224,6 +217,6 @@ def _read_stream(path: Path) -> pd.DataFrame:
         try:
             for batch in pa.ipc.open_stream(file):
                 batches.append(batch)
-        except (pa.ArrowInvalid, OSError):
+        except (*BROKEN, pa.ArrowException):
             pass
     return pa.Table.from_batches(batches).to_pandas() if batches else pd.DataFrame()

@@ -87,7 +87,7 @@ def test_settings_are_looked_up_in_the_choice_made() -> None:
 
 
 def test_unreadable_overrides_are_refused() -> None:
-    with pytest.raises(ConfigError, match="override_grammar"):
+    with pytest.raises(ConfigError, match="cannot be parsed"):
         check_overrides(["workers=["])
 
 

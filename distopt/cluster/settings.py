@@ -1,6 +1,6 @@
 """The `cluster` group of the configuration as a value: what takes how long in virtual time."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from distopt.cluster.laws import LAWS, Law
 from distopt.errors import ConfigError
+from distopt.files import BROKEN, read_csv, reason
 
 Trace = dict[int, NDArray[np.float64]]
 
@@ -88,14 +89,14 @@ def read_trace(path: str) -> Trace:
 
     Raises `ConfigError` if the file is missing, has other columns, or times that are not positive.
     """
-    import pandas as pd
-
-    if not Path(path).is_file():
-        raise ConfigError(f"cluster.step.trace={path}: no such file")
     try:
-        frame = pd.read_csv(path).astype({"worker": "int64", "step_s": "float64"})
-    except (KeyError, ValueError):
-        raise ConfigError(f"cluster.step.trace={path}: needs the columns worker,step_s with a number in each") from None
+        frame = read_csv(Path(path)).astype({"worker": "int64", "step_s": "float64"})
+    except FileNotFoundError:
+        raise ConfigError(f"cluster.step.trace={path}: no such file") from None
+    except BROKEN as error:
+        raise ConfigError(
+            f"cluster.step.trace={path}: needs the columns worker,step_s with a number in each ({reason(error)})"
+        ) from None
     if frame.empty or not (frame.step_s.gt(0) & np.isfinite(frame.step_s)).all():
         raise ConfigError(f"cluster.step.trace={path}: needs at least one row, and positive seconds in every row")
     return {int(str(worker)): times.to_numpy() for worker, times in frame.groupby("worker").step_s}
@@ -110,12 +111,17 @@ def _or_inf(value: float | None) -> float:
     return float("inf") if value is None else value
 
 
+def _sane(value: float) -> bool:
+    """Return whether squares and sums of a value are numbers too."""
+    return value == 0 or 1e-15 <= abs(value) <= 1e15
+
+
 def _number(accepts: Callable[[float], bool]) -> Callable[[Any], bool]:
-    return lambda v: isinstance(v, int | float) and not isinstance(v, bool) and isfinite(v) and accepts(v)
+    return lambda v: isinstance(v, int | float) and not isinstance(v, bool) and isfinite(v) and accepts(v) and _sane(v)
 
 
 def _ids(value: Any) -> bool:
-    return not isinstance(value, str | int | None) and all(type(k) is int and k >= 0 for k in value)
+    return isinstance(value, Sequence) and not isinstance(value, str) and all(type(k) is int and k >= 0 for k in value)
 
 
 _positive, _not_negative = _number(lambda v: v > 0), _number(lambda v: v >= 0)

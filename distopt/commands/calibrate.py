@@ -48,7 +48,7 @@ def _check(real: "Run") -> None:
     """Refuse runs whose times are not measured, and runs that broke off."""
     from distopt.errors import ResultsError
 
-    launcher = real.config["launcher"]["name"]
+    launcher = real.config.get("launcher", {}).get("name")
     if launcher != "ray":
         raise ResultsError(f"{real.folder}: is a run with launcher={launcher}; only launcher=ray measures real times")
     if not real.finished:

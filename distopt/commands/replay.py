@@ -1,6 +1,11 @@
 """`distopt replay`: repeat a recorded run and compare the final center bit by bit."""
 
 import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
 
 HELP = "repeat a run in its recorded commit order; exit 0 only if the final center is bit-identical"
 
@@ -25,8 +30,8 @@ def main(args: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="distopt-") as folder:
         launcher = {"name": "replay", "trace": str(recorded.folder.resolve())}
         # The trace ends where the run ended: criteria that ended it need not be evaluated again.
-        stop = dict.fromkeys(recorded.config["stop"])
-        evaluate = {**recorded.config["evaluate"], "points": 1, "every": None}
+        stop = dict.fromkeys(recorded.config.get("stop", {}))
+        evaluate = {**recorded.config.get("evaluate", {}), "points": 1, "every": None}
         config = {
             **recorded.config,
             "launcher": launcher,
@@ -40,15 +45,31 @@ def main(args: argparse.Namespace) -> int:
         replayed = runner.run(config)
         if replayed.status != "done":
             raise ResultsError(f"{recorded.folder}: the replay ended as {replayed.status}: {replayed.info['reason']}")
-        with np.load(recorded.folder / "model.npz") as old, np.load(replayed.folder / "model.npz") as new:
-            if set(old.files) != set(new.files):
-                print(f"different: parameters {sorted(old.files)} recorded, {sorted(new.files)} replayed")
-                return 1
-            pairs = [(old[name], new[name]) for name in old.files]
+        old, new = (_center(folder) for folder in (recorded.folder, replayed.folder))
+        shapes, replayed_shapes = ({name: array.shape for name, array in sorted(c.items())} for c in (old, new))
+        if shapes != replayed_shapes:
+            print(f"different: parameters {shapes} recorded, {replayed_shapes} replayed")
+            return 1
+        pairs = [(old[name], new[name]) for name in old]
     commits = len(recorded.commits)
-    if all(a.shape == b.shape and a.tobytes() == b.tobytes() for a, b in pairs):
+    if all(a.tobytes() == b.tobytes() for a, b in pairs):
         print(f"identical: {commits} commits replayed, every bit of the final center is the same")
         return 0
     gap = max(float(np.max(np.abs(a - b))) for a, b in pairs)
     print(f"different: {commits} commits replayed, the final centers differ by up to {gap:.3g}")
     return 1
+
+
+def _center(folder: Path) -> "dict[str, np.ndarray]":
+    from distopt.arrays import read_arrays
+    from distopt.errors import ResultsError
+    from distopt.files import BROKEN, reason
+
+    path = folder / "model.npz"
+    try:
+        arrays = read_arrays(path)
+    except BROKEN as error:
+        raise ResultsError(f"{path}: cannot be read ({reason(error)}); repeat the run") from None
+    if strange := [name for name, array in arrays.items() if array.dtype.kind not in "fiu"]:
+        raise ResultsError(f"{path}: array {', '.join(strange)} does not hold numbers; repeat the run")
+    return arrays

@@ -66,6 +66,8 @@ def expand(config: DictConfig) -> list[DictConfig]:
     Raises:
         ConfigError: anything wrong with the configuration.
     """
+    if OmegaConf.is_interpolation(config, "seeds"):
+        raise ConfigError(f"seeds={OmegaConf.to_container(config)['seeds']}: must be written out")  # type: ignore[index, call-overload]
     if config.get("seeds") is None:
         return [config]
     return [OmegaConf.merge(config, {"seed": seed, "seeds": None}) for seed in validate(config)["seeds"]]  # type: ignore[misc]

@@ -3,13 +3,14 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
+
+from distopt.files import regular
 
 #: where a run is written and how it is watched, not what it computes
 IRRELEVANT = {"output", "name", "seeds", "trackers", "trackers_output", "launcher.log_to_driver", "launcher.timeout"}
 #: settings that name files: their content counts, not where they lie
-FILES = {"dataset.file", "dataset.validation_file", "launcher.trace"}
+FILES = {"dataset.file", "dataset.validation_file", "launcher.trace", "cluster.step.trace"}
 #: settings that decide most of how long a run takes, by key or by group
 COSTLY = {"launcher", "model", "dataset", "workers", "batch_size", "epochs", "evaluate", "stop", "optimizer.window"}
 
@@ -51,7 +52,10 @@ def _number(value: Any) -> Any:
 
 def _content(path: str | None) -> str | None:
     """Return a hash of a file's content; the path itself where there is no such file."""
-    if path is None or not Path(path).is_file():
+    if path is None:
+        return None
+    try:
+        with regular(path).open("rb") as file:
+            return hashlib.file_digest(file, "blake2b").hexdigest()
+    except (OSError, RuntimeError, ValueError):
         return path
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "blake2b").hexdigest()

@@ -11,10 +11,12 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from distopt.errors import ConfigError
+from distopt.files import BROKEN, read_mapping, reason, regular
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
 
+DEEPEST = 5  # folders within a group
 GROUPS = ("optimizer", "compression", "local", "model", "dataset", "launcher", "cluster", "experiment")
 
 
@@ -48,8 +50,16 @@ def compose_unchecked(
     try:
         with initialize_config_module("distopt.conf", version_base="1.3"):
             return compose(name, overrides=list(overrides), return_hydra_config=hydra)
-    except HydraException as error:
-        raise ConfigError(str(error).strip()) from None
+    except (HydraException, *BROKEN) as error:
+        raise ConfigError(_told(error)) from None
+
+
+def _told(error: BaseException) -> str:
+    """Return what Hydra says in one line, without where it looked and what OmegaConf knows of types."""
+    from hydra.errors import HydraException
+
+    words = str(error).partition("Config search path")[0].partition("full_key")[0]
+    return " ".join(words.split()) if isinstance(error, HydraException) else f"no configuration ({reason(error)})"
 
 
 def parse(overrides: Sequence[str]) -> list["Override"]:
@@ -61,10 +71,17 @@ def parse(overrides: Sequence[str]) -> list["Override"]:
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
-    try:
-        return OverridesParser.create().parse_overrides(list(overrides))
-    except HydraException as error:
-        raise ConfigError(str(error).strip()) from None
+    parser = OverridesParser.create()
+    parsed: list[Override] = []
+    for override in overrides:
+        try:
+            parsed.append(parser.parse_override(override))
+        except (HydraException, *BROKEN) as error:
+            raise ConfigError(
+                f"{override}: cannot be parsed ({reason(error).partition(': ')[0]}); write KEY=VALUE, and values with "
+                "other characters than letters and digits in quotes: 'KEY=\"VALUE\"'"
+            ) from None
+    return parsed
 
 
 def check_overrides(overrides: Sequence[str], folder: str | None = None) -> None:
@@ -136,11 +153,22 @@ def choices(group: str, folder: str | None = None) -> tuple[str, ...]:
         return tuple(packaged)
     if not Path(folder).is_dir():
         raise ConfigError(f"--config-dir={folder}: no such folder")
-    own = _described(Path(folder) / group)
+    own = _own(Path(folder) / group)
     if both := own.keys() & packaged.keys():
         name = min(both)
         raise ConfigError(f"{Path(folder) / group / name}.yaml: {group}={name} is there already; rename the file")
     return (*packaged, *own)
+
+
+def _own(folder: Path) -> dict[str, str]:
+    """Return the choices below a folder of the user's; raises ConfigError if a file is no mapping of settings."""
+    for path in sorted(folder.glob("**/*.yaml")):
+        try:
+            if regular(path).stat().st_size:
+                read_mapping(path)
+        except BROKEN as error:
+            raise ConfigError(f"{path}: cannot be read ({reason(error)}); mend or remove it") from None
+    return _described(folder)
 
 
 @cache
@@ -153,7 +181,7 @@ def _described(folder: Any, prefix: str = "") -> dict[str, str]:
     """Return the first comment of each file below a folder, by its name without suffix (nested ones as `a/b`)."""
     found: dict[str, str] = {}
     for entry in sorted(folder.iterdir(), key=lambda e: e.name) if folder.is_dir() else ():
-        if entry.is_dir() and not entry.name.startswith("_"):
+        if entry.is_dir() and not entry.name.startswith("_") and prefix.count("/") < DEEPEST:
             found |= _described(entry, f"{prefix}{entry.name}/")
         elif entry.name.endswith(".yaml"):
             lines = [line for line in entry.read_text(encoding="utf-8").splitlines() if not line.startswith("# @")]

@@ -7,10 +7,12 @@ from typing import Any
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from distopt import cluster, datasets, trackers
 from distopt.config.overrides import GROUPS, text, unknown
 from distopt.errors import ConfigError
+from distopt.files import reason
 
 Check = tuple[str, Callable[[Any], bool], str]
 
@@ -38,31 +40,31 @@ def _one_of(*choices: Any) -> tuple[Callable[[Any], bool], str]:
 
 
 def _distinct(seeds: Any) -> bool:
-    return isinstance(seeds, list) and len(set(seeds)) == len(seeds) > 0 and all(map(_whole(0)[0], seeds))
+    return isinstance(seeds, list) and all(map(_whole(0)[0], seeds)) and len(set(seeds)) == len(seeds) > 0
 
 
 def _trackers(names: Any) -> bool:
-    return isinstance(names, list) and len(set(names)) == len(names) and set(names) <= set(trackers.NAMES)
+    return isinstance(names, list) and all(n in trackers.NAMES for n in names) and len(set(names)) == len(names)
+
+
+def _path(value: Any) -> bool:
+    return isinstance(value, str) and value != "" and "\0" not in value
+
+
+def _folder_name(value: Any) -> bool:
+    return _path(value) and value.isprintable() and "/" not in value and value not in (".", "..")
 
 
 CHECKS: tuple[Check, ...] = (
     ("workers", *_whole(1)),
-    ("epochs", *_number(0, above=True, optional=True)),
+    ("epochs", *_number(0, above=True, high=1e9, optional=True)),
     ("batch_size", *_whole(1)),
     ("seed", *_whole(0)),
     ("seeds", lambda v: v is None or _distinct(v), "must be a list of different whole numbers >= 0, or null"),
-    ("output", lambda v: isinstance(v, str) and v != "", "must be the name of a folder"),
-    (
-        "name",
-        lambda v: v is None or (isinstance(v, str) and v != "" and "/" not in v),
-        "must be a folder name without /",
-    ),
+    ("output", _path, "must be the name of a folder"),
+    ("name", lambda v: v is None or _folder_name(v), "must be a folder name without /, or null"),
     ("trackers", _trackers, f"must be a list of some of {', '.join(trackers.NAMES)}"),
-    (
-        "trackers_output",
-        lambda v: v is None or (isinstance(v, str) and v != ""),
-        "must be the name of a folder or null",
-    ),
+    ("trackers_output", lambda v: v is None or _path(v), "must be the name of a folder or null"),
     ("evaluate.points", *_whole(1)),
     ("evaluate.every", *_whole(1, optional=True)),
     ("evaluate.samples", *_whole(1)),
@@ -97,15 +99,11 @@ def validate(config: DictConfig) -> dict[str, Any]:
     Raises:
         ConfigError: with all problems found.
     """
-    problems = [
-        f"{group}.{key} is missing: {group}={config[group]['name']} needs it"
-        for group in ("launcher", "dataset")
-        for key in (config.get(group) or {})
-        if OmegaConf.is_missing(config[group], key)
-    ]
-    if problems := problems or _incomplete(config):
-        raise ConfigError(problems)
-    plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
+    try:
+        plain = _plain(config)
+    except (OmegaConfBaseException, RecursionError) as error:
+        key = getattr(error, "full_key", None)
+        raise ConfigError(f"{key or 'the configuration'}: cannot be resolved ({reason(error)})") from None
     problems = _strange(plain)
     for key, check, words in CHECKS:
         group, _, name = key.rpartition(".")
@@ -119,6 +117,24 @@ def validate(config: DictConfig) -> dict[str, Any]:
     if problems:
         raise ConfigError(problems)
     return plain
+
+
+def _plain(config: DictConfig) -> dict[str, Any]:
+    """Resolve interpolations; refuse a configuration that lacks a part, or has something else in its place."""
+    parts = [*GROUPS[:-1], *(key for key, value in _packaged("config").items() if isinstance(value, dict))]
+    if wrong := [key for key in parts if config.get(key) and not isinstance(config[key], DictConfig)]:
+        raise ConfigError([f"{key}={text(config[key])} must hold settings by name" for key in wrong])
+    problems = [
+        f"{group}.{key} is missing: {group}={config[group].get('name')} needs it"
+        for group in ("launcher", "dataset")
+        for key in (config.get(group) or {})
+        if OmegaConf.is_missing(config[group], key)
+    ]
+    problems = problems or _incomplete(config)
+    names = [group for group in GROUPS[:-1] if config.get(group) and not isinstance(config[group].get("name"), str)]
+    if problems := problems or [f"{group}.name={text(config[group].get('name'))} must be a name" for group in names]:
+        raise ConfigError(problems)
+    return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[return-value]
 
 
 @cache

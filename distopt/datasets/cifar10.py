@@ -1,7 +1,6 @@
 """CIFAR-10, binary version: six files of records, or the archive that holds them."""
 
 import tarfile
-import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 from distopt.datasets import sources
 from distopt.datasets.dataset import Dataset, pixels
 from distopt.errors import DataError
+from distopt.files import BROKEN, reason, unpacked
 
 FOLDER = "cifar-10-batches-bin"
 ARCHIVE = "cifar-10-binary.tar.gz"
@@ -45,24 +45,29 @@ def pick(folder: Path) -> Callable[[], dict[str, bytes]] | None:
 
 
 def _read_files(folder: Path) -> dict[str, bytes]:
-    try:
-        return {str(folder / name): (folder / name).read_bytes() for name in FILES}
-    except OSError as error:
-        raise DataError(f"{folder}: cannot be read ({error})") from error
+    contents: dict[str, bytes] = {}
+    for path in (folder / name for name in FILES):
+        try:
+            with path.open("rb") as file:
+                contents[str(path)] = file.read(RECORDS * RECORD_BYTES + 1)
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read ({reason(error)}); fetch it anew") from error
+    return contents
 
 
 def _read_archive(path: Path) -> dict[str, bytes]:
     """The six files straight from the archive: nothing is unpacked to disk, whatever paths the archive names."""
     contents: dict[str, bytes] = {}
     try:
-        with tarfile.open(path, "r:gz") as archive:
+        limit = 2 * len(FILES) * RECORDS * RECORD_BYTES  # what else is in there is small
+        with unpacked(path, limit=limit) as stream, tarfile.open(fileobj=stream, mode="r|") as archive:
             for member in archive:
                 name = PurePosixPath(member.name).name
                 if name in FILES and member.isfile() and (file := archive.extractfile(member)):
                     contents[name] = file.read(RECORDS * RECORD_BYTES + 1)
-    except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
+    except BROKEN as error:
         raise DataError(
-            f"{path}: cannot be read ({error}); the file is damaged or incomplete, fetch it anew"
+            f"{path}: cannot be read ({reason(error)}); the file is damaged or incomplete, fetch it anew"
         ) from error
     if missing := set(FILES) - set(contents):
         raise DataError(f"{path}: lacks {', '.join(sorted(missing))}")

@@ -1,19 +1,17 @@
 """MNIST and Fashion-MNIST: IDX files, plain or compressed with gzip."""
 
-import gzip
 import math
 import struct
-import zlib
 from collections.abc import Mapping
-from io import BufferedReader
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
 from distopt.datasets import sources
 from distopt.datasets.dataset import Dataset, pixels
 from distopt.errors import DataError
+from distopt.files import BROKEN, need, reason, unpacked
 
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 CLASSES = 10
@@ -64,17 +62,16 @@ def read(path: Path, dimensions: int) -> np.ndarray:
     Raises:
         DataError: the header is another one, or the file holds fewer or more values than the header announces.
     """
-    opened = gzip.open if path.suffix == ".gz" else open
     try:
-        with opened(path, "rb") as file:
+        with unpacked(path) as file:
             return _parse(file, path, dimensions)
-    except (OSError, EOFError, zlib.error) as error:
+    except BROKEN as error:
         raise DataError(
-            f"{path}: cannot be read ({error}); the file is damaged or incomplete, fetch it anew"
+            f"{path}: cannot be read ({reason(error)}); the file is damaged or incomplete, fetch it anew"
         ) from error
 
 
-def _parse(file: BufferedReader | gzip.GzipFile, path: Path, dimensions: int) -> np.ndarray:
+def _parse(file: IO[bytes], path: Path, dimensions: int) -> np.ndarray:
     magic = file.read(4)
     expected = bytes([0, 0, 8, dimensions])
     if magic != expected:
@@ -86,11 +83,12 @@ def _parse(file: BufferedReader | gzip.GzipFile, path: Path, dimensions: int) ->
         raise DataError(f"{path}: ends within its header")
     shape = struct.unpack(f">{dimensions}I", header)
     announced = math.prod(shape)
-    # Read piece by piece: a damaged header may announce more than fits into memory.
+    # Read piece by piece: a damaged header may announce more than there is.
     values = bytearray()
     while len(values) <= announced and (chunk := file.read(CHUNK)):
         values += chunk
     if len(values) != announced:
         held = f"more than {announced}" if len(values) > announced else f"only {len(values)}"
         raise DataError(f"{path}: header announces {announced} values, the file holds {held}")
+    need(4 * announced, "a float32 copy")
     return np.frombuffer(values, dtype=np.uint8).reshape(shape)

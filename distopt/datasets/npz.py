@@ -1,16 +1,17 @@
 """The user's own arrays in a NumPy .npz file."""
 
 import zipfile
-import zlib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.lib import format as npy
 
+from distopt.arrays import members, read_array
 from distopt.datasets.dataset import Dataset
 from distopt.datasets.own import Part, assemble, finite
-from distopt.errors import DataError
+from distopt.errors import DataError, listed
+from distopt.files import BROKEN, reason, regular
 
 
 def load(settings: Mapping[str, Any]) -> Dataset:
@@ -21,21 +22,22 @@ def load(settings: Mapping[str, Any]) -> Dataset:
     """
     file = settings["file"]
     try:
-        with Path(file).expanduser().open("rb") as stream:
-            # Pickled arrays are refused: reading them runs whatever code the file holds.
-            archive = np.load(stream, allow_pickle=False)
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise DataError(f"dataset.file={file}: holds one array without a name; save with numpy.savez")
+        path = regular(file)
+        with path.open("rb") as stream:
+            single = stream.read(len(npy.MAGIC_PREFIX)) == npy.MAGIC_PREFIX
+        if single:
+            raise DataError(f"dataset.file={file}: holds one array without a name; save with numpy.savez")
+        with zipfile.ZipFile(path) as archive:
             train = _part(archive, settings, "train")
             validation = _part(archive, settings, "validation") if settings.get("validation_x") else None
     except FileNotFoundError as error:
         raise DataError(f"dataset.file={file}: no such file") from error
-    except (OSError, EOFError, ValueError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"dataset.file={file}: cannot be read as .npz ({error})") from error
+    except BROKEN as error:
+        raise DataError(f"dataset.file={file}: cannot be read as .npz ({reason(error)})") from error
     return assemble(settings, train, validation)
 
 
-def _part(archive: Any, settings: Mapping[str, Any], part: str) -> Part:
+def _part(archive: zipfile.ZipFile, settings: Mapping[str, Any], part: str) -> Part:
     x, y = (_array(archive, settings, f"{part}_{axis}") for axis in "xy")
     if x.ndim < 2 or x.dtype.kind not in "fiub":
         raise DataError(
@@ -50,8 +52,9 @@ def _part(archive: Any, settings: Mapping[str, Any], part: str) -> Part:
     return finite(x, settings["file"], f"{part} features: a value"), y
 
 
-def _array(archive: Any, settings: Mapping[str, Any], key: str) -> np.ndarray:
+def _array(archive: zipfile.ZipFile, settings: Mapping[str, Any], key: str) -> np.ndarray:
     name = settings.get(key, key)
-    if name not in archive.files:
-        raise DataError(f"dataset.{key}={name}: no such array in {settings['file']}, it has {', '.join(archive.files)}")
-    return archive[name]
+    found = members(archive)
+    if name not in found:
+        raise DataError(f"dataset.{key}={name}: no such array in {settings['file']}, it has {listed(found)}")
+    return read_array(archive, found[name])

@@ -73,7 +73,7 @@ def folders(name: str, root: str | None) -> list[Path]:
     Otherwise $DISTOPT_DATA/NAME, $DISTOPT_DATA itself, the cache, the folders filled by the system's packages.
     """
     if root is not None:
-        chosen = Path(root).expanduser()
+        chosen = Path(os.path.expanduser(root))  # leaves the home of a user who does not exist as it is
         return [chosen, chosen / name]
     shared = os.environ.get("DISTOPT_DATA")
     chosen_by_environment = [Path(shared) / name, Path(shared)] if shared else []

@@ -5,18 +5,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from distopt import results
 from distopt.cluster import Commit, Update
 from distopt.errors import ResultsError
 from distopt.experiment import Experiment
+from distopt.files import BROKEN, read_csv, reason
 from distopt.launchers import Interrupted, Launch, Watch
 from distopt.launchers.inline import train
 from distopt.launchers.single import Single
 from distopt.replica import Replica
 
 CLOCK = "virtual"
+TIMES = {"time_s", "compute_s", "exchange_s", "server_s"}
 TOGETHER = False
 FREE = {"launcher", "cluster", "experiment", "evaluate", "stop", "output", "name"}  # what a replay may have otherwise
 
@@ -59,13 +62,16 @@ def read_trace(path: Path) -> pd.DataFrame:
         ResultsError: nothing readable there.
     """
     try:
-        frame = results.load(path).commits if path.is_dir() else pd.read_csv(path)
+        frame = results.load(path).commits if path.is_dir() else read_csv(path)
         workers = frame["worker"].astype("int64")
         if (workers != frame["worker"]).any():
             raise ValueError("a worker's number is not whole")
-    except (OSError, KeyError, ValueError) as error:
+        for name in TIMES & set(frame):
+            if not np.isfinite(frame[name].astype("float64")).all():
+                raise ValueError(f"a {name} is not finite")
+    except BROKEN as error:
         raise ResultsError(
-            f"launcher.trace={path}: no commit order there ({error}); "
+            f"launcher.trace={path}: no commit order there ({reason(error)}); "
             "give a run's folder, or a CSV with a column worker"
         ) from None
     return frame.assign(worker=workers)

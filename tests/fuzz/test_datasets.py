@@ -1,0 +1,89 @@
+"""Data files: damaged ones are refused, and what is read is a data set."""
+
+import gzip
+import io
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from distopt import datasets
+from distopt.datasets import cifar10
+from tests.datasets.test_idx import contents
+from tests.fuzz.damage import damaged, read_or_refuse
+
+FRAME = pd.DataFrame({"a": np.arange(12.0), "b": np.arange(12) % 5, "text": "x", "label": ["owl", "cat"] * 6})
+ARRAYS = {"train_x": np.arange(24, dtype=np.float32).reshape(12, 2), "train_y": np.arange(12) % 2}
+IMAGES = {name: gzip.compress(content, mtime=0) for name, content in contents().items()}
+
+
+def written(save: Any, *arguments: Any, **more: Any) -> bytes:
+    buffer = io.BytesIO()
+    save(buffer, *arguments, **more)
+    return buffer.getvalue()
+
+
+GOOD = {
+    "csv": FRAME.to_csv(index=False).encode(),
+    "parquet": written(FRAME.to_parquet),
+    "npz": written(np.savez_compressed, **ARRAYS),
+}
+
+
+def load(name: str, **settings: Any) -> None:
+    """Load, and check what was loaded: a data set that a run could use."""
+    loaded = read_or_refuse(lambda: datasets.load({"name": name, **settings}))
+    if loaded is None:
+        return
+    for x, y in ((loaded.train_x, loaded.train_y), (loaded.validation_x, loaded.validation_y)):
+        assert (x.dtype, y.dtype) == (np.float32, np.int32)
+        assert len(x) == len(y) > 0
+        assert x.shape[1:] == loaded.shape
+        assert np.isfinite(x).all()
+        assert 0 <= y.min() <= y.max() < loaded.classes
+
+
+@pytest.mark.parametrize("name", sorted(GOOD))
+@given(data=st.data())
+def test_damaged_files_of_ones_own(tmp_path: Path, name: str, data: st.DataObject) -> None:
+    file = tmp_path / f"data.{name}"
+    file.write_bytes(data.draw(damaged(GOOD[name]) | st.binary(max_size=300)))
+    load(name, file=str(file))
+
+
+@given(text=st.text(alphabet='01-.,eEnaif"\n\r x;\0é', max_size=120))
+def test_text_that_may_be_a_table(tmp_path: Path, text: str) -> None:
+    (tmp_path / "t.csv").write_text("a,label\n" + text, encoding="utf-8", newline="")
+    load("csv", file=str(tmp_path / "t.csv"))
+
+
+@given(data=st.data(), name=st.sampled_from(sorted(IMAGES)))
+def test_damaged_images(tmp_path: Path, name: str, data: st.DataObject) -> None:
+    for other, packed in IMAGES.items():
+        (tmp_path / f"{other}.gz").write_bytes(packed)
+    raw = data.draw(damaged(gzip.decompress(IMAGES[name])[:2000]) | damaged(IMAGES[name]))
+    (tmp_path / f"{name}.gz").write_bytes(raw if data.draw(st.booleans()) else gzip.compress(raw))
+    load("mnist", root=str(tmp_path))
+
+
+def archive(names: list[str]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for name in names:
+            member = tarfile.TarInfo(name)
+            member.size = 40
+            tar.addfile(member, io.BytesIO(bytes(40)))
+    return buffer.getvalue()
+
+
+@given(data=st.data(), names=st.lists(st.sampled_from([*cifar10.FILES, "../../evil", "/etc/evil", "a/" * 60 + "b"])))
+def test_damaged_archives_leave_nothing_behind(tmp_path: Path, names: list[str], data: st.DataObject) -> None:
+    raw = data.draw(damaged(archive(names)))
+    (tmp_path / cifar10.ARCHIVE).write_bytes(gzip.compress(raw) if data.draw(st.booleans()) else raw)
+    load("cifar10", root=str(tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == [cifar10.ARCHIVE]

@@ -152,7 +152,7 @@ def test_a_run_that_broke_off_counts_for_the_target_but_not_for_the_final_value(
 
 def test_runs_that_broke_off_stay_but_give_no_efficiency(tmp_path):
     make(tmp_path, {"agn": [0.08]})
-    make(tmp_path, {"adag": [0.2]}, status="diverged")
+    make(tmp_path, {"adag": [0.1]}, status="diverged")
     rows = compare([tmp_path]).set_index("configuration")
     assert rows.loc["adag", "status"] == "diverged"
     assert np.isnan(rows.loc["adag", "te_area"])

@@ -54,7 +54,7 @@ def execute(groups: Sequence[Sequence[Planned]], output: Path, cores: int) -> li
     print(f"{total} runs, {total - left_over} of them finished before", flush=True)
     failures: list[str] = []
     began = time.perf_counter()
-    # New processes now and then: compiled programs and their data stay in memory as long as the process.
+    # New processes now and then: compiled programs stay in memory as long as the process.
     with get_context("spawn").Pool(cores, maxtasksperchild=GROUPS_PER_PROCESS) as pool:
         tasks = pool.imap_unordered(_run, [[run.config for run in group] for group in rest])
         for done, (words, problems) in enumerate(tasks, start=1):

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from distopt.files import BROKEN, read_mapping, reason
+from distopt.launchers import FINISHED
 
-TIMED = ("done", "stopped")
-ANSWERED = (*TIMED, "diverged")  # to repeat a run that diverges until it does not would be to choose the result
+ANSWERED = (*FINISHED, "diverged")  # to repeat a run that diverges until it does not would be to choose the result
 
 
 class Past(NamedTuple):
@@ -39,7 +39,7 @@ class History:
         if status not in ANSWERED or not (folder / "summary.json").is_file():
             return
         self._past[info.get("fingerprint", "")].append(Past(folder, status, info.get("code", "")))
-        if status in TIMED and seconds is not None:
+        if status in FINISHED and seconds is not None:
             self._seconds[info.get("workload", "")].append(float(seconds))
 
     def answer(self, fingerprint: str, code: str) -> Past | None:

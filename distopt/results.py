@@ -15,10 +15,9 @@ import pyarrow.parquet as pq
 
 from distopt.errors import ResultsError
 from distopt.files import BROKEN, need, read_mapping, reason, regular
+from distopt.launchers import FINISHED
 from distopt.metrics import convergence, efficiency, staleness
 from distopt.recorded import COLUMNS, CONFIG, INFO, NUMBER, Rules, check_mapping, check_table
-
-FINISHED = ("done", "stopped")
 
 
 @dataclass(frozen=True, eq=False)

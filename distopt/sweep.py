@@ -13,7 +13,8 @@ from rich.console import Console
 from distopt import config as configuration
 from distopt import provenance, runner
 from distopt.errors import DistoptError
-from distopt.history import TIMED, History, expect
+from distopt.history import History, expect
+from distopt.launchers import FINISHED
 
 if TYPE_CHECKING:
     from distopt.results import Run
@@ -112,7 +113,7 @@ class Sweep:
                 return
 
     def _tell(self, end: End, run: "Run | None" = None) -> End:
-        if end.status not in TIMED and not end.before:
+        if end.status not in FINISHED and not end.before:
             self._say(f"{end.status}: {end.label}: {end.reason}", "red")
         if self._ended:
             self._ended(end, run)

@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+FINISHED = ("done", "stopped")  # the statuses of runs that trained to their end
+
 
 class News(NamedTuple):
     """What happened since the last news: rows for the tables `commits` and `evals`."""

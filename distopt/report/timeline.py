@@ -79,13 +79,17 @@ def _draw(axes: Axes, rows: Mapping[int, Spans], shade: Color, end: float) -> No
 def spans(commits: pd.DataFrame) -> Spans:
     """Return what one worker did, from its commits in the order applied.
 
-    A window's row tells how long it took and how long after the end of the last window it began, so windows follow one
-    another from time 0. The gap after a window is divided where the server began with its commit, `time_s - server_s`.
+    A window's row tells how long it took and how long after the end of the last window it began. The first one begins
+    at time 0, or as late as no window begins before the commit of the last was applied: real workers hear of the start
+    a little later than the server. The gap after a window is divided where the server began with its commit,
+    `time_s - server_s`.
     """
     compute, gap = commits["compute_s"].to_numpy(float), commits["exchange_s"].to_numpy(float)
     begin = np.cumsum(gap + compute) - compute
+    applied = commits["time_s"].to_numpy(float)
+    begin += (applied[:-1] - begin[1:]).max(initial=0)
     done = (begin + compute)[:-1]
-    served = (commits["time_s"] - commits["server_s"]).to_numpy(float)[:-1]
+    served = (applied - commits["server_s"].to_numpy(float))[:-1]
     served = np.clip(served, done, begin[1:])
     return Spans(
         np.column_stack([begin, compute]),

@@ -167,3 +167,12 @@ def test_the_time_axis_says_whose_clock_it_is(tmp_path):
     assert x_label("time", [wall]) == "wall-clock time (s)"
     assert x_label("time", [virtual, wall]) == "time (s)"
     assert x_label("epochs", [wall]) == "epochs"
+
+
+def test_a_worker_that_starts_late_waits_and_exchanges_as_recorded():
+    commits = pd.DataFrame(
+        {"compute_s": [1.0, 1.0], "exchange_s": [0.0, 3.0], "time_s": [13.0, 18.0], "server_s": [1.0, 1.0]}
+    )
+    found = spans(commits)
+    assert found.compute.tolist() == [[9, 1], [13, 1]]
+    assert (found.wait.tolist(), found.exchange.tolist()) == ([[10, 2]], [[12, 1]])

@@ -32,8 +32,11 @@ class Interval(NamedTuple):
 UNKNOWN = Interval(float("nan"), float("nan"), float("nan"))
 
 
-def mean_interval(values: Sequence[float] | Array) -> Interval:
-    """Return the mean x̄ with Student's interval x̄ ± t_{n-1} s / √n, exact for normal values."""
+def mean_interval(values: Sequence[float] | Array, low: float = float("-inf"), high: float = float("inf")) -> Interval:
+    """Return the mean x̄ with Student's interval x̄ ± t_{n-1} s / √n, exact for normal values.
+
+    The interval is cut at `low` and `high`, between which the values, and so their mean, are known to be.
+    """
     x = np.asarray(values, np.float64)
     if not x.size:
         return UNKNOWN
@@ -41,7 +44,7 @@ def mean_interval(values: Sequence[float] | Array) -> Interval:
     if x.size < 2 or not np.isfinite(x).all():
         return Interval(mean, float("nan"), float("nan"))
     half = float(half_width(x.std(ddof=1), x.size))
-    return Interval(mean, mean - half, mean + half)
+    return Interval(mean, max(mean - half, low), min(mean + half, high))
 
 
 def half_width(spread: float | Array, n: float | Array) -> Array:

@@ -56,7 +56,7 @@ def _at(values: Array, workers: int, window: int) -> Array:
 
 
 def _wins(ratio: Array, above_chance: Array) -> Claim:
-    share = mean_interval((ratio > 1).mean(axis=(1, 2)))
+    share = mean_interval((ratio > 1).mean(axis=(1, 2)), low=0.0, high=1.0)
     size = geometric_mean_interval(np.exp(np.log(ratio).mean(axis=(1, 2))))
     stretched = geometric_mean_interval(np.exp(np.log(above_chance).mean(axis=(1, 2))))
     cells = [geometric_mean_interval(cell) for cell in _by_cell(ratio)]

@@ -41,6 +41,13 @@ def test_equal_values_have_an_interval_without_width():
     assert median_interval([2.0, 2.0]) == (2, 2, 2)
 
 
+def test_a_mean_of_shares_stays_among_them():
+    value, low, high = mean_interval([0.0, 0.1, 0.5], low=0.0, high=1.0)
+    assert (value, low) == (pytest.approx(0.2), 0.0)
+    assert high == mean_interval([0.0, 0.1, 0.5]).high < 1
+    assert mean_interval([0.5, 0.9, 1.0], low=0.0, high=1.0).high == 1.0
+
+
 def test_median_against_scipys_bootstrap():
     times = np.random.default_rng(5).exponential(size=101)
     value, low, high = median_interval(times)

@@ -1,14 +1,17 @@
 """What a run takes from the machine, what it opens to others, and how it ends when there is not enough."""
 
 import json
+import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import psutil
 import pytest
 
 from distopt import results
-from tests.launchers.processes import Launched
+from tests.launchers.processes import LIMIT_S, Launched
 
 RUN = ("run", "launcher=ray", "workers=2", "name=run", "epochs=null", "evaluate.points=1", "output=results")
 BOOTH = (*RUN, "model=booth", "dataset=none", "local=sgd", "local.learning_rate=0.001", "optimizer=agn")
@@ -26,6 +29,32 @@ def listening(processes: list[psutil.Process]) -> set[str]:
         except psutil.Error:  # it has ended meanwhile
             continue
     return found
+
+
+def joins(address: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Let another process try to join a cluster."""
+    code = f"import ray; ray.init(address={address!r}, logging_level='ERROR'); print(len(ray.nodes()), 'node')"
+    # Without the first Ray takes the loopback address for that of the node.
+    given = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_AUTH_MODE": "token", **environment}
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | given,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+    )
+
+
+def test_only_those_with_the_token_join_the_cluster_of_a_run(tmp_path: Path) -> None:
+    with Launched(*BOOTH, "stop.seconds=200", cwd=tmp_path) as launched:
+        launched.wait_for((tmp_path / "results" / "run" / "commits.arrow").is_file)
+        (head,) = [process for process in launched.processes() if "gcs_server" in process.name()]
+        (port,) = {c.laddr.port for c in head.net_connections("inet") if c.status == psutil.CONN_LISTEN}
+        stranger = joins(f"127.0.0.1:{port}", RAY_AUTH_TOKEN="x" * 64)
+        assert stranger.returncode != 0
+        assert "token" in stranger.stderr
+        member = joins(f"127.0.0.1:{port}")
+        assert "1 node" in member.stdout, member.stderr
 
 
 def test_a_full_disk_ends_a_run_that_only_this_machine_can_reach(tmp_path: Path) -> None:

@@ -3,28 +3,19 @@
 Runs what is not finished yet (Ctrl-C loses nothing, the same command goes on), then writes tables and figures.
 """
 
-import argparse
-import os
 import sys
-from pathlib import Path
 
-from scripts.threads import one_thread_each
-
-ROOT = Path(__file__).parents[2]
+from scripts import command
 
 
 def main() -> int:
-    """Tune, compare and write the results; return 1 if a run failed."""
-    parser = argparse.ArgumentParser(prog="python -m scripts.study", description=__doc__)
+    """Tune, compare and write the results; return the exit code."""
+    parser = command.parser("study", __doc__)
     parser.add_argument("--reduced", action="store_true", help="the version that the documentation shows, half an hour")
     parser.add_argument("--only", nargs="+", metavar="OPTIMIZER", help="compare these alone")
-    parser.add_argument("--runs", type=Path, default=ROOT / "results" / "study-runs", help="where the runs go")
-    parser.add_argument("--results", type=Path, default=ROOT / "results" / "study", help="where the results go")
-    parser.add_argument("--cores", type=int, default=min(2, os.cpu_count() or 1), help="runs at the same time")
-    parser.add_argument("--list", action="store_true", help="show what it is expected to cost")
     args = parser.parse_args()
 
-    one_thread_each()
+    command.one_thread_each()
     from scripts.study import sizes
     from scripts.study.carry_out import carry_out
 
@@ -36,15 +27,8 @@ def main() -> int:
     print(f"{count} runs of {len(names)} optimizers, about {seconds / args.cores / 60:.0f} min on {args.cores} cores")
     if args.list:
         return 0
-    try:
-        failures = carry_out(size, names, args.runs, args.results / size.name, args.cores)
-    except KeyboardInterrupt:
-        print("interrupted; what is finished is kept, the same command goes on", file=sys.stderr)
-        return 130
-    for failure in failures:
-        print(f"failed: {failure}", file=sys.stderr)
-    print(f"wrote {args.results / size.name / 'report.md'}")
-    return 1 if failures else 0
+    results = args.results / size.name
+    return command.finish(lambda: carry_out(size, names, args.runs, results, args.cores), results / "report.md")
 
 
 if __name__ == "__main__":

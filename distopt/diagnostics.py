@@ -32,7 +32,7 @@ def observed(optimizer: DistributedOptimizer, names: Sequence[str] | None) -> Di
     """Return the optimizer with more metrics of each commit, and nothing else changed.
 
     Raises:
-        ValueError: names that do not exist, or commits of which nothing is known, see `WorkerRule.commits`.
+        ValueError: names that do not exist, or commits that have no direction, see `WorkerRule.commits`.
     """
     if names is None or names == []:
         return optimizer
@@ -41,6 +41,8 @@ def observed(optimizer: DistributedOptimizer, names: Sequence[str] | None) -> Di
     kind, server = optimizer.worker.commits, optimizer.server
     if kind is None:
         raise ValueError("it does not say what its workers send; its author sets `WorkerRule.commits`")
+    if kind not in DIRECTIONS:
+        raise ValueError(f"its workers send {kind}, which point nowhere; set diagnostics=null")
     direction = DIRECTIONS[kind]
 
     def update(commits: Commits, state: State, center: Params) -> Update:

@@ -40,7 +40,9 @@ def _check_terms(optimizer: DistributedOptimizer) -> None:
         assert value is None or value >= least, f"{name}={value} must be at least {least}"
     assert optimizer.max_staleness is None or optimizer.groups is None, "groups cannot drop commits (max_staleness)"
     assert _direct(optimizer) or optimizer.fetch == 1, "max_staleness and bound need every commit answered (fetch=1)"
-    assert optimizer.buffer == 1 or optimizer.server.flush, f"buffer={optimizer.buffer} needs ServerRule.flush"
+    for need in ("flush", "skip"):
+        given = getattr(optimizer.server, need)
+        assert optimizer.buffer == 1 or given, f"buffer={optimizer.buffer} needs ServerRule.{need}"
 
 
 def _direct(optimizer: DistributedOptimizer) -> bool:
@@ -63,6 +65,7 @@ class _Rules:
         self.kind = optimizer.worker.commits
         self.direct = _direct(optimizer)
         self.flush = _Rule("flush", optimizer.server.flush) if optimizer.server.flush else None
+        self.skip = _Rule("skip", optimizer.server.skip) if optimizer.server.skip else None
         self.positions = [(self.center, optimizer.worker.init(self.center))] * self.workers
         self.pulled = [(0, self.center)] * self.workers
         self.message: Any = None
@@ -127,6 +130,8 @@ class _Rules:
         )
         if self.flush:
             _keeps("flush: the center", self.center, self.flush(update.state, update.center))
+        if self.skip:
+            _keeps("skip: center and state", (self.center, self.server), self.skip(update.state, update.center))
         for reply in jax.tree.leaves(update.replies):
             assert jnp.shape(reply)[:1] == (q,), (
                 f"update: replies of shape {jnp.shape(reply)} need a leading axis of {q}"

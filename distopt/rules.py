@@ -102,6 +102,7 @@ class ServerRule(NamedTuple):
     init: Callable[[Params, int], State]  # θ̃₀, number of workers
     update: Callable[[Commits, State, Params], Update]
     flush: Callable[[State, Params], Params] | None = None  # θ̃ with what the rule still keeps when training is over
+    skip: Callable[[State, Params], tuple[Params, State]] | None = None  # for an update of which no commit is left
 
 
 def _no_warnings(workers: int, window: int) -> list[str]:
@@ -118,7 +119,8 @@ class DistributedOptimizer(NamedTuple):
     goes on from the center as it is. Staleness is τ, or, with a `buffer`, how often the center moved in τ updates. Not
     together with groups.
     buffer: the rule moves the center with every so many updates, and keeps what it is given in between; at the end
-    `ServerRule.flush` applies the rest.
+    `ServerRule.flush` applies the rest. An update whose commits were all refused has its place among them:
+    `ServerRule.skip` returns center and state after it.
     bound: a worker whose applied commits are more than that ahead of the slowest active worker's waits before it goes
     on; it then starts from the center as it has become. Who is dropped or has to wait is answered with the center: not
     together with other replies, nor with `WorkerRule.fetch` above 1.

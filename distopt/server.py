@@ -134,7 +134,7 @@ class Server:
     def finish(self) -> None:
         """Apply what the rule still keeps once all budgets are used up: an update without commits."""
         flush = self.optimizer.server.flush
-        emptied = self.version % self.optimizer.buffer == 0 and not self._guarded  # refused commits fill no buffer
+        emptied = self.version % self.optimizer.buffer == 0
         if flush is None or self.active or self._flushed or emptied:
             return
         self._flushed = True
@@ -187,12 +187,19 @@ class Server:
             accepted = {workers[i] for i in kept}
             self.refused = self.refused.union(workers) - accepted
             if folded is None:
+                self._skip()
                 return measured, {}
         else:
             folded = self._fold(self.center, self.state, messages, *whence)
             measured = {"commit_norm": folded.norm, **folded.update.metrics}
         self.center, self.state, told = folded.update.center, folded.update.state, folded.update.replies
         return measured, dict(zip((workers[i] for i in kept), told or (), strict=bool(told)))
+
+    def _skip(self) -> None:
+        """Let the rule count an update of which nothing is left."""
+        skip = self.optimizer.server.skip
+        if skip is not None:
+            self.center, self.state = jax.jit(skip)(self.state, self.center)
 
     def _reply(self, verdict: Verdict, told: Mapping[int, Reply]) -> dict[int, Reply]:
         """Note what everybody who is answered pulls, and return their replies: `told` the committers, or the center."""

@@ -79,7 +79,8 @@ def compressed(optimizer: DistributedOptimizer, method: Compressor, error_feedba
         return optimizer._replace(worker=_elastic_worker(worker, method), server=_elastic_server(server, method))
 
     def warnings(workers: int, window: int) -> list[str]:
-        return optimizer.warnings(workers, window) + method.warnings(error_feedback or stays)
+        # What stays in the worker is neither lost nor sent again in full, of which the methods warn.
+        return optimizer.warnings(workers, window) + ([] if stays else method.warnings(error_feedback))
 
     stays = worker.commits == "difference"
     sender = _sender(worker, method, error_feedback, stays)

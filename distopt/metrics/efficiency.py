@@ -12,23 +12,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from distopt.metrics.convergence import Curve, area, to_target
+from distopt.metrics.convergence import Curve, area
 from distopt.metrics.statistics import half_width
 
 Array = npt.NDArray[np.float64]
 
 Integrand = Literal["metric", "above_chance"]
-
-
-def target_ratio(a: Curve, b: Curve, target: float, metric: str = "accuracy", *, interpolate: bool = False) -> float:
-    """Return x_b / x_a, where x is what a curve needs to reach `target` (dimensionless).
-
-    Over time this is temporal efficiency by the first definition; over updates or samples it is statistical
-    efficiency, where samples are the fair choice between different windows. A curve that never reaches the target
-    needs infinitely much: see `ratio`.
-    """
-    reference = to_target(b, target, metric, interpolate=interpolate)
-    return ratio(reference, to_target(a, target, metric, interpolate=interpolate))
 
 
 def ratio(b: float, a: float) -> float:
@@ -79,18 +68,6 @@ def pairs(seeds_a: Sequence[int], seeds_b: Sequence[int]) -> list[tuple[int, int
 def _numbered(seeds: Sequence[int]) -> list[tuple[int, int]]:
     """Return each seed with how often it came before."""
     return [(seed, list(seeds[:i]).count(seed)) for i, seed in enumerate(seeds)]
-
-
-def geometric_mean(ratios: Sequence[float]) -> float:
-    """Return exp(mean(log r)), the mean of ratios that keeps E(a, b) E(b, a) = 1; NaN if any is NaN or none is there.
-
-    It is 0 or infinite if some ratio is, and NaN if both occur.
-    """
-    values = np.asarray(ratios, dtype=np.float64)
-    if not values.size or np.isnan(values).any():
-        return float("nan")
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return float(np.exp(np.log(values).mean()))
 
 
 def matrix(

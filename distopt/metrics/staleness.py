@@ -54,33 +54,6 @@ def by_worker(commits: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns).set_index("worker")
 
 
-def distance_quantiles(
-    commits: pd.DataFrame, quantiles: tuple[float, ...] = (0.05, 0.25, 0.5, 0.75, 0.95)
-) -> pd.Series:
-    """Return quantiles of the distance ‖θ̃_now - θ̃_pulled‖₂, in units of the parameters, indexed by the quantile."""
-    return commits["distance"].quantile(list(quantiles))
-
-
-def balance(commits: pd.DataFrame, workers: int) -> int:
-    """Return how far an asynchronous run is from the staleness identity; 0 when it holds.
-
-        Σ τ + Σ_k age_k - T (n - 1) = 0
-
-    T is the number of updates so far and n that of workers. It holds at any speeds when every commit is one update
-    and every worker pulls right after its own commit, because each update ages the other n - 1 windows by one. The age
-    of worker k's window is T minus the `update` of its last commit, which is the version it pulled then (0, the
-    initial center, for a worker without a commit). A lost, repeated or wrongly counted commit breaks it, and so does
-    a rule that collects a quorum, drops commits, or pulls at another moment.
-    """
-    commits = accepted(commits)
-    if commits.empty:
-        return 0
-    updates = int(commits["update"].max())
-    pulled = commits.groupby("worker")["update"].max()
-    ages = workers * updates - int(pulled.sum())
-    return int(commits["staleness"].sum()) + ages - updates * (workers - 1)
-
-
 def contradictions(
     commits: pd.DataFrame, events: pd.DataFrame | None = None, *, pulls: bool = False, fetch: int = 1
 ) -> int:
@@ -88,8 +61,9 @@ def contradictions(
 
     A worker that pulls right after its own commit has τ = v - (update of its previous commit that was answered), at any
     quorum and any speeds, where v is the version its commit meets: update - 1 for one that is applied, update for one
-    that is dropped. For quorum 1 the sum over all commits is the identity of `balance`. If events say that the worker
-    pulled the center in between, the version it pulled then takes the place of its previous commit.
+    that is dropped. For quorum 1 the sum over all commits is the identity Σ τ + Σ_k age_k = T (n - 1) after T updates,
+    where age_k is T minus the update of worker k's last commit. If events say that the worker pulled the center in
+    between, the version it pulled then takes the place of its previous commit.
 
     Args:
         commits: in the order applied or dropped.

@@ -5,13 +5,15 @@
     atomic=true:   the worker commits θᵏ, the server computes Eᵏ from the center of that moment and replies with it
     atomic=false:  the worker pulls θ̃, computes Eᵏ itself and commits it, in two messages as the thesis writes it
 
-Stable in round robin iff 0 ≤ α ≤ (4 − 2a) / (4 − a) with a = ηh, whatever the number of workers. With two messages q
-workers may use the same center, and then the bound of the synchronous exchange holds for n = q, about 2 / (q + 1):
-α = 1 is unstable as soon as two do. Either way θ̃ + Σₖ θᵏ changes only by gradients.
+On a quadratic it is stable in any order of workers for 0 ≤ α ≤ 1, whatever their number, if 0 ≤ ηh ≤ 2: steps and
+exchanges are matrices of norm at most 1. With two messages q workers may use the same center, and then the bound of the
+synchronous exchange holds for n = q, at least 2 / (q + 1): with small learning rates α = 1 is unstable as soon as two
+do. Either way θ̃ + Σₖ θᵏ changes only by gradients.
 
 Source: Zhang, Choromanska, LeCun 2015, algorithm 1; Hermans 2017, equations 2.15 and 2.16, algorithm 9.
 Differences: in dist-keras pull and commit are two messages, `atomic=false`. Large ρ pulls harder towards the center;
-dist-keras's documentation says the opposite.
+dist-keras's documentation says the opposite. The paper takes gradient and exchange at once, which is stable in round
+robin iff α ≤ (4 − 2a) / (4 − a) with a = ηh.
 """
 
 from collections.abc import Callable
@@ -83,8 +85,8 @@ def warnings(alpha: float, atomic: bool = True) -> Callable[[int, int], list[str
         if alpha <= 1:
             return []
         return [
-            f"alpha = rho * elastic_learning_rate = {alpha:.3g} is above 1: the asynchronous elastic exchange is "
-            "unstable (Zhang, Choromanska, LeCun 2015: at most (4 - 2a) / (4 - a) in round robin on a quadratic)"
+            f"alpha = rho * elastic_learning_rate = {alpha:.3g} is above 1: workers and center pass each other, "
+            "and where learning rates are small the exchange is unstable (quadratic)"
         ]
 
     return check

@@ -38,11 +38,12 @@ def agn(*, local: optax.GradientTransformation | None = None, commit: str = "del
 
 
 def warnings(workers: int, window: int) -> list[str]:
-    """Return whether the window is too short to be stable for every learning rate; shared with ADAG."""
+    """Return whether the window is too short to be stable for every a = ηh ≤ 1; shared with ADAG."""
     least = 1 / (2 * math.sin(math.pi / (2 * (2 * workers - 1))))
     if window >= least:
         return []
     return [
         f"optimizer.window={window} is below {least:.1f} = 1 / (2 sin(pi / (2 (2n - 1)))), from which on mean local "
-        f"updates of n={workers} workers in round robin are stable for every learning rate (quadratic, plain SGD)"
+        f"updates of n={workers} workers in round robin are stable for learning rates up to 1/h (quadratic of "
+        "curvature h, plain SGD)"
     ]

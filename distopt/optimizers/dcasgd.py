@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from distopt.optimizers.parts import adopt_center, commit_gradient, require_number
+from distopt.optimizers.parts import adopt_center, commit_gradient, require_flag, require_number
 from distopt.rules import Commits, DistributedOptimizer, Params, ServerRule, State, Update, WorkerRule
 
 
@@ -36,8 +36,7 @@ def dcasgd(
     require_number("compensation", compensation, positive=False)
     require_number("decay", decay, positive=False, most=1, below=True)
     require_number("eps", eps)
-    if not isinstance(adaptive, bool):
-        raise ValueError(f"adaptive={adaptive} must be true or false")
+    require_flag("adaptive", adaptive)
 
     def init(center: Params, workers: int) -> State:
         del workers

@@ -2,12 +2,14 @@
 
     Eᵏ = α (θᵏ − θ̃),   θ̃ ← θ̃ + Σₖ Eᵏ,   θᵏ ← θᵏ − Eᵏ      for all k from the same old θ̃
 
-On a quadratic of curvature h with a = ηh the exchange is stable iff α ≤ (4 − 2a) / (2 (n + 1) − n a).
+On a quadratic of curvature h with a = 1 − (1 − ηh)^λ between 0 and 1 the exchange is stable iff
+α ≤ (4 − 2a) / (2 (n + 1) − (n + 2) a), which is at least 2 / (n + 1).
 
 Source: S. Zhang, A. Choromanska, Y. LeCun, "Deep learning with Elastic Averaging SGD", 2015, equations 5 and 6; Hermans
 2017, equations 2.4 and 2.5, algorithm 4.
 Differences: as in the thesis a worker takes λ steps and then exchanges. The paper evaluates the gradient before the
-exchange and applies both at once; dist-keras exchanges first. The paper sets α = 0.9 / n, the thesis α = ηρ.
+exchange and applies both at once, which is stable iff α ≤ (4 − 2a) / (2 (n + 1) − n a) with a = ηh; dist-keras
+exchanges first. The paper sets α = 0.9 / n, the thesis α = ηρ.
 """
 
 from collections.abc import Callable
@@ -43,7 +45,7 @@ def warnings(alpha: float) -> Callable[[int, int], list[str]]:
             return []
         return [
             f"alpha = rho * elastic_learning_rate = {alpha:.3g} is above 2 / (n + 1) = {bound:.3g}: with n={workers} "
-            "workers the synchronous elastic exchange is unstable (quadratic, small learning rate)"
+            "workers the synchronous elastic exchange is unstable where learning rates are small (quadratic)"
         ]
 
     return check

@@ -27,7 +27,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from distopt.optimizers.parts import additive, require_number
+from distopt.optimizers.parts import additive, require_flag, require_number
 from distopt.rules import DistributedOptimizer, Message, Params, Reply, State, Window, WorkerRule
 
 
@@ -54,8 +54,7 @@ def gem(*, kappa: float, momentum: float, eps: float, most: float | None, ahead:
     require_number("eps", eps)
     if most is not None:
         require_number("most", most)
-    if not isinstance(ahead, bool):
-        raise ValueError(f"ahead={ahead} must be true or false")
+    require_flag("ahead", ahead)
 
     def init(params: Params) -> Energy:
         zeros = jax.tree.map(jnp.zeros_like, params)

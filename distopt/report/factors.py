@@ -19,7 +19,7 @@ def factors_figure(configurations: Sequence[Configuration]) -> Figure | None:
     """Draw mean, 0.05 quantile and minimum over the weights of the factors in (0, 1], one panel per configuration.
 
     A line is the median over the commits of all seeds within a sixtieth of the time, the shade around the mean their
-    5 to 95 % range. None where no rule records factors (adag does).
+    5 to 95 % range. None where no rule records factors.
     """
     shown = [look for look in appearance(configurations) if any(_factors(run.commits) for run in look[0].runs)]
     if not shown:

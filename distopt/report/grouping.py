@@ -164,7 +164,6 @@ def _within(key: str, roots: Sequence[str]) -> bool:
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Return the values of nested mappings as text by dotted key; what is null is left out."""
     """Return the settings as pairs of dotted key and value in words, without those that are null."""
     pairs: list[tuple[str, str]] = []
     for key, value in config.items():

@@ -11,6 +11,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from distopt.metrics.staleness import applied
 from distopt.report.grouping import Configuration
 from distopt.report.style import PAGE, Color, add_caption, appearance
 from distopt.results import Run
@@ -87,7 +88,8 @@ def pushes(run: Run, workers: set[int]) -> Moves:
 
     Only updates count that were evaluated both before and after; with `evaluate.every=1` all of them.
     """
-    alone = run.commits[run.commits["worker"].isin(workers) & ~run.commits["update"].duplicated(keep=False)]
+    commits = applied(run.commits)
+    alone = commits[commits["worker"].isin(workers) & ~commits["update"].duplicated(keep=False)]
     known = run.evals.set_index("update")[["x0", "x1"]]
     alone = alone[alone["update"].isin(known.index) & (alone["update"] - 1).isin(known.index)]
     ends = [known.loc[alone["update"] - back].to_numpy(float) for back in (1, 0)]

@@ -7,7 +7,8 @@ import pandas as pd
 
 from distopt.metrics.convergence import to_target
 from distopt.metrics.profiles import performance_ratios, score
-from distopt.metrics.statistics import UNKNOWN, Interval, geometric_mean_interval, mean_interval, median_interval
+from distopt.metrics.statistics import Interval, geometric_mean_interval, mean_interval, median_interval
+from distopt.report.rows import columns
 from distopt.results import Run
 from scripts.runs import Array, Runs, accuracy, efficiencies, final
 from scripts.study.sizes import Size, Trial
@@ -47,9 +48,9 @@ def judge(runs: Runs, size: Size, chosen: dict[str, Trial]) -> Outcome:
     rows = [
         {"optimizer": name, "cluster": cluster, "workers": workers, "seeds": len(found[i][j])}
         | {"diverged": sum(run.status == "diverged" for run in found[i][j])}
-        | _columns("accuracy", finals[i][j])
-        | _columns("time_to_target_s", times[i][j])
-        | _columns("efficiency", geometric[i][j])
+        | columns("accuracy", finals[i][j])
+        | columns("time_to_target_s", times[i][j])
+        | columns("efficiency", geometric[i][j])
         for i, name in enumerate(names)
         for j, (cluster, workers) in enumerate(workloads)
     ]
@@ -58,7 +59,7 @@ def judge(runs: Runs, size: Size, chosen: dict[str, Trial]) -> Outcome:
         [
             {"optimizer": name, **chosen[name]._asdict(), "score": float(value)}
             | {"fastest_in": int((ratios[i] == 1).sum()), "reached_in": int(np.isfinite(costs[i]).sum())}
-            | {"accuracy": float(np.mean([cell.value for cell in finals[i]])), **_columns("efficiency", over_all[i])}
+            | {"accuracy": float(np.mean([cell.value for cell in finals[i]])), **columns("efficiency", over_all[i])}
             for i, (name, value) in enumerate(zip(names, score(ratios.T) if names else [], strict=True))
         ]
     )
@@ -89,8 +90,3 @@ def _per_seed(cells: list[dict[int, float]]) -> list[float]:
 
 def _values(intervals: list[list[Interval]], shape: tuple[int, int]) -> Array:
     return np.array([[interval.value for interval in row] for row in intervals], np.float64).reshape(shape)
-
-
-def _columns(name: str, interval: Interval) -> dict[str, float]:
-    value, low, high = interval or UNKNOWN
-    return {name: value, f"{name}_low": low, f"{name}_high": high}

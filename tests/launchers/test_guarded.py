@@ -27,13 +27,14 @@ def assert_some_refused(run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("setting", "optimizer"), [("drop", "downpour"), ("drop", "easgd"), ("restart", "adag"), ("restart", "aeasgd")]
+    ("setting", "optimizer"),
+    [("drop", "downpour"), ("drop", "easgd"), ("drop", "fedbuff"), ("restart", "adag"), ("restart", "aeasgd")],
 )
 def test_training_goes_on_without_them(tmp_path: Path, setting: str, optimizer: str) -> None:
     settings = [*EXPLOSIVE, f"optimizer={optimizer}", f"on_bad_commit={setting}", f"output={tmp_path}"]
     run = distopt.run([*settings, "launcher=sim", "name=run"])
     assert_some_refused(run)
-    replayed = command("replay", str(run.folder), cwd=tmp_path) if optimizer == "easgd" else None
+    replayed = command("replay", str(run.folder), cwd=tmp_path) if optimizer in ("easgd", "fedbuff") else None
     assert replayed is None or replayed.returncode == 0, replayed
 
 

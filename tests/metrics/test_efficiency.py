@@ -4,11 +4,9 @@ import pytest
 from distopt.metrics.convergence import Curve
 from distopt.metrics.efficiency import (
     common,
-    geometric_mean,
     hardware,
     matrix,
     pairs,
-    target_ratio,
     temporal_efficiency,
 )
 from distopt.metrics.statistics import geometric_mean_interval
@@ -61,27 +59,9 @@ def test_below_chance_has_no_efficiency():
         temporal_efficiency(constant(1), constant(1), integrand="above_chance")
 
 
-def test_target_ratio():
-    fast = Curve(np.array([0.0, 5, 10]), np.array([0.1, 0.9, 0.9]))
-    slow = Curve(np.array([0.0, 5, 10]), np.array([0.1, 0.2, 0.9]))
-    assert target_ratio(fast, slow, 0.8) == 2
-    assert target_ratio(slow, fast, 0.8) == 0.5
-    assert target_ratio(fast, constant(0.1), 0.8) == np.inf
-    assert target_ratio(constant(0.1), fast, 0.8) == 0
-    assert np.isnan(target_ratio(fast, slow, 0.99))
-    assert np.isnan(target_ratio(fast, slow, 0.05))
-
-
 def test_pairs_are_of_equal_seeds_where_there_are_such():
     assert pairs([0, 1, 2], [2, 1, 5]) == [(1, 1), (2, 0)]
     assert pairs([0, 1], [7]) == [(0, 0), (1, 0)]
-
-
-def test_geometric_mean():
-    assert geometric_mean([2, 0.5]) == pytest.approx(1)
-    assert geometric_mean([2, np.inf]) == np.inf
-    assert np.isnan(geometric_mean([]))
-    assert np.isnan(geometric_mean([0, np.inf]))
 
 
 def test_matrix_over_seeds():

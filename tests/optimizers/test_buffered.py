@@ -1,5 +1,7 @@
 """Methods that collect or discard commits: FedBuff, softsync, Rennala, Ringmaster; and FedAsync, delay-adaptive SGD."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -141,3 +143,20 @@ def test_a_strong_proximal_term_keeps_workers_near_the_center() -> None:
     h, rho, eta = np.array([1.0, 2.0]), 3.0, 0.01
     gain = h * (1 - (1 - eta * (h + rho)) ** 5) / (h + rho)
     np.testing.assert_allclose(moved[1], (1 - gain) * moved[0], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "accepted"),
+    [(fedbuff(buffer=2, learning_rate=1, exponent=1), [1, 1, 1, 1, 1]), (rennala(batch=2, workers=3), [1, 1, 0, 1, 1])],
+    ids=["fedbuff", "rennala"],
+)
+def test_a_refused_commit_has_its_place_in_the_buffer_and_adds_nothing(
+    optimizer: DistributedOptimizer, accepted: list[int]
+) -> None:
+    commits = [(0, math.nan), (0, 2.0), (1, 4.0), (0, 6.0), (1, 8.0)]
+    path, rows = served(optimizer, array(10), *commits, workers=3, guarded=True)
+    assert [row["accepted"] for row in rows] == accepted
+    assert [row["refused"] for row in rows] == [1, 0, 0, 0, 0]
+    late = 4.0 / (1 + 1)  # the commit of worker 1, who has not seen the move: weighted by fedbuff, dropped by rennala
+    moves = [10, 11, 11, 11 + (late + 6) / 2] if accepted[2] else [10, 11, 11, 11, 11 + (6 + 8) / 2]
+    np.testing.assert_allclose(path[: len(moves)], moves, rtol=1e-6)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -12,7 +13,7 @@ from distopt.optimizers.agn import agn
 from distopt.optimizers.downpour import downpour
 from distopt.optimizers.dynsgd import dynsgd
 from distopt.optimizers.easgd import easgd
-from distopt.rules import DistributedOptimizer
+from distopt.rules import Commits, DistributedOptimizer
 from tests.optimizers.tools import array, centers, equal, follow, server, window
 from tests.small import SGD, UNEVEN, experiment
 
@@ -92,10 +93,34 @@ def test_known_bounds_warn(optimizer: DistributedOptimizer, workers: int, window
     assert word in warning
 
 
-@pytest.mark.parametrize("optimizer", [agn(), adag(gamma=1.0), easgd(rho=5, elastic_learning_rate=0.01), downpour()])
+@pytest.mark.parametrize(
+    "optimizer",
+    [agn(), adag(gamma=1.0), easgd(rho=5, elastic_learning_rate=0.01), aeasgd(rho=5, elastic_learning_rate=0.2)],
+)
 def test_settings_within_the_bounds_do_not_warn(optimizer: DistributedOptimizer) -> None:
     assert optimizer.warnings(16, 10) == []
 
 
 def test_a_run_says_which_bounds_it_exceeds() -> None:
     assert any("25.1" in warning for warning in experiment("agn", workers=40, window=10).warnings())
+
+
+@pytest.mark.parametrize("a", [0.0, 0.5, 1.0])
+def test_the_synchronous_elastic_exchange_is_stable_up_to_its_bound_and_no_further(a: float) -> None:
+    n = 4
+    bound = (4 - 2 * a) / (2 * (n + 1) - (n + 2) * a)
+    assert np.abs(_elastic_center(0.98 * bound, a, n)) < 2
+    assert np.abs(_elastic_center(1.02 * bound, a, n)) > 100
+
+
+def _elastic_center(alpha: float, a: float, workers: int) -> float:
+    """Let workers that a window brings nearer to 0 by a share of `a` exchange, and return where the center is then."""
+    rules = easgd(rho=1.0, elastic_learning_rate=alpha)
+    center, where = array(1), jnp.zeros((workers, 1))
+    for _ in range(300):
+        ends = (1 - a) * where
+        commits = Commits(jnp.arange(workers), jnp.zeros(workers, jnp.int32), ends, jnp.tile(center, (workers, 1)))
+        update = rules.server.update(commits, (), center)
+        where = ends - update.replies
+        center = update.center
+    return float(center[0])

@@ -52,10 +52,14 @@ def delivery(worker: int, sequence: int, message: float, last: bool = False) -> 
 
 
 def served(
-    optimizer: DistributedOptimizer, center: Any, *commits: tuple[int, float], workers: int = WORKERS
+    optimizer: DistributedOptimizer,
+    center: Any,
+    *commits: tuple[int, float],
+    workers: int = WORKERS,
+    guarded: bool = False,
 ) -> tuple[list[float], list[dict[str, Any]]]:
     """Deliver commits, given by worker and message, to a server: the center after each, and their rows in order."""
-    it, path, rows, sequence = Server(optimizer, center, workers), [], [], [0] * workers
+    it, path, rows, sequence = Server(optimizer, center, workers, guarded=guarded), [], [], [0] * workers
     for worker, message in commits:
         sequence[worker] += 1
         applied = it.deliver(delivery(worker, sequence[worker], message))

@@ -97,7 +97,8 @@ def test_without_runs_it_says_so(tmp_path: Path) -> None:
 def test_it_fits_into_its_time_on_two_cores(size: Size, hours: float) -> None:
     count, seconds = size.cost(len(optimizers()))
     assert seconds < 2 * 3600 * hours
-    assert count == len(optimizers()) * (len(size.trials) * size.tuning_seeds + len(size.workloads) * size.seeds)
+    parts = [*size.tuning(["agn"]), *size.comparison({"agn": size.trials[-1]})]
+    assert count == len(optimizers()) * sum(len(combine(part.sweep)) for part in parts)
 
 
 @pytest.mark.parametrize("size", [FULL, REDUCED])

@@ -29,7 +29,7 @@ def buffered(
         B ← B + w(τ) Δθᵏ;      at the K-th commit:   θ̃ ← θ̃ + η B / K,   B ← 0
 
     τ counts how often the center moved since the worker's last reply. What is in the buffer when training ends is added
-    in the same way: each commit counts η / K.
+    in the same way: each commit counts η / K. A commit that is refused has its place in the buffer, and adds nothing.
 
     Args:
         size: K.
@@ -46,18 +46,21 @@ def buffered(
         # Of the last τ updates, `held` have not moved the center; of those before, every K-th one has.
         delay = (commits.staleness - state.held + size - 1) // size
         total = jax.tree.map(jnp.add, state.total, weighted_sum(weight(delay), commits.message))
+        center, rest = skip(state._replace(total=total), center)
+        return Update(center, rest, metrics={"delay": delay.astype(jnp.float32)})
+
+    def skip(state: Buffer, center: Params) -> tuple[Params, Buffer]:
         moves = state.held + 1 >= size
-        center = jax.tree.map(lambda c, b: jnp.where(moves, c + learning_rate / size * b, c), center, total)
-        rest = jax.tree.map(lambda b: jnp.where(moves, jnp.zeros_like(b), b), total)
-        metrics = {"delay": delay.astype(jnp.float32)}
-        return Update(center, Buffer(rest, jnp.where(moves, 0, state.held + 1)), metrics=metrics)
+        center = jax.tree.map(lambda c, b: jnp.where(moves, c + learning_rate / size * b, c), center, state.total)
+        rest = jax.tree.map(lambda b: jnp.where(moves, jnp.zeros_like(b), b), state.total)
+        return center, Buffer(rest, jnp.where(moves, 0, state.held + 1))
 
     def flush(state: Buffer, center: Params) -> Params:
         return jax.tree.map(lambda c, b: c + learning_rate / size * b, center, state.total)
 
     return DistributedOptimizer(
         WorkerRule(commit_delta, adopt_center, commits="delta"),
-        ServerRule(init, update, flush),
+        ServerRule(init, update, flush, skip),
         buffer=size,
         max_staleness=max_staleness,
     )

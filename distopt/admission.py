@@ -169,12 +169,12 @@ class Admission:
 
     def _count(self, worker: int) -> None:
         """Count a commit that is applied."""
-        if worker not in self.active:
+        if worker in self.active:
+            self._take_out(worker)
+            self._at[self._applied[worker] + 1] += 1
+        else:
             self._forget(worker)
-            return
-        self._take_out(worker)
         self._applied[worker] += 1
-        self._at[self._applied[worker]] += 1
 
     def _forget(self, worker: int) -> None:
         """Wait for a worker no longer."""

@@ -10,6 +10,7 @@ from distopt.experiment import Experiment
 from distopt.files import reason
 from distopt.optimizers import factory
 from distopt.rules import Commits, Window
+from distopt.worker import landing
 
 
 def check(experiment: Experiment) -> None:
@@ -51,13 +52,12 @@ def _exchange(experiment: Experiment) -> tuple[dict[str, Any], dict[str, Any]]:
     state, server = rules.worker.init(params), rules.server.init(params, experiment.workers)
     local = rules.local.init(params) if rules.local else None
     center = params if rules.worker.pull else None
-    window = Window(params, params, jnp.ones((), jnp.int32), params, local, jax.random.key(0), center)
+    window = Window(params, params, jnp.ones((), jnp.int32), params, local, jax.random.key(0), center, jnp.zeros(()))
     message, committed = rules.worker.commit(window, state)
     stacked = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (q, *jnp.shape(leaf))), (message, params))
     update = rules.server.update(Commits(jnp.arange(q), jnp.zeros(q, jnp.int32), *stacked), server, params)
     reply = params if update.replies is None else jax.tree.map(lambda leaf: leaf[0], update.replies)
-    landing = window._replace(gradient=None, local=None, key=None)
-    adopted, landed = rules.worker.adopt(reply, landing, committed)
+    adopted, landed = rules.worker.adopt(reply, landing(window), committed)
     before = {"the center": params, "the server's state": server, "the parameters": params, "the worker's state": state}
     after = {"the center": update.center, "the server's state": update.state}
     return before, after | {"the parameters": adopted, "the worker's state": landed}

@@ -213,32 +213,33 @@ def _drive(
     built: Sequence[Experiment], launcher: Any, records: Sequence[_Records], watch: Watch, console: Console
 ) -> list[Outcome]:
     """Let the launcher train while its news are recorded and shown; every end becomes an outcome."""
-    updates = built[0].expected_updates
+    updates, outcomes = built[0].expected_updates, dict[int, Outcome]()
     with (
         Interrupt() as interrupted,
         Display(console, title(built), built[0].train_samples, updates) as display,
     ):
         training = launcher.launch(built, watch, interrupted)
         try:
-            while True:
-                news = next(training)
+            for news in training:
                 records[news.run].write(news)
+                if news.outcome:
+                    outcomes[news.run] = news.outcome
                 if news.run == 0:  # the others are much like it
                     display.update(news)
-        except StopIteration as end:
-            return end.value
+            status, reason = "failed", "the launcher ended without an outcome"
         except DistoptError as error:
-            return [Outcome("failed", str(error), None, {})] * len(built)
+            status, reason = "failed", str(error)
         except OSError as error:  # of our own folders, or of those that libraries use
-            return [Outcome("failed", unwritten(error), None, {})] * len(built)
+            status, reason = "failed", unwritten(error)
         except (MemoryError, RuntimeError) as error:
-            if (reason := out_of_memory(error)) is None:
+            if (full := out_of_memory(error)) is None:
                 raise
-            return [Outcome("failed", reason, None, {})] * len(built)
+            status, reason = "failed", full
         except KeyboardInterrupt:
-            return [Outcome("interrupted", "aborted", None, {})] * len(built)
+            status, reason = "interrupted", "aborted"
         finally:
             training.close()
+    return [outcomes.get(i, Outcome(status, reason, None, {})) for i in range(len(built))]
 
 
 def title(built: Sequence[Experiment]) -> str:

@@ -91,6 +91,7 @@ class Server:
             self.pending[worker] = delivery
         else:
             self.applied[worker] = delivery.sequence
+            self.refused.discard(worker)
             version = self.version - bool(verdict.committers)
             dropped = Dropped(delivery._replace(message=None), verdict.late, version)
         if not verdict.committers and dropped is None:
@@ -106,8 +107,12 @@ class Server:
         """Go on without some workers; return what that sets off: updates and answers that waited for them alone."""
         for worker in workers:
             self.forget(worker)
-        verdicts = [self.admission.lose(worker) for worker in workers]
-        return [self._carry_out(verdict) for verdict in verdicts if verdict.committers or verdict.released]
+        found = []
+        for worker in workers:
+            verdict = self.admission.lose(worker)
+            if verdict.committers or verdict.released:
+                found.append(self._carry_out(verdict))  # before the next verdict, which may be another update
+        return found
 
     def join(self, worker: int) -> None:
         """Wait again for a worker that had used up its budget."""
@@ -206,6 +211,7 @@ class Server:
         rule = self.optimizer.worker
         answered = [k for k in verdict.released if rule.answered(self.applied[k]) or k in self.refused]
         for worker in answered:
+            self.admission.pull(worker)
             self.pulled[worker] = self.center
             self.replies[worker] = told.get(worker, self.center)
         return {worker: self.replies[worker] for worker in answered}

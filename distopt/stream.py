@@ -46,8 +46,8 @@ class Stream:
         Returns:
             What was taken out; None if there never was a row.
         """
-        if self._writer:
-            self._flush()
+        self._flush()
+        if self._file:
             self._file.close()
         self._writer = None
         table = read_table(self._path)

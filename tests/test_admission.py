@@ -141,3 +141,13 @@ def test_what_is_kept_does_not_grow_with_the_commits() -> None:
         admission.commit(i % 3)
     sizes = [len(value) for value in vars(admission).values() if isinstance(value, dict | list | set)]
     assert max(sizes) <= 3
+
+
+def test_a_worker_that_goes_on_after_its_last_commit_is_answered_at_the_same_numbers() -> None:
+    admission = Admission(terms(worker=downpour().worker._replace(fetch=2)), 2)
+    take(admission, 0, 0, 1)
+    admission.commit(0, last=True)
+    admission.join(0)
+    assert admission.pulled[0] == 2
+    take(admission, 0)  # its fourth
+    assert admission.pulled[0] == 5

@@ -10,9 +10,9 @@ import pytest
 from distopt import conformity
 from distopt.config import compose, validate
 from distopt.errors import ConfigError
-from distopt.experiment import build
+from distopt.experiment import Experiment, build
 from distopt.optimizers.downpour import downpour
-from distopt.rules import DistributedOptimizer
+from distopt.rules import DistributedOptimizer, Window
 
 Change = Callable[[DistributedOptimizer], DistributedOptimizer]
 
@@ -48,15 +48,29 @@ SPOILT: dict[str, tuple[Change, str]] = {
 }
 
 
-@pytest.mark.parametrize("name", SPOILT)
-def test_rules_that_change_shapes_are_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    change, told = SPOILT[name]
+@pytest.fixture
+def experiment(monkeypatch: pytest.MonkeyPatch) -> Experiment:
+    """With an optimizer that is none of the packaged ones."""
     settings = ["optimizer=downpour", "launcher=sim", "model=booth", "dataset=none", "stop.updates=1"]
-    experiment = build(validate(compose(settings)))
-    conformity.check(experiment)
-    monkeypatch.setattr(conformity, "factory", lambda name: test_rules_that_change_shapes_are_refused)
-    conformity.check(experiment)
+    built = build(validate(compose(settings)))
+    conformity.check(built)
+    monkeypatch.setattr(conformity, "factory", lambda name: worker)
+    conformity.check(built)
+    return built
+
+
+@pytest.mark.parametrize("name", SPOILT)
+def test_rules_that_change_shapes_are_refused(name: str, experiment: Experiment) -> None:
+    change, told = SPOILT[name]
     with pytest.raises(ConfigError) as caught:
         conformity.check(experiment._replace(optimizer=change(downpour())))
     assert told in str(caught.value)
     assert str(caught.value).startswith("optimizer=downpour: its rules")
+
+
+def test_a_rule_may_read_all_that_a_window_tells(experiment: Experiment) -> None:
+    def commit(window: Window, state: Any) -> tuple[Any, Any]:
+        told = window.loss + window.steps + jax.random.uniform(window.key)
+        return jax.tree.map(lambda start, end: (end - start) * told, window.start, window.end), state
+
+    conformity.check(experiment._replace(optimizer=worker(commit=commit)(downpour())))

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from distopt import results, runner
 from distopt.config import compose
 from distopt.errors import ConfigError, DistoptError
 from distopt.experiment import Experiment
-from distopt.launchers import Interrupted, News, Outcome, Watch
+from distopt.launchers import Interrupted, News, Outcome, Watch, sim
 from distopt.runner import Interrupt
 from tests import fixtures
 
@@ -26,7 +27,7 @@ def launcher(end: BaseException | Outcome) -> SimpleNamespace:
         yield News(fixtures.commits(updates=9).to_dict("records"), fixtures.evals(points=2).to_dict("records"))
         if isinstance(end, BaseException):
             raise end
-        return [end]
+        yield News([], [], outcome=end)
 
     return SimpleNamespace(CLOCK="virtual", TOGETHER=False, check=lambda experiment: ["take care"], launch=launch)
 
@@ -97,3 +98,22 @@ def test_what_the_machine_lacks_is_a_reason_and_no_traceback(
     run = runner.run(compose(["launcher=sim", "epochs=1", f"output={tmp_path}"]))
     assert (run.status, len(run.commits)) == ("failed", 9)
     assert run.info["reason"].startswith(told)
+
+
+def test_runs_that_ended_before_another_failed_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With room for a single run at a time the second one fails."""
+    train = sim.train
+
+    def fails(experiment: Experiment, *others: Any) -> Iterator[News]:
+        if experiment.seed == 1:
+            raise DistoptError("something is wrong with seed 1")
+        return (yield from train(experiment, *others))
+
+    monkeypatch.setattr(sim, "train", fails)
+    monkeypatch.setattr(sim, "ROOM_BYTES", 1)
+    plain = ["launcher=sim", f"output={tmp_path}", "model=booth", "dataset=none", "epochs=null", "stop.updates=9"]
+    first, second, third = runner.run_together([compose([*plain, f"seed={seed}"]) for seed in range(3)])
+    assert (first.status, len(first.commits)) == ("stopped", 9)
+    assert [(run.status, run.info["reason"]) for run in (second, third)] == [
+        ("failed", "something is wrong with seed 1")
+    ] * 2

@@ -1,12 +1,15 @@
 """The single writer: versions, staleness, quorum, order, duplicates, the end of workers, divergence."""
 
+import math
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 
 from distopt.deliveries import Delivery, Diverged, Misfit
+from distopt.metrics import staleness
 from distopt.optimizers.downpour import downpour
 from distopt.optimizers.parts import additive
 from distopt.rules import ALL, Commits, DistributedOptimizer, ServerRule, Update
@@ -206,3 +209,32 @@ def test_finite_commits_that_spoil_the_center_are_refused() -> None:
 def test_a_commit_of_another_shape_ends_training_unless_the_server_is_guarded() -> None:
     with pytest.raises(Misfit, match="update 1: commit 1 of worker 2 is refused: it is odd"):
         server().deliver(commit(2, flaw="it is odd"))
+
+
+def test_a_refused_commit_counts_as_an_answer_where_answers_are_rare() -> None:
+    optimizer = downpour(fetch=2)
+    it = Server(optimizer, jnp.zeros(1), 2, guarded=True)
+    deliveries = [commit(0, 1, math.nan), commit(1, 1), commit(0, 2), commit(0, 3), commit(1, 2), commit(0, 4)]
+    found = pd.DataFrame([row for delivery in deliveries for row in rows(it, delivery)])
+    assert found["staleness"].tolist() == [0, 1, 1, 0, 4, 2]
+    assert staleness.contradictions(found, fetch=2) == 0
+
+
+def test_a_commit_that_is_dropped_as_late_is_not_refused() -> None:
+    it = Server(downpour()._replace(max_staleness=0), jnp.zeros(1), 2, guarded=True)
+    it.deliver(commit(0, 1, math.nan))
+    assert it.refused == {0}
+    it.deliver(commit(1, 1))
+    it.deliver(commit(0, 2))
+    it.deliver(commit(1, 2))
+    it.deliver(commit(0, 3))
+    assert it.refused == set()
+
+
+def test_workers_of_several_groups_that_are_lost_at_once_make_updates_of_their_own() -> None:
+    it = Server(downpour()._replace(quorum=ALL, groups=2), jnp.zeros(1), 6)
+    for worker in (0, 1, 4, 5):
+        assert it.deliver(commit(worker, message=1.0)) is None
+    found = pd.DataFrame([row for applied in it.lose([2, 3]) for row in it.rows(applied)])
+    assert found["update"].tolist() == [1, 1, 2, 2]
+    assert staleness.contradictions(found) == 0

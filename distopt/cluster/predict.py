@@ -30,7 +30,8 @@ def predict(
     """
     sent = [0] * load.workers
     staleness: list[int] = []
-    version = steps = failures = dropped = 0
+    version = steps = failures = dropped = pulls = 0
+    late = set(range(1, load.workers)) if load.start_after else set[int]()
     time_s, computing, waiting, serving = cluster.start_s, 0.0, 0.0, 0.0
     for update in schedule(cluster, load):
         staleness += [commit.staleness for commit in update.commits]
@@ -42,7 +43,9 @@ def predict(
             serving += commit.server_s
         version += bool(update.commits)
         dropped += len(update.dropped)
-        failures += len(update.returned)
+        pulls += len(update.returned)
+        failures += len(set(update.returned) - late)
+        late.difference_update(update.returned)
         time_s = update.time_s
         if version == updates or (seconds is not None and time_s >= seconds):
             break
@@ -60,16 +63,16 @@ def predict(
         "worker_busy": computing / (span * load.workers),
         "worker_wait": waiting / (span * load.workers),
         "bytes_up": (len(staleness) + dropped) * load.bytes_up,
-        "bytes_down": _bytes_down(load, sent, failures),
+        "bytes_down": _bytes_down(load, sent, pulls),
     }
 
 
-def _bytes_down(load: Workload, sent: list[int], failures: int) -> int:
-    """Return what the server sends for `sent` commits of each worker: replies, and centers before commits."""
+def _bytes_down(load: Workload, sent: list[int], pulls: int) -> int:
+    """Return what the server sends for `sent` commits of each worker: replies, centers before commits, and `pulls`."""
     replies = sum(commits // load.fetch for commits in sent)
     if load.bytes_center is None:
-        return (replies + failures) * load.bytes_down
-    return replies * load.bytes_down + (sum(sent) + failures) * load.bytes_center
+        return (replies + pulls) * load.bytes_down
+    return replies * load.bytes_down + (sum(sent) + pulls) * load.bytes_center
 
 
 def _staleness(values: NDArray[np.int64]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Launchers: what runs workers and server.
 
-Each module has `launch`, a generator of news that takes a list of experiments and returns their outcomes; `TOGETHER`
+Each module has `launch`, a generator of news that takes a list of experiments, with the outcome of each; `TOGETHER`
 says whether the list may have several, which then differ in nothing but the seed; `check`, which returns warnings about
 an experiment and refuses what cannot run; and `CLOCK`, `wall` or `virtual`.
 
@@ -21,6 +21,15 @@ if TYPE_CHECKING:
 FINISHED = ("done", "stopped")  # the statuses of runs that trained to their end
 
 
+class Outcome(NamedTuple):
+    """How training ended."""
+
+    status: str  # done, stopped, diverged, failed or interrupted
+    reason: str | None
+    center: dict[str, np.ndarray] | None  # the last finite center by name; None if it was lost
+    details: dict[str, Any]  # for run.json: devices, actors, the virtual time, …
+
+
 class News(NamedTuple):
     """What happened since the last news: rows for the tables `commits`, `evals` and `events`."""
 
@@ -30,15 +39,7 @@ class News(NamedTuple):
     checkpoint: "Checkpoint | None" = None  # taken after these rows and all earlier ones
     events: Sequence[dict[str, Any]] = ()
     undone: str | None = None  # why everything after the last checkpoint is: it will be done anew
-
-
-class Outcome(NamedTuple):
-    """How training ended."""
-
-    status: str  # done, stopped, diverged, failed or interrupted
-    reason: str | None
-    center: dict[str, np.ndarray] | None  # the last finite center by name; None if it was lost
-    details: dict[str, Any]  # for run.json: devices, actors, the virtual time, …
+    outcome: Outcome | None = None  # these are the last news of the run
 
 
 class Watch:
@@ -69,5 +70,5 @@ class Watch:
 
 
 Training = Generator[News, None, Outcome]
-Launch = Generator[News, None, list[Outcome]]
+Launch = Generator[News, None, None]
 Interrupted = Callable[[], bool]

@@ -91,7 +91,8 @@ def train(
         evals: Rows = []
         events = [event.row() for event in engine.events]
         evaluates = judge.ends(engine.version, now) or engine.version % experiment.evaluate_every == 0
-        if evaluates or (due(engine.version) and engine.steady):
+        keeps = due(engine.version) and (evaluates or engine.steady)  # asked once: time passes while news are written
+        if evaluates or keeps:
             rows += yield from engine.flush()
         if evaluates and not engine.diverged:
             evals = judge(engine, now)
@@ -99,7 +100,7 @@ def train(
             yield News(rows, evals, events=events)
         if judge.reason or engine.diverged:
             break
-        if due(engine.version) and engine.steady:
+        if keeps:
             arrays, numbers = engine.save()
             numbers = {"engine": numbers, "taken": taken, "evaluated": judge.evaluated, "seconds": watch.spent()}
             yield News([], [], checkpoint=Checkpoint(engine.version, now, pack(arrays), numbers))

@@ -95,8 +95,11 @@ class Members:
         """
         question = (incarnation, sequence)
         while not (self._over or self.refused(worker, incarnation, epoch)):
-            if worker in self._answers and self._answers[worker][0] == question:
-                return self._answers[worker][1]
+            answered, start = self._answers.get(worker, (None, None))
+            if answered == question:
+                return start
+            if answered is not None and answered > question:  # a late copy, whose sender has had its answer
+                return None
             if start := self._find(worker, new=sequence < 0):
                 self._answers[worker] = question, start
                 return start

@@ -14,7 +14,7 @@ from typing import Any
 from distopt.errors import DistoptError
 from distopt.experiment import Experiment
 from distopt.launchers import Interrupted, Launch, News, Outcome, Watch
-from distopt.launchers.ray_crew import Crew, Stopped
+from distopt.launchers.ray_crew import Crew, Lost, Stopped
 from distopt.launchers.ray_layout import Layout, layout
 from distopt.provenance import cores
 
@@ -52,7 +52,8 @@ def launch(experiments: Sequence[Experiment], watch: Watch, interrupted: Interru
                 crew.start(watch, interrupted)
             except Stopped:
                 when = "while the server was restored" if restored else "before training began"
-                return [Outcome("interrupted", when, None, {})]
+                yield News([], [], outcome=Outcome("interrupted", when, None, {}))
+                return
             status, reason = yield from crew.train(interrupted)
             start = crew.checkpoint
             if not crew.lost or start is None or not _can_restore(experiment, restored[start.update]):
@@ -65,8 +66,11 @@ def launch(experiments: Sequence[Experiment], watch: Watch, interrupted: Interru
             crew = Crew(ray, experiment._replace(start=start), epoch)
         watch.enter("evaluate")
         details = crew.details()
-        yield from crew.evaluate()
-        return [Outcome(status, reason, crew.center(), details)]
+        try:
+            yield from crew.evaluate()
+        except Lost as error:
+            status, reason = "failed", reason or str(error)
+        yield News([], [], outcome=Outcome(status, reason, crew.center(), details))
     finally:
         crew.dismiss()
         ray.shutdown()

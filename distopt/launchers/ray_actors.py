@@ -3,7 +3,7 @@
 from typing import Any
 
 from distopt.experiment import Experiment
-from distopt.launchers.ray_host import Host, ServerHost, WorkerHost, environment
+from distopt.launchers.ray_host import EvaluatorHost, Host, ServerHost, WorkerHost, environment
 from distopt.launchers.ray_layout import Layout
 
 SERVER = "distopt.launchers.ray_server:ParameterServer"
@@ -46,14 +46,14 @@ class Actors:
 
         index, layout = self._layout.hosted.index(hosted), self._layout
         place = PlacementGroupSchedulingStrategy(self._places, placement_group_bundle_index=index)
-        return self._group(hosted, cpus=layout.cpus, gpus=layout.gpus, scheduling_strategy=place)
+        return self._group(WorkerHost, hosted, cpus=layout.cpus, gpus=layout.gpus, scheduling_strategy=place)
 
     def evaluator(self) -> Any:
         """Create a worker actor that hosts no workers, and only evaluates."""
-        return self._group([])
+        return self._group(EvaluatorHost, [])
 
-    def _group(self, hosted: list[int], **options: Any) -> Any:
-        return self._actor(WorkerHost, WORKER, self._experiment.config, self._data, hosted, **options)
+    def _group(self, host: type[Host], hosted: list[int], **options: Any) -> Any:
+        return self._actor(host, WORKER, self._experiment.config, self._data, hosted, **options)
 
     def _actor(
         self, host: type[Host], target: str, *arguments: Any, cpus: float = 0, gpus: float = 0, **options: Any

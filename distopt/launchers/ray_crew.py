@@ -1,7 +1,7 @@
 """The actors of one run, seen from the driver."""
 
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -43,6 +43,7 @@ class Crew:
         self._server: Any = None
         self._evaluator: Any = None
         self._snapshots = self._evaluated = self._rows = self._events = self._version = 0
+        self._evaluators = 0  # lost in a row
         self._last = -1  # the update that was evaluated last
         self._replacements: dict[int, int] = {}  # of each worker since its last commit
 
@@ -206,11 +207,27 @@ class Crew:
         """Evaluate while training goes on, if a stop criterion needs it; return the new rows."""
         found = []
         while self._evaluator and self._evaluated < self._snapshots:
-            rows = self._evaluate(self._evaluator)
+            try:
+                rows = self._evaluate(self._evaluator)
+            except Lost as error:
+                self._ask(self._server, "open")  # or is it the server that is gone?
+                self._replace_evaluator(error)
+                continue
+            self._evaluators = 0
             found += rows
             if reason := reached(self._experiment.config["stop"], rows):
                 self._ask(self._server, "end", "stopped", reason)
         return found
+
+    def _replace_evaluator(self, error: Lost) -> None:
+        """Take another evaluator, unless several in a row were lost: then training ends."""
+        self._ray.kill(self._evaluator)
+        self._evaluators += 1
+        if self._evaluators <= REPLACEMENTS:
+            self._evaluator = self._actors.evaluator()
+            return
+        self._evaluator = None
+        self._ask(self._server, "end", "failed", f"the center cannot be evaluated: {error}")
 
     def _evaluate(self, actor: Any) -> list[dict[str, Any]]:
         """Evaluate the next snapshot on an actor."""
@@ -219,23 +236,41 @@ class Crew:
         return rows
 
     def evaluate(self) -> Generator[News, None, None]:
-        """Evaluate the snapshots that are left, on the first actor that can."""
+        """Evaluate the snapshots that are left, on the first actor that can.
+
+        Raises:
+            Lost: none can, not even a new one; or the server is gone.
+        """
         if self._server is None:
             return
         self._snapshots = self._ask(self._server, "close")
-        candidates = [actor for actor in (self._evaluator, *self._workers) if actor is not None]
+        candidates = self._evaluators_left()
+        actor = next(candidates)
         while self._evaluated < self._snapshots:
             try:
-                yield News([], self._evaluate(candidates[0]))
-            except Lost:
-                candidates = candidates[1:] or [self._actors.evaluator()]
+                yield News([], self._evaluate(actor))
+            except Lost as error:
+                if (other := next(candidates, None)) is None:
+                    raise Lost(f"the center cannot be evaluated: {error}") from None
+                actor = other
+
+    def _evaluators_left(self) -> Iterator[Any]:
+        """Yield the actors that may evaluate: those that are there, then one more."""
+        yield from [actor for actor in (self._evaluator, *self._workers) if actor is not None]
+        if self._evaluator is not None:
+            self._ray.kill(self._evaluator)
+        self._evaluator = self._actors.evaluator()
+        yield self._evaluator
 
     def center(self) -> dict[str, Any] | None:
         """Return the final center by name; None if it died with the server."""
         if self._server is None:
             return None
-        index = self._ask(self._server, "close") - 1
-        return named(self._ask(self._server, "snapshot", index)[1])
+        try:
+            index = self._ask(self._server, "close") - 1
+            return named(self._ask(self._server, "snapshot", index)[1])
+        except Lost:
+            return None
 
     def details(self) -> dict[str, Any]:
         """Return what `run.json` says about the actors that are alive."""

@@ -37,6 +37,10 @@ class WorkerHost(Host):
     """Hosts a group of workers."""
 
 
+class EvaluatorHost(Host):
+    """Hosts a group without workers, which only evaluates."""
+
+
 def environment(cpus: float, gpus: float) -> dict[str, str]:
     """Return the environment variables of an actor: JAX's platform and threads."""
     threads = str(max(1, int(cpus)))

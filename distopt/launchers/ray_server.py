@@ -1,10 +1,8 @@
 """The parameter-server actor: `distopt.server.Server` behind one call per exchange."""
 
 import asyncio
-import os
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from typing import Any, NamedTuple
 
 import jax
@@ -75,8 +73,7 @@ class ParameterServer:
     def start(self, center: Params, evaluate_every: int, saved: Checkpoint | None = None) -> None:
         """Take the initial center, or a checkpoint, and start the clock: everybody is ready, and has the slots open."""
         self._evaluate_every = evaluate_every
-        with suppress(FileNotFoundError):
-            os.unlink(self._path)
+        Slots.forget(self._path)
         self._server.reset(jax.tree.map(jnp.array, center), self._workers)
         self._members = Members(
             self._server, self._budget, self._window, self._epoch, lambda: time.perf_counter() - self._began
@@ -197,6 +194,8 @@ class ParameterServer:
 
     def _answer(self, applied: Applied, began: float) -> None:
         """Send the replies, wake who waited, and see whether training ends here; the rows are read later."""
+        # Commits are views of their slots: whoever is answered, and be it with nothing, may write the next one there.
+        jax.block_until_ready((self._server.center, self._server.state))
         for worker, reply in applied.replies.items():
             if worker not in self._server.refused:  # the center travels by value, it may not fit into the slot
                 self._down.write(reply, self._slots.down(worker, self._server.applied[worker]))

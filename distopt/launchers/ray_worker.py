@@ -109,9 +109,11 @@ class WorkerGroup:
 
     async def _each(self, task: Callable[[int], Any]) -> list[Any]:
         """Call a function for every hosted worker, each in a thread of its own."""
-        loop = asyncio.get_running_loop()
-        with ThreadPoolExecutor(len(self._workers), thread_name_prefix="worker") as pool:
+        loop, pool = asyncio.get_running_loop(), ThreadPoolExecutor(len(self._workers), thread_name_prefix="worker")
+        try:
             return await asyncio.gather(*[loop.run_in_executor(pool, task, worker) for worker in self._workers])
+        finally:
+            pool.shutdown(wait=False)  # where one failed, the others may wait for its commit
 
     def _work(self, worker: int) -> None:
         """One worker: from one place to go on from to the next, until there is none."""

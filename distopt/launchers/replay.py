@@ -11,11 +11,12 @@ import pandas as pd
 from distopt import results
 from distopt.admission import Admission
 from distopt.cluster import Commit, Update
+from distopt.config.identity import flat
 from distopt.errors import ResultsError
 from distopt.events import RESTARTS
 from distopt.experiment import Experiment
 from distopt.files import BROKEN, read_csv, reason
-from distopt.launchers import Interrupted, Launch, Watch
+from distopt.launchers import Interrupted, Launch, News, Watch
 from distopt.launchers.inline import train
 from distopt.launchers.single import Single
 from distopt.metrics import staleness
@@ -35,6 +36,9 @@ FREE = {
     "name",
     "resume",
     "checkpoint",
+    "seeds",
+    "trackers",
+    "trackers_output",
 }  # what a replay may have otherwise
 
 ADDED = {"on_bad_commit": "stop"}  # settings that older runs lack, and what they did
@@ -73,7 +77,8 @@ def launch(experiments: Sequence[Experiment], watch: Watch, interrupted: Interru
     engine = Single(experiment, replica)
     pulls = _pulls(frame) if experiment.optimizer.worker.pull else {}
     order = _updates(frame, shares(frame, events), pulls, _happened(events))
-    return [(yield from train(experiment, order, engine, replica, watch, interrupted))]
+    outcome = yield from train(experiment, order, engine, replica, watch, interrupted)
+    yield News([], [], outcome=outcome)
 
 
 def read_trace(path: Path) -> pd.DataFrame:
@@ -209,13 +214,6 @@ def verify(frame: pd.DataFrame, experiment: Experiment, shares: Shares | None = 
 
 def differences(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Return the settings that decide a run's numbers and differ, each as `key: recorded, now`."""
-    old, new = (_flat({k: v for k, v in {**ADDED, **each}.items() if k not in FREE}) for each in (recorded, now))
+    old, new = (flat({k: v for k, v in {**ADDED, **each}.items() if k not in FREE}) for each in (recorded, now))
     keys = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
     return [f"{key} was {old.get(key)}, is {new.get(key)}" for key in keys]
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return flat

@@ -35,14 +35,13 @@ def launch(experiments: Sequence[Experiment], watch: Watch, interrupted: Interru
     together = max(1, ROOM_BYTES // (replica_bytes(experiments[0]) * experiments[0].workers))
     if width(experiments[:together]) < WORTHWHILE or wanted(experiments[0].config):
         together = 1  # a run that goes on from its checkpoint is alone, and must have been alone before
-    outcomes: list[Outcome] = []
-    while len(outcomes) < len(experiments):
-        group = experiments[len(outcomes) : len(outcomes) + together]
-        if interrupted():
-            outcomes += [Outcome("interrupted", "before training began", None, {})] * len(group)
-        else:
-            outcomes += yield from _train(group, len(outcomes), watch, interrupted)
-    return outcomes
+    for first in range(0, len(experiments), together):
+        group = experiments[first : first + together]
+        if not interrupted():
+            yield from _train(group, first, watch, interrupted)
+            continue
+        for i in range(len(group)):
+            yield News([], [], first + i, outcome=Outcome("interrupted", "before training began", None, {}))
 
 
 def _train(experiments: Sequence[Experiment], first: int, watch: Watch, interrupted: Interrupted) -> Launch:
@@ -57,16 +56,14 @@ def _train(experiments: Sequence[Experiment], first: int, watch: Watch, interrup
         asked = engine.steps_of if isinstance(engine, Single) and experiment.optimizer.worker.ends else None
         order = schedule(cluster(experiment), workload(experiment), asked)
         active[i] = train(experiment, order, engine, replica, watch, interrupted)
-    outcomes: dict[int, Outcome] = {}
     while active:
         for i, training in list(active.items()):
             outcome = yield from _advance(training, first + i)
             if outcome is not None:
-                outcomes[i] = outcome
+                yield News([], [], first + i, outcome=outcome)
                 del active[i]
         if pool:
             pool.work()
-    return [outcomes[i] for i in range(len(experiments))]
 
 
 def _advance(training: Training, run: int) -> Generator[News, None, Outcome | None]:

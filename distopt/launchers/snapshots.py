@@ -32,16 +32,17 @@ class Snapshots:
 
     def add(self, update: int, time_s: float, samples: int, center: Params) -> None:
         """Keep a center."""
-        self._heads.append({"update": update, "time_s": time_s, "samples": samples})
         self._bytes += sum(leaf.nbytes for leaf in jax.tree.leaves(center))
-        if self._bytes <= SNAPSHOT_MEMORY:
-            self._kept.append(center)
-            return
+        self._kept.append(center if self._bytes <= SNAPSHOT_MEMORY else self._write(center))
+        self._heads.append({"update": update, "time_s": time_s, "samples": samples})
+
+    def _write(self, center: Params) -> str:
+        """Keep a center in a file, and return its path."""
         self._folder = self._folder or tempfile.TemporaryDirectory(prefix="distopt-")
         leaves, self._tree = jax.tree.flatten(center)
-        path = os.path.join(self._folder.name, f"{len(self._heads)}.npz")
+        path = os.path.join(self._folder.name, f"{len(self._kept)}.npz")
         np.savez(path, *[np.asarray(leaf) for leaf in leaves])
-        self._kept.append(path)
+        return path
 
     def get(self, index: int) -> tuple[dict[str, Any], Params]:
         """Return a snapshot with its arrays on the host."""

@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
+OPEN_FILES = f"/proc/{os.getpid()}/fd/"  # where others find the open files of this process by number
 ALIGN = 64  # bytes; aligned views become device arrays on CPU without a copy
 
 
@@ -73,7 +74,9 @@ class Slots:
 
     @staticmethod
     def create(workers: int, up: int, down: int, center: int = 0) -> str:
-        """Reserve the memory and return its path; whoever creates it removes the file once all have opened it.
+        """Reserve the memory and return its path; whoever creates it calls `forget` once all have opened it.
+
+        Where processes see each other's open files (Linux), the file has no name: nothing is left of it, whatever dies.
 
         Raises:
             OSError: neither shared memory nor the folder for temporary files has the room.
@@ -90,11 +93,23 @@ class Slots:
                 os.truncate(handle, size)
         except OSError as error:
             os.unlink(path)
+            os.close(handle)
             where = Path(path).parent
             raise OSError(f"no room for {size:,} bytes of exchanges in {where} ({error.strerror})") from None
-        finally:
-            os.close(handle)
+        opened = f"{OPEN_FILES}{handle}"
+        if os.path.exists(opened):
+            os.unlink(path)
+            return opened
+        os.close(handle)
         return path
+
+    @staticmethod
+    def forget(path: str) -> None:
+        """Let nobody open the memory any more; it lasts as long as those who have."""
+        if path.startswith(OPEN_FILES):
+            os.close(int(path.removeprefix(OPEN_FILES)))
+        else:
+            os.unlink(path)
 
     def up(self, worker: int) -> np.ndarray:
         """Return a worker's slot for commits."""

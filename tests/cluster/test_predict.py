@@ -105,3 +105,10 @@ def test_the_workload_of_a_configuration():
     assert load.steps.tolist() == [2, 2, 1, 1]
     assert load.quorum == 4
     assert (load.bytes_up, load.bytes_down, load.seed) == (400, 400, 3)
+
+
+def test_a_late_start_is_no_failure_but_takes_its_bytes():
+    load = Workload(3, 1, np.array([9, 4, 4]), bytes_up=10, bytes_down=7)
+    plain, late = (predict(Cluster(Law(1.0)), each) for each in (load, load._replace(start_after=5)))
+    assert (plain["failures"], late["failures"]) == (0, 0)
+    assert late["bytes_down"] == plain["bytes_down"] + 2 * 7

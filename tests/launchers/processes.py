@@ -69,6 +69,10 @@ class Launched:
         """Return the processes of the worker actors."""
         return self._actors("WorkerHost")
 
+    def evaluators(self) -> list[psutil.Process]:
+        """Return the processes of the actors that only evaluate."""
+        return self._actors("EvaluatorHost")
+
     def _actors(self, host: str) -> list[psutil.Process]:
         return [process for process in self.processes() if _title(process).startswith(f"ray::{host}")]
 

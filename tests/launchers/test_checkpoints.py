@@ -8,7 +8,7 @@ import pytest
 from distopt import config as configuration
 from distopt import experiment as experiments
 from distopt.checkpoints import Checkpoint
-from distopt.launchers import Watch, sim
+from distopt.launchers import Watch, inline, sim
 from distopt.launchers.batched import Batched
 from distopt.launchers.single import Single
 
@@ -26,16 +26,15 @@ def train(overrides: Sequence[str], start: Checkpoint | None = None) -> Ended:
     commits: list[Any] = []
     evals: list[Any] = []
     taken = []
-    while True:
-        try:
-            news = next(training)
-        except StopIteration as end:
-            return commits, evals, taken, end.value[0]
+    for news in training:
+        if news.outcome:
+            return commits, evals, taken, news.outcome
         commits += news.commits
         evals += news.evals
         if held := news.checkpoint:  # its arrays are views of what training goes on to change
             copied = {name: array.copy() for name, array in held.arrays.items()}
             taken.append((len(commits), len(evals), held._replace(arrays=copied)))
+    raise AssertionError("no outcome")
 
 
 @pytest.mark.parametrize(
@@ -82,3 +81,13 @@ def test_checkpoints_change_nothing() -> None:
         assert not without[2]
         assert repr(with_them[:2]) == repr(without[:2])
         assert with_them[3].center["x"].tobytes() == without[3].center["x"].tobytes()
+
+
+def test_a_checkpoint_that_becomes_due_while_news_are_written_lacks_no_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time passes between two questions: here the answer changes with each of them."""
+    asked = iter(range(10**6))
+    monkeypatch.setattr(inline.Due, "__call__", lambda self, version: next(asked) % 5 == 4)
+    overrides = ["optimizer=adag", *BOOTH, "launcher.width=1"]
+    _, _, taken, _ = train(overrides)
+    assert len(taken) > 5
+    assert [rows for rows, _, _ in taken] == [held.update for _, _, held in taken]

@@ -121,3 +121,18 @@ def test_lost_answers_are_asked_for_again_and_applied_once(tmp_path: Path) -> No
     assert run.commits["exchange_s"].max() > 0.05, "no answer was lost"
     replayed = distopt("replay", str(run.folder), cwd=tmp_path)
     assert replayed.returncode == 0, replayed.stdout + replayed.stderr
+
+
+def test_a_lost_evaluator_is_replaced_and_training_goes_on(tmp_path: Path) -> None:
+    folder = tmp_path / "results" / "run"
+    settings = ("optimizer=agn", "evaluate.every=10", "stop.loss=1e-9", "stop.seconds=15", "launcher.timeout=60")
+    with start(tmp_path, *settings) as launched:
+        launched.wait_for(lambda: training(launched, folder))
+        (evaluator,) = launched.evaluators()
+        evaluator.kill()
+        assert launched.end() == 0, launched.output
+        assert launched.left_over() == []
+    run = records_kept(folder)
+    assert run.status == "stopped"
+    assert_center_evaluated(run)
+    assert (np.diff(run.evals["update"].unique()[:-1]) == 10).all()

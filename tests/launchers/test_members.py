@@ -157,3 +157,16 @@ def test_a_restored_server_knows_where_everybody_was() -> None:
     assert start.place == Place(1, 10, 40)
     assert kinds(restored) == [(1, "returned")]
     assert restored.refused(1, 0, epoch=0)
+
+
+def test_a_late_copy_of_a_question_changes_nothing_once_a_newer_one_was_answered() -> None:
+    crew = members()
+    first = go_on(crew, 0, new=True)
+    commit(crew, 0)
+    second = go_on(crew, 0)
+    assert first is not None
+    assert second is not None
+    told = len(crew.events)
+    assert go_on(crew, 0, new=True) is None
+    assert go_on(crew, 0) == second
+    assert len(crew.events) == told

@@ -2,6 +2,11 @@
 
 import multiprocessing
 import os
+import signal
+import subprocess
+import sys
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from distopt.launchers import wire
 from distopt.launchers.wire import ALIGN, Slots, Wire
 
 TREES: dict[str, Any] = {
@@ -72,12 +78,15 @@ def test_another_type_shape_or_number_of_leaves_is_refused() -> None:
         wire.pack({"x": np.zeros(3, np.float32), "y": np.zeros(3, np.float32)})
 
 
-@pytest.fixture
-def path() -> Any:
+@pytest.fixture(params=["open file", "name"])
+def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """As on Linux, and as where processes do not see each other's open files."""
+    if request.param == "name":
+        monkeypatch.setattr(wire, "OPEN_FILES", "/nowhere/")
     path = Slots.create(3, 2 * ALIGN, ALIGN)
     yield path
-    if os.path.exists(path):
-        os.unlink(path)
+    with suppress(OSError):
+        Slots.forget(path)
 
 
 def test_slots_do_not_overlap(path: str) -> None:
@@ -109,7 +118,8 @@ def test_two_processes_share_the_slots_also_after_the_file_is_gone(path: str) ->
         slots = Slots(path, 3, 2 * ALIGN, ALIGN)
         assert ours.poll(60)
         assert ours.recv() == "opened"
-        os.unlink(path)
+        Slots.forget(path)
+        assert not os.path.exists(path)
         slots.up(2)[:] = 42
         ours.send("written")
         assert ours.poll(60)
@@ -133,3 +143,12 @@ def test_too_large_slots_are_refused_and_leave_no_file(monkeypatch: pytest.Monke
     with pytest.raises(OSError):
         Slots.create(2**20, 2**40, 2**40)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_is_left_of_slots_that_are_abandoned() -> None:
+    """As by a process that is killed before the others have opened them."""
+    code = "from distopt.launchers.wire import Slots; Slots.create(2, 64, 64); import os; os.kill(os.getpid(), 9)"
+    before = {path for folder in ("/dev/shm", tempfile.gettempdir()) for path in Path(folder).glob("distopt-*")}
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == -signal.SIGKILL
+    after = {path for folder in ("/dev/shm", tempfile.gettempdir()) for path in Path(folder).glob("distopt-*")}
+    assert after <= before

@@ -60,6 +60,15 @@ _FIXED = {
     "slowmo": ("#DDCC77", "<"),
     "diloco": ("#AA4499", "^"),
     "async_diloco": ("#FF00AA", ">"),
+    "ensemble": ("#FF00FF", "o"),
+    "backup": ("#FF0000", "s"),
+    "zealous": ("#AACC00", "v"),
+    "hogwild": ("#FF77FF", "P"),
+    "sandblaster": ("#444400", "h"),
+    "omnivore": ("#BBAAFF", "D"),
+    "post_local": ("#114433", "X"),
+    "ssp": ("#FFAA88", "<"),
+    "gem": ("#AA0011", "p"),
 }
 _COLORS = ("#332288", "#44AA99", "#AA4499", "#117733", "#CC6677", "#88CCEE", "#DDCC77")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p")

@@ -11,9 +11,10 @@ from distopt.metrics.profiles import MAX_RATIO, profile
 from distopt.report.style import COLUMN, PAGE, STYLE, color, marker
 from scripts.runs import Array
 from scripts.study.outcome import REFERENCE, Outcome
-from scripts.study.sizes import Size
+from scripts.study.sizes import CLUSTERS, Size
 
 DPI = 120
+DARK = 1.3  # sum of red, green and blue, each in [0, 1], below which white is easier to read
 NAMED = 8  # lines of the profile that are coloured
 
 
@@ -68,9 +69,17 @@ def _map(outcome: Outcome, size: Size, values: Array, title: str, around: float 
         norm = TwoSlopeNorm(around, min(low, around - 0.01), max(high, around + 0.01))
         image = axes.imshow(shown, aspect="auto", cmap="RdBu", norm=norm)
     for (i, j), value in np.ndenumerate(shown):
-        axes.text(j, i, f"{value:.2f}" if np.isfinite(value) else "–", ha="center", va="center", fontsize=6)
-    labels = [f"{cluster[:6]}.\n{workers}" for cluster, workers in size.workloads]
-    axes.set_xticks(range(len(labels)), labels)
+        ink = "white" if np.isfinite(value) and sum(image.to_rgba(value)[:3]) < DARK else "black"
+        words = f"{value:.2f}" if np.isfinite(value) else "–"
+        axes.text(j, i, words, ha="center", va="center", fontsize=6, color=ink)
+    axes.set_xticks(range(len(size.workloads)), [str(workers) for _, workers in size.workloads])
+    middle = (len(size.workers) - 1) / 2
+    groups = axes.secondary_xaxis(-0.35 / len(order))
+    groups.set_xticks(
+        [middle + i * len(size.workers) for i in range(len(CLUSTERS))], [f"\n{name}" for name in CLUSTERS]
+    )
+    groups.tick_params(length=0)
+    groups.spines["bottom"].set_visible(False)
     axes.set_yticks(range(len(order)), [outcome.optimizers[i] for i in order])
     axes.grid(False)
     axes.set(title=f"{title}; columns: cluster and workers")

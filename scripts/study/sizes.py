@@ -108,7 +108,7 @@ REDUCED = Size(
     workers=(8, 32),
     seeds=3,
     target=0.80,
-    seconds=3,
+    seconds=5,
 )
 
 

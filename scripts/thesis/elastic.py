@@ -3,7 +3,9 @@
 import numpy as np
 
 from distopt import models
-from distopt.metrics.statistics import Interval, mean_interval, median_interval
+from distopt.metrics.convergence import curve
+from distopt.metrics.efficiency import temporal_efficiency
+from distopt.metrics.statistics import Interval, geometric_mean_interval, mean_interval, median_interval
 from distopt.results import Run
 from scripts.runs import Array, Runs, final
 from scripts.thesis.analytic import exchange_radius
@@ -80,9 +82,23 @@ def _equilibrium(runs: Runs) -> Claim:
             Part(
                 f"first after {show(steps, 0)} steps (claimed: 20,000 to 80,000)", within(steps, STEPS / 2, STEPS * 2)
             ),
-            Part("early end of a window: no optimizer here ends one early", Verdict.OPEN),
+            *_early_end(runs),
         ],
     )
+
+
+def _early_end(runs: Runs) -> list[Part]:
+    """Return whether windows that end where the forces balance speed the center up, with long and with short ones."""
+    parts = []
+    for window, claimed in ((50, "above 1"), (10, "1")):
+        ended, full = (runs.pick("early", window=window, equilibrium=test) for test in ("thesis", "none"))
+        pairs = [[curve(run.evals, "loss", "train") for run in pair] for pair in zip(ended, full, strict=True)]
+        ratio = geometric_mean_interval([temporal_efficiency(a, b, "loss") for a, b in pairs])
+        steps = mean_interval([run.commits["steps"].mean() for run in ended])
+        words = f"window {window}, ended early after {show(steps, 1)} steps: E(early, full) over 40,000 steps, by areas"
+        verdict = above(ratio, 1.0) if claimed == "above 1" else within(ratio, 0.99, 1.01)
+        parts.append(Part(f"{words} under the loss: {show(ratio, 4)} (claimed: {claimed})", verdict))
+    return parts
 
 
 def ratio_band(runs: Runs) -> tuple[Array, Interval]:

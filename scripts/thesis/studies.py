@@ -110,6 +110,14 @@ STUDIES = (
     ),
     *(_critical(law, workers, gain) for (law, workers), gain in CRITICAL.items()),
     Study("equilibrium", "equilibrium", 5, 12),
+    Study(
+        "early",
+        "equilibrium",
+        3,
+        17,
+        {"optimizer.window": (10, 50), "optimizer.equilibrium": ("none", "thesis")},
+        ("stop.updates=null", "stop.seconds=400", "evaluate.every=50"),  # 40,000 local steps
+    ),
     Study("exchange", "exchange", 5, 6, {"optimizer.elastic_learning_rate": (0.01, 0.2)}),
     Study(
         "direction",

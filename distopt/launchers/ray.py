@@ -14,7 +14,8 @@ from typing import Any
 from distopt.errors import DistoptError
 from distopt.experiment import Experiment
 from distopt.launchers import Interrupted, Launch, News, Outcome, Watch
-from distopt.launchers.ray_crew import Crew, Lost, Stopped
+from distopt.launchers.ray_crew import Crew, Stopped
+from distopt.launchers.ray_evaluation import Lost
 from distopt.launchers.ray_layout import Layout, layout
 from distopt.provenance import cores
 

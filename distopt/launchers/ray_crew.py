@@ -1,17 +1,17 @@
 """The actors of one run, seen from the driver."""
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from contextlib import suppress
 from typing import Any
 
 from distopt.checkpoints import Due, wanted
 from distopt.errors import DistoptError
-from distopt.evaluation import reached
 from distopt.experiment import Experiment
 from distopt.launchers import Interrupted, News, Watch
 from distopt.launchers.ray_actors import Actors
 from distopt.launchers.ray_attendance import Attendance, Group, cause
+from distopt.launchers.ray_evaluation import Evaluation, Lost
 from distopt.launchers.ray_layout import layout
 from distopt.traffic import shapes
 from distopt.trees import named
@@ -22,10 +22,6 @@ REPLACEMENTS = 3  # of a worker in a row, without a commit: what kills it would 
 
 class Stopped(DistoptError):
     """The user interrupted before training began."""
-
-
-class Lost(DistoptError):
-    """An actor that is needed is gone."""
 
 
 class Crew:
@@ -41,10 +37,8 @@ class Crew:
         self._actors: Any = None
         self._workers: list[Any] = []
         self._server: Any = None
-        self._evaluator: Any = None
-        self._snapshots = self._evaluated = self._rows = self._events = self._version = 0
-        self._evaluators = 0  # lost in a row
-        self._last = -1  # the update that was evaluated last
+        self._evaluation: Any = None
+        self._rows = self._events = self._version = 0
         self._replacements: dict[int, int] = {}  # of each worker since its last commit
 
     def start(self, watch: Watch, interrupted: Interrupted) -> None:
@@ -66,8 +60,8 @@ class Crew:
         self._workers = [self._actors.worker(hosted) for hosted in self.layout.hosted]
         stop = experiment.config["stop"]
         early = any(stop[key] is not None for key in ("accuracy", "loss"))
-        if early or wanted(experiment.config):  # must be known while training goes on
-            self._evaluator = self._actors.evaluator()
+        meanwhile = early or wanted(experiment.config)  # must be known while training goes on
+        self._evaluation = Evaluation(self._ray, self._actors, self._server, self._ask, stop, meanwhile)
         node = self._wait(self._server.call.remote("open"))
         watch.enter("compile")
         path, *_ = self._wait(
@@ -83,7 +77,7 @@ class Crew:
         self._wait([worker.call.remote("attach", path, node, experiment.speeds) for worker in self._workers])
         self._wait(self._server.call.remote("start", center, experiment.evaluate_every, self.checkpoint))
         if self.checkpoint and self.checkpoint.numbers["evaluated"] == self.checkpoint.update:
-            self._evaluated = 1  # the server's first snapshot
+            self._evaluation.done = 1  # the server's first snapshot
         self._attendance = Attendance(self._ray, self._timeout)
         for worker, hosted in zip(self._workers, self.layout.hosted, strict=True):
             self._attendance.enter(Group(worker, hosted, ("train",)))
@@ -163,20 +157,24 @@ class Crew:
     def _take_checkpoint(self) -> News:
         told, checkpoint = self._ask(self._server, "checkpoint", self._rows, self._events)
         news = self._news(told)
-        more = {"evaluated": self._last, "seconds": self._watch.spent(), "speeds": list(self._experiment.speeds)}
+        more = {
+            "evaluated": self._evaluation.last,
+            "seconds": self._watch.spent(),
+            "speeds": list(self._experiment.speeds),
+        }
         self.checkpoint = checkpoint._replace(numbers=checkpoint.numbers | more)
         self._due.taken(checkpoint.update)
         return news._replace(checkpoint=self.checkpoint)
 
     def _news(self, told: Any = None) -> News:
         told = told or self._ask(self._server, "news", self._rows, self._events)
-        rows, events, self._snapshots, self._ended = told
+        rows, events, snapshots, self._ended = told
         self._version = rows[-1]["update"] if rows else self._version
         self._rows += len(rows)
         self._events += len(events)
         for row in rows:
             self._replacements.pop(row["worker"], None)
-        return News(rows, self._watch_target(), events=events)
+        return News(rows, self._evaluation.follow(snapshots), events=events)
 
     def _lose(self, group: Group, reason: str, own: bool) -> str | None:
         """Do what is configured for a group that is gone; return why the run cannot go on."""
@@ -203,64 +201,14 @@ class Crew:
         self._attendance.enter(Group(actor, group.hosted, call, incarnation))
         return None
 
-    def _watch_target(self) -> list[dict[str, Any]]:
-        """Evaluate while training goes on, if a stop criterion needs it; return the new rows."""
-        found = []
-        while self._evaluator and self._evaluated < self._snapshots:
-            try:
-                rows = self._evaluate(self._evaluator)
-            except Lost as error:
-                self._ask(self._server, "open")  # or is it the server that is gone?
-                self._replace_evaluator(error)
-                continue
-            self._evaluators = 0
-            found += rows
-            if reason := reached(self._experiment.config["stop"], rows):
-                self._ask(self._server, "end", "stopped", reason)
-        return found
-
-    def _replace_evaluator(self, error: Lost) -> None:
-        """Take another evaluator, unless several in a row were lost: then training ends."""
-        self._ray.kill(self._evaluator)
-        self._evaluators += 1
-        if self._evaluators <= REPLACEMENTS:
-            self._evaluator = self._actors.evaluator()
-            return
-        self._evaluator = None
-        self._ask(self._server, "end", "failed", f"the center cannot be evaluated: {error}")
-
-    def _evaluate(self, actor: Any) -> list[dict[str, Any]]:
-        """Evaluate the next snapshot on an actor."""
-        rows = self._ask(actor, "evaluate", self._server.call.remote("snapshot", self._evaluated))
-        self._evaluated, self._last = self._evaluated + 1, rows[-1]["update"]
-        return rows
-
     def evaluate(self) -> Generator[News, None, None]:
-        """Evaluate the snapshots that are left, on the first actor that can.
+        """Evaluate the snapshots that are left.
 
         Raises:
-            Lost: none can, not even a new one; or the server is gone.
+            Lost: no actor can; or the server is gone.
         """
-        if self._server is None:
-            return
-        self._snapshots = self._ask(self._server, "close")
-        candidates = self._evaluators_left()
-        actor = next(candidates)
-        while self._evaluated < self._snapshots:
-            try:
-                yield News([], self._evaluate(actor))
-            except Lost as error:
-                if (other := next(candidates, None)) is None:
-                    raise Lost(f"the center cannot be evaluated: {error}") from None
-                actor = other
-
-    def _evaluators_left(self) -> Iterator[Any]:
-        """Yield the actors that may evaluate: those that are there, then one more."""
-        yield from [actor for actor in (self._evaluator, *self._workers) if actor is not None]
-        if self._evaluator is not None:
-            self._ray.kill(self._evaluator)
-        self._evaluator = self._actors.evaluator()
-        yield self._evaluator
+        if self._server is not None:
+            yield from self._evaluation.finish(self._workers)
 
     def center(self) -> dict[str, Any] | None:
         """Return the final center by name; None if it died with the server."""
@@ -290,7 +238,8 @@ class Crew:
 
     def dismiss(self) -> None:
         """End every actor and free their places."""
-        for actor in [*self._workers, self._evaluator, self._server]:
+        evaluator = self._evaluation.actor if self._evaluation else None
+        for actor in [*self._workers, evaluator, self._server]:
             if actor is not None:
                 self._ray.kill(actor)
         if self._actors is not None:

@@ -11,7 +11,7 @@ from scripts import command
 def main() -> int:
     """Tune, compare and write the results; return the exit code."""
     parser = command.parser("study", __doc__)
-    parser.add_argument("--reduced", action="store_true", help="the version that the documentation shows, half an hour")
+    parser.add_argument("--reduced", action="store_true", help="the version that the documentation shows, 35 minutes")
     parser.add_argument("--only", nargs="+", metavar="OPTIMIZER", help="compare these alone")
     args = parser.parse_args()
 

@@ -26,7 +26,8 @@ def mean(message: Message) -> Message:
 
 def weighted_sum(weight: jax.Array, message: Message) -> Message:
     """Return Σⱼ wⱼ mⱼ over the q commits of an update; `weight` has shape (q,)."""
-    return jax.tree.map(lambda m: jnp.tensordot(weight.astype(m.dtype), m, axes=1), message)
+    exact = jax.lax.Precision.HIGHEST  # or GPUs would round the commits to 10 bits
+    return jax.tree.map(lambda m: jnp.tensordot(weight.astype(m.dtype), m, axes=1, precision=exact), message)
 
 
 def additive(
@@ -82,7 +83,9 @@ def elastic(rho: float, elastic_learning_rate: float) -> tuple[WorkerRule, Serve
 
     def update(commits: Commits, state: State, center: Params) -> Update:
         difference = jax.tree.map(lambda theta, c: alpha * (theta - c), commits.message, center)
-        center = jax.tree.map(lambda c, e: c + jnp.sum(e, axis=0), center, difference)
+        # A weighted sum, for XLA takes several times as long to reduce the leading axis of what is written anyway.
+        total = weighted_sum(jnp.ones(len(commits.worker)), difference)
+        center = jax.tree.map(jnp.add, center, total)
         return Update(center, state, replies=difference, metrics={"exchange_sampled": probes.size(difference)})
 
     def adopt(reply: Reply, window: Window, state: State) -> tuple[Params, State]:

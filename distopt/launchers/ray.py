@@ -70,7 +70,7 @@ def launch(experiments: Sequence[Experiment], watch: Watch, interrupted: Interru
         try:
             yield from crew.evaluate()
         except Lost as error:
-            status, reason = "failed", reason or str(error)
+            status, reason = "failed", reason if status == "failed" else str(error)
         yield News([], [], outcome=Outcome(status, reason, crew.center(), details))
     finally:
         crew.dismiss()

@@ -63,3 +63,6 @@ def test_what_cannot_be_recorded_is_refused() -> None:
     silent = DistributedOptimizer(WorkerRule(commit_delta, adopt_center), additive())
     with pytest.raises(ValueError, match=r"WorkerRule.commits"):
         diagnostics.observed(silent, ["progress"])
+    sums = silent._replace(worker=silent.worker._replace(commits="sums"))
+    with pytest.raises(ValueError, match="its workers send sums, which point nowhere; set diagnostics=null"):
+        diagnostics.observed(sums, ["progress"])

@@ -172,3 +172,9 @@ def test_error_feedback_lets_top_1_find_the_minimum() -> None:
     plain = experiment("agn", window=3, workers=3)
     center = train(plain._replace(optimizer=method), UNEVEN * 20).center["x"]
     np.testing.assert_allclose(center, array(1, 3), atol=0.1)
+
+
+@pytest.mark.parametrize("settings", [{"name": "qsgd", "levels": 3, "bucket": 128}, {"name": "sign"}])
+def test_what_stays_in_the_worker_needs_no_feedback_and_gives_no_warning(settings: dict[str, Any]) -> None:
+    pulling = aeasgd(rho=5, elastic_learning_rate=0.01, atomic=False)
+    assert apply(pulling, settings | {"error_feedback": False}).warnings(4, 10) == []

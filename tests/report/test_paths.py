@@ -76,6 +76,8 @@ def test_a_push_needs_evaluations_on_both_sides_and_an_update_of_its_own(tmp_pat
     assert len(pushes(run, {1}).points) == 0
     barrier = write(tmp_path / "b", commit_rows=run.commits.assign(update=[1, 2, 1, 2]))
     assert len(pushes(barrier, {0}).points) == 0
+    dropped = run.commits.assign(update=[1, 2, 2, 3], accepted=[1, 1, 0, 1])
+    assert len(pushes(write(tmp_path / "c", commit_rows=dropped), {0}).points) == 2
 
 
 def test_the_figure_marks_the_straggler_and_shows_all_runs_on_one_square(tmp_path: Path) -> None:

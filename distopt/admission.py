@@ -1,7 +1,7 @@
 """Which commits make an update, which are dropped, and who may go on: numbers alone, the same in every launcher.
 
 The server asks it about real commits and the simulation of a cluster about virtual ones, so both do as the optimizer
-declares: `quorum`, `groups`, `max_staleness`, `buffer` and `bound`; see `distopt.rules.DistributedOptimizer`.
+declares: `quorum`, `groups`, `max_staleness`, `buffer`, `bound` and `whole`; see `distopt.rules.DistributedOptimizer`.
 """
 
 from collections import Counter
@@ -31,6 +31,10 @@ class Terms(Protocol):
     @property
     def bound(self) -> int | None:
         """How many commits a worker may be ahead of the slowest."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether training ends when too few workers for a quorum are left."""
 
     @property
     def fetch(self) -> int:
@@ -74,18 +78,26 @@ class Admission:
         self._applied = [0] * workers
         self._at = Counter({0: len(self.active)})  # active workers by commits applied
         self._slowest = 0
+        self._members = len(everyone)  # those that are not lost
+
+    @property
+    def over(self) -> bool:
+        """Return whether training ends here, because too few workers for a quorum have something to do."""
+        return self._terms.whole and sum(self._left.values()) + len(self.late) < self._quorum(0)
 
     def save(self) -> dict[str, Any]:
         """Return what `load` needs to go on between two updates, as JSON can hold it."""
         waiting = {k for pending in self._pending.values() for k in pending}  # whose commits will be sent again
         sets = {"active": self.active | waiting, "late": self.late, "held": self.held}
         numbers = {"version": self.version, "pulled": [*self.pulled], "counts": [*self._applied]}
+        numbers["members"] = self._members
         return numbers | {name: sorted(workers) for name, workers in sets.items()}
 
     def load(self, saved: Mapping[str, Any]) -> None:
         """Go on from what `save` returned."""
         self.version, self.pulled, self._applied = saved["version"], [*saved["pulled"]], [*saved["counts"]]
         self.active, self.late, self.held = (set(saved[name]) for name in ("active", "late", "held"))
+        self._members = saved["members"]
         self._pending = {group: [] for group in self._group}
         self._left = Counter(self._group[k] for k in self.active)
         self._at = Counter(self._applied[k] for k in self.active)
@@ -128,7 +140,10 @@ class Admission:
         self.forget(worker)
         self.late.discard(worker)
         self.held.discard(worker)
-        return self.leave(worker) if worker in self.active else Verdict()
+        if worker not in self.active:
+            return Verdict()
+        self._members -= 1
+        return self.leave(worker)
 
     def join(self, worker: int) -> None:
         """Wait for a worker again that had used up its budget."""
@@ -142,10 +157,14 @@ class Admission:
         most, buffer = self._terms.max_staleness, self._terms.buffer
         return most is not None and self.version // buffer - self.pulled[worker] // buffer > most
 
+    def _quorum(self, group: int) -> int:
+        """Return how many commits of a group's workers make an update now."""
+        return min(self._terms.quorum, self._members if self._terms.whole else self._left[group])
+
     def _settle(self, group: int) -> Verdict:
         """Update the center if a group's quorum is complete."""
         pending = self._pending[group]
-        if not pending or len(pending) < min(self._terms.quorum, self._left[group]):
+        if not pending or len(pending) < self._quorum(group):
             return Verdict()
         committers = tuple(sorted(pending))
         pending.clear()

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 KINDS = {
     "lost": "the worker is gone, or was silent for too long",
     "orphaned": "nobody continues the worker: what is left of its budget is given to the others",
-    "replaced": "a new process hosts the worker: it has pulled the center, and goes on with fresh local state",
-    "returned": "the worker has pulled the center again, and goes on with fresh local state",
+    "replaced": "a new process hosts the worker, and has pulled the center",
+    "returned": "the worker has pulled the center again",
     "taken over": "the worker goes on with a window of another one's budget",
     "refused": "a commit of an earlier life of the worker, or for an earlier server, was not applied",
 }
@@ -29,6 +29,7 @@ class Event(NamedTuple):
     sequence: int = 0  # number of the worker's last commit that was applied
     owner: int = -1  # whose budget the worker goes on with: its own, but for `taken over`
     first_step: int = 0  # the step of that budget at which it goes on
+    kept: int = 0  # 1 if it goes on with the local state it had at its last commit, 0 with a fresh one
 
     def row(self) -> dict[str, Any]:
         """Return the row of the table."""

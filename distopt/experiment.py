@@ -78,7 +78,21 @@ class Experiment(NamedTuple):
             words.append(
                 f"some workers take only {self.budget.min()} local steps, less than one window of {self.window}"
             )
-        return words + self._uncovered() + self.optimizer.warnings(self.workers, self.window)
+        words += self._uneven() + self._uncovered() + self._noisy()
+        return words + self.optimizer.warnings(self.workers, self.window)
+
+    def _uneven(self) -> list[str]:
+        """Return a warning if updates that wait for all workers will be of fewer at the end, because some are done."""
+        if not self.limited or self.quorum < self.workers:
+            return []
+        windows = sorted(self.windows)
+        alone = windows[-1] - windows[0]
+        if alone <= 1:
+            return []
+        return [
+            f"workers have {windows[0]} to {windows[-1]} windows: the last {alone} updates are of fewer than "
+            f"{self.workers} workers; with dataset.partition=iid, or epochs=null stop.updates={windows[0]}, none is"
+        ]
 
     def _uncovered(self) -> list[str]:
         """Return a warning if the portions of the data leave samples out, or take many twice."""
@@ -91,6 +105,18 @@ class Experiment(NamedTuple):
         return [
             f"{portions} portions of optimizer.window={self.window} batches are {taken:,} samples of {size:,}: "
             f"optimizer.window={needed} takes each once"
+        ]
+
+    def _noisy(self) -> list[str]:
+        """Return a warning for each setting of the model that makes the passes of a batch method differ."""
+        if not self.optimizer.portions:
+            return []
+        model, name = self.config["model"], self.config["optimizer"]["name"]
+        return [
+            f"model.{setting}={model[setting]} makes the loss another function in every pass over the portions, from "
+            f"which optimizer={name} cannot learn its curvature; set model.{setting}=0"
+            for setting in ("dropout", "noise")
+            if model.get(setting)
         ]
 
     @property
@@ -117,7 +143,8 @@ class Experiment(NamedTuple):
         """Return the number of updates the budgets allow; None if only a stop criterion ends the run."""
         if not self.limited:
             return self.config["stop"]["updates"]
-        updates = max(self.windows) if self.quorum >= self.workers else sum(self.windows) // self.quorum
+        at_once = self.quorum >= self.workers or self.optimizer.whole
+        updates = max(self.windows) if at_once else sum(self.windows) // self.quorum
         return min(updates, self.config["stop"]["updates"] or updates)
 
     @property

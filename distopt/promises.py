@@ -39,6 +39,7 @@ def _check_terms(optimizer: DistributedOptimizer) -> None:
         value = getattr(optimizer, name)
         assert value is None or value >= least, f"{name}={value} must be at least {least}"
     assert optimizer.max_staleness is None or optimizer.groups is None, "groups cannot drop commits (max_staleness)"
+    assert not optimizer.whole or optimizer.groups is None, "groups cannot end training (whole)"
     assert _direct(optimizer) or optimizer.fetch == 1, "max_staleness and bound need every commit answered (fetch=1)"
     for need in ("flush", "skip"):
         given = getattr(optimizer.server, need)

@@ -17,13 +17,13 @@ COLUMNS = {
         *("commit_norm", "distance", "bytes_up", "bytes_down"),
     ),
     "evals": ("update", "time_s", "samples", "split", "loss", "accuracy"),
-    "events": Event._fields,
+    "events": tuple(name for name in Event._fields if name != "kept"),
 }
 MOST = 10_000_000  # workers, and updates of staleness: tables and histograms have a place for each
 COUNTS = {"update": 2**53, "worker": MOST, "staleness": MOST, "steps": 2**53, "samples": 2**53}
 COUNTS |= {"bytes_up": 2**53, "bytes_down": 2**53, "accepted": 1}
-COUNTS |= {"lost_steps": 2**53, "sequence": 2**53, "first_step": 2**53, "owner": MOST}
-OPTIONAL = ("accepted",)  # not in the records of earlier versions
+COUNTS |= {"lost_steps": 2**53, "sequence": 2**53, "first_step": 2**53, "owner": MOST, "kept": 1}
+OPTIONAL = ("accepted", "kept")  # not in the records of earlier versions
 TEXT = {"split", "kind", "reason"}
 
 

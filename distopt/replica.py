@@ -13,7 +13,7 @@ from distopt.itinerary import Batches, Itinerary
 from distopt.programs import quick, shared
 from distopt.rules import Params, Reply, Window
 from distopt.traffic import shapes
-from distopt.worker import Flight, Position, Progress, Worker, landing
+from distopt.worker import Flight, Kept, Position, Progress, Worker, landing
 
 
 class Replica:
@@ -46,10 +46,17 @@ class Replica:
             return jax.device_put((data.train_x[order], data.train_y[order]))
         return jax.device_put((data.train_x, data.train_y) if data else ())
 
-    def begin(self, center: Params | None = None) -> Position:
-        """Return the position a worker starts from: a center it has pulled, version 0 unless another is given."""
+    def begin(self, center: Params | None = None, kept: Kept | None = None) -> Position:
+        """Return the position a worker starts from.
+
+        Args:
+            center: that it has pulled; None: version 0.
+            kept: what it had when it sent its last commit; None: it has nothing yet.
+        """
         params = self.params if center is None else center
-        local = jax.tree.map(jnp.array, self.experiment.local.init(params))  # own buffers: they get donated
+        if kept is not None:
+            return Position(params, *jax.tree.map(jnp.array, kept))  # own buffers: they get donated
+        local = jax.tree.map(jnp.array, self.experiment.local.init(params))
         return Position(params, local, self.model_state, self.experiment.optimizer.worker.init(params))
 
     def warm_up(self) -> None:
@@ -96,7 +103,7 @@ class Replica:
         """Go on from the center: the commit was refused. Local state is kept or made anew, as `on_bad_commit` says."""
         if self.experiment.config["on_bad_commit"] == "restart":
             return self.begin(center)
-        return Position(center, flight.local, flight.model, flight.rule)
+        return Position(center, *flight.kept)
 
     def land(self, reply: Reply, flight: Flight) -> Position:
         """Adopt the server's reply to a flight's commit; the flight is used up."""

@@ -124,6 +124,8 @@ class DistributedOptimizer(NamedTuple):
     bound: a worker whose applied commits are more than that ahead of the slowest active worker's waits before it goes
     on; it then starts from the center as it has become. Who is dropped or has to wait is answered with the center: not
     together with other replies, nor with `WorkerRule.fetch` above 1.
+    whole: training ends when so many workers have used up their budgets that the others are no quorum; without it they
+    go on with smaller ones.
     """
 
     worker: WorkerRule
@@ -138,6 +140,7 @@ class DistributedOptimizer(NamedTuple):
     max_staleness: int | None = None
     buffer: int = 1
     bound: int | None = None
+    whole: bool = False
     result: Callable[[State], Params] | None = None  # of the server's state, what is evaluated and kept; None: θ̃
     ensemble: bool = False  # the leaves of `result` have a leading axis: members whose predictions are averaged
     portions: int | None = None  # P portions of λ batches, fixed for all workers; None: each worker has its own shard

@@ -25,6 +25,14 @@ class Position(NamedTuple):
     rule: State
 
 
+class Kept(NamedTuple):
+    """What a worker has besides its parameters when it sends a commit; it outlives the worker's process."""
+
+    local: optax.OptState
+    model: ModelState
+    rule: State
+
+
 class Flight(NamedTuple):
     """A finished window, its commit not made or not answered yet."""
 
@@ -36,6 +44,11 @@ class Flight(NamedTuple):
     loss: Any = None  # mean over the window's steps, of the mini-batch at the parameters of that step; shape ()
     accuracy: Any = None
     ended: Any = None  # whether the worker rule ended the window, 0 or 1; None if it has no say
+
+    @property
+    def kept(self) -> Kept:
+        """Return what the worker has besides its parameters."""
+        return Kept(self.local, self.model, self.rule)
 
 
 class Progress(NamedTuple):

@@ -40,6 +40,32 @@ def test_a_commit_that_is_too_late_is_dropped_and_its_worker_starts_over_from_th
     assert (fresh.committers, fresh.staleness, fresh.released) == ((2,), (0,), (2,))
 
 
+def test_training_is_over_when_too_few_for_a_whole_quorum_have_something_to_do() -> None:
+    admission = Admission(terms(quorum=2, whole=True), 3)
+    admission.commit(0, last=True)
+    assert admission.commit(1, last=True).committers == (0, 1)
+    assert admission.over
+    assert admission.commit(2).committers == ()  # one worker alone is no update
+    admission.join(0)  # somebody has left work, and it goes on
+    assert not admission.over
+    assert admission.commit(0).committers == (0, 2)
+    assert not Admission(terms(quorum=2), 1).over
+
+
+def test_workers_that_are_lost_make_a_whole_quorum_smaller() -> None:
+    admission = Admission(terms(quorum=3, whole=True), 4)
+    admission.lose(3)
+    assert take(admission, 0, 1)[1].committers == ()
+    assert admission.lose(2).committers == (0, 1)
+    assert not admission.over
+    again = Admission(terms(quorum=3, whole=True), 4)
+    again.load(admission.save())
+    assert take(again, 0, 1)[1].committers == (0, 1)
+    again.commit(0, last=True)
+    again.commit(1)
+    assert again.over
+
+
 def test_staleness_with_a_buffer_counts_moves_of_the_center() -> None:
     """The center moves with every second update: worker 1 is late from the second one on, not before."""
     assert take(Admission(terms(max_staleness=0, buffer=2), 2), 0, 1)[1].late is None

@@ -59,6 +59,11 @@ def test_the_sequential_baseline_uses_one_worker_and_says_so() -> None:
 
 def test_what_distorts_results_is_said() -> None:
     assert experiment("workers=2", "epochs=20").warnings() == []
+    uneven = ["workers=4", "epochs=8", "dataset.partition=dirichlet", "dataset.alpha=0.2"]
+    (warning,) = experiment("optimizer=averaging", *uneven).warnings()
+    windows = experiment("optimizer=averaging", *uneven).windows
+    assert f"{min(windows)} to {max(windows)} windows: the last {max(windows) - min(windows)} updates" in warning
+    assert experiment("optimizer=adag", *uneven).warnings() == []
     assert any("fewer samples" in warning for warning in experiment("workers=2", "batch_size=1000").warnings())
     assert any("less than one window" in warning for warning in experiment("epochs=0.1").warnings())
 

@@ -20,11 +20,12 @@ class Workload(NamedTuple):
 
     workers: n. window: λ, local steps between two exchanges. steps: local steps of each worker in all, shape (n,);
     the last window of a worker is shorter where λ does not divide them. quorum: commits folded into one update, 1
-    asynchronous, n a barrier; it shrinks to the number of workers that still have steps to do. bytes_up, bytes_down:
-    size of a commit and of a reply. bytes_center: of the center, if workers fetch it before each commit. fetch: every
-    so many commits of a worker are answered with a reply, the others with nothing. batch_size: samples of one local
-    step. windows: how many steps a window has where it is not λ. eager: a window ends after any step at whose end the
-    server is free. groups, max_staleness, buffer, bound, start_after: see `distopt.rules.DistributedOptimizer`.
+    asynchronous, n a barrier; it shrinks to the number of workers that still have steps to do, unless `whole`.
+    bytes_up, bytes_down: size of a commit and of a reply. bytes_center: of the center, if workers fetch it before each
+    commit. fetch: every so many commits of a worker are answered with a reply, the others with nothing. batch_size:
+    samples of one local step. windows: how many steps a window has where it is not λ. eager: a window ends after any
+    step at whose end the server is free. groups, max_staleness, buffer, bound, whole, start_after: see
+    `distopt.rules.DistributedOptimizer`.
     """
 
     workers: int
@@ -44,6 +45,7 @@ class Workload(NamedTuple):
     max_staleness: int | None = None
     buffer: int = 1
     bound: int | None = None
+    whole: bool = False
 
 
 class Draws:

@@ -121,6 +121,8 @@ class _Simulation:
             if verdict.committers or dropped:
                 yield self._update(verdict, dropped)
                 yield from self._answer(verdict)
+            if self._admission.over:
+                return
 
     def _receive(self, arrival: float, commit: Commit, verdict: Verdict) -> tuple[Commit, ...]:
         """Work on a commit, or return it if it is dropped."""

@@ -14,7 +14,7 @@ class Commit(NamedTuple):
     steps: local steps of its window. compute_s: what they took. exchange_s: seconds from the end of the worker's
     previous window, or of the run's start, to the start of this one. server_s: the server's work on this commit, none
     if it drops it. staleness: updates applied since its worker pulled. share: owner and first step, of a window of
-    another worker's budget.
+    another worker's budget. kept: its worker returns after it, with the local state it has now.
     """
 
     worker: int
@@ -24,6 +24,7 @@ class Commit(NamedTuple):
     server_s: float
     staleness: int = 0
     share: tuple[int, int] | None = None
+    kept: bool = False
 
 
 StepsOf = Callable[[int], int]

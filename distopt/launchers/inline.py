@@ -119,7 +119,15 @@ def train(
     )
 
 
-def returned(rules: DistributedOptimizer, update: Update, version: int, itinerary: Itinerary, sequence: int) -> Event:
+def returned(
+    rules: DistributedOptimizer,
+    update: Update,
+    version: int,
+    itinerary: Itinerary,
+    sequence: int,
+    *,
+    kept: bool = False,
+) -> Event:
     """Return the event that a worker starts from the center as it is, late or because it lost its window."""
     late = bool(rules.start_after) and sequence == 0
     return Event(
@@ -132,6 +140,7 @@ def returned(rules: DistributedOptimizer, update: Update, version: int, itinerar
         sequence,
         itinerary.worker,
         itinerary.step,
+        int(kept),
     )
 
 

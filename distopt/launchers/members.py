@@ -5,6 +5,8 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from distopt.deliveries import Applied
 from distopt.events import Event
 from distopt.rules import Params
@@ -30,13 +32,20 @@ class Start(NamedTuple):
     sequence: int  # of its last commit that was applied
     place: Place
     center: Params | None = None
+    kept: np.ndarray | None = None  # what it had then besides its parameters; None: it has nothing
 
 
 class Members:
     """The workers of a run as their server knows them, and what happens to them as rows of the table `events`."""
 
     def __init__(
-        self, server: Server, budget: Sequence[int], window: int, epoch: int, clock: Callable[[], float]
+        self,
+        server: Server,
+        budget: Sequence[int],
+        window: int,
+        epoch: int,
+        clock: Callable[[], float],
+        kept: Callable[[int, int], np.ndarray | None] = lambda worker, sequence: None,
     ) -> None:
         self.places = [Place(worker, 0, int(steps)) for worker, steps in enumerate(budget)]
         self.incarnation = [0] * len(budget)
@@ -46,6 +55,7 @@ class Members:
         self._window = window
         self._epoch = epoch
         self._clock = clock
+        self._kept = kept
         self._over = False
         self._idle: dict[int, asyncio.Future[None]] = {}  # workers with nothing to do, in case others leave some
         self._answers: dict[int, tuple[tuple[int, int], Start]] = {}  # the last question of each worker, and its answer
@@ -59,11 +69,11 @@ class Members:
         self.places = [Place(*place) for place in saved["places"]]
         self.orphans = deque(Place(*place) for place in saved["orphans"])
 
-    def note(self, worker: int, kind: str, reason: str = "", lost_steps: int = 0) -> None:
+    def note(self, worker: int, kind: str, reason: str = "", lost_steps: int = 0, *, kept: bool = False) -> None:
         """Write an event."""
         place = self.places[worker]
         told = (self._server.version, self._clock(), worker, kind, reason, lost_steps, self._server.applied[worker])
-        self.events.append(Event(*told, place.owner, place.first_step).row())
+        self.events.append(Event(*told, place.owner, place.first_step, int(kept)).row())
 
     def refused(self, worker: int, incarnation: int, epoch: int) -> bool:
         """Return whether this sender is none of the present ones; that is noted."""
@@ -111,21 +121,20 @@ class Members:
     def _find(self, worker: int, new: bool) -> Start | None:
         """Return what a worker can go on with now."""
         waited = not new and self.places[worker].steps == 0
-        if new and self._server.waits(worker):
+        sequence = self._server.applied[worker]
+        if not (new or waited):
+            return Start(sequence, self.places[worker])
+        if self._server.waits(worker) if new else not self._take_over(worker):
             return None
         if new and self.incarnation[worker]:
-            self.note(worker, "replaced")
+            kind, reason = "replaced", ""
         elif new:
-            self.note(worker, "returned", "its server was restored" if self._epoch else "it starts late")
-        elif waited and self._take_over(worker):
-            self.note(worker, "returned", "it was done when others left work")
-        elif waited:
-            return None
-        center = None
-        if new or waited:
-            self._server.pull(worker)
-            center = self._server.center
-        return Start(self._server.applied[worker], self.places[worker], center)
+            kind, reason = "returned", "its server was restored" if self._epoch else "it starts late"
+        else:
+            kind, reason = "returned", "it was done when others left work"
+        kept = self._kept(worker, sequence)
+        self.note(worker, kind, reason, kept=kept is not None)
+        return Start(sequence, self.places[worker], self._server.pull(worker), kept)
 
     def _take_over(self, worker: int) -> bool:
         """Let a worker go on with the next window of a lost worker's budget, if there is any."""

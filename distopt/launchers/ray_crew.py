@@ -8,7 +8,7 @@ from typing import Any
 from distopt.checkpoints import Due, wanted
 from distopt.errors import DistoptError
 from distopt.experiment import Experiment
-from distopt.launchers import Interrupted, News, Watch
+from distopt.launchers import Interrupted, News, Watch, keepsakes
 from distopt.launchers.ray_actors import Actors
 from distopt.launchers.ray_attendance import Attendance, Group, cause
 from distopt.launchers.ray_evaluation import Evaluation, Lost
@@ -66,7 +66,7 @@ class Crew:
         watch.enter("compile")
         path, *_ = self._wait(
             [
-                self._server.call.remote("prepare", shapes(experiment)),
+                self._server.call.remote("prepare", shapes(experiment), keepsakes.layout(experiment)),
                 *[worker.call.remote("prepare", self._server, self._epoch) for worker in self._workers],
             ]
         )

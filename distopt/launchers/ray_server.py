@@ -12,12 +12,14 @@ import numpy as np
 from distopt import local, optimizers
 from distopt.checkpoints import Checkpoint, pack, unpack
 from distopt.deliveries import Applied, Delivery, Diverged, Misfit, Row
+from distopt.launchers.keepsakes import Keepsakes
 from distopt.launchers.members import Members, Start
 from distopt.launchers.snapshots import Snapshots
 from distopt.launchers.wire import Slots, Wire
 from distopt.rules import Params
 from distopt.server import Server
 from distopt.traffic import Shapes, traffic
+from distopt.worker import Kept
 
 
 class Ack(NamedTuple):
@@ -28,7 +30,7 @@ class Ack(NamedTuple):
     refused: bool = False  # the commit was: `payload` is the center to start over from
 
 
-def _kept(arrays: Mapping[str, Any]) -> dict[str, Any]:
+def _own(arrays: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a checkpoint keeps of a server's arrays: not what workers pulled."""
     return {name: array for name, array in arrays.items() if name != "pulled"}
 
@@ -41,6 +43,7 @@ class ParameterServer:
         self._workers = workers
         self._stop = config["stop"]
         self._guarded = config["on_bad_commit"] != "stop"
+        self._anew = config["on_bad_commit"] == "restart"  # whoever is refused
         self._rows: list[dict[str, Any]] = []
         self._ended: tuple[str, str | None] | None = None
         self._waiting: dict[int, asyncio.Future[None]] = {}
@@ -57,11 +60,13 @@ class ParameterServer:
 
         return ray.get_runtime_context().get_node_id()
 
-    def prepare(self, layout: Shapes) -> str:
+    def prepare(self, layout: Shapes, kept: Kept | tuple[()]) -> str:
         """Compile the update and reserve the slots; return their path."""
         self._up, self._down, self._center = Wire(layout.message), Wire(layout.reply), Wire(layout.center)
         self._whole = Wire(layout.params)
-        sizes = (self._workers, self._up.buffer_bytes, self._down.buffer_bytes, self._center.buffer_bytes)
+        self._keepsakes = Keepsakes(kept, self._workers)
+        wires = (self._up, self._down, self._center, Wire(kept))
+        sizes = (self._workers, *(wire.buffer_bytes for wire in wires))
         self._traffic = traffic(layout, self._optimizer.worker)
         self._path = Slots.create(*sizes)
         self._slots = Slots(self._path, *sizes)
@@ -75,9 +80,7 @@ class ParameterServer:
         self._evaluate_every = evaluate_every
         Slots.forget(self._path)
         self._server.reset(jax.tree.map(jnp.array, center), self._workers)
-        self._members = Members(
-            self._server, self._budget, self._window, self._epoch, lambda: time.perf_counter() - self._began
-        )
+        self._members = Members(self._server, self._budget, self._window, self._epoch, self._clock, self._keepsakes.get)
         if saved:
             self._restore(saved)
         self._fetched = list(self._server.applied)  # the commit for which each worker last fetched the center
@@ -85,10 +88,16 @@ class ParameterServer:
         self._snapshots.add(self._server.version, self._updated, self._samples, self._server.result)
         self._began = time.perf_counter() - self._updated
 
+    def _clock(self) -> float:
+        """Return the seconds since training began."""
+        return time.perf_counter() - self._began
+
     def _restore(self, saved: Checkpoint) -> None:
         """Go on from a checkpoint; the workers start from its center."""
-        arrays = unpack(_kept(self._server.save()[0]), saved.arrays)
+        like = _own(self._server.save()[0]) | {"kept": self._keepsakes.like(saved.numbers["kept"])}
+        arrays = unpack(like, saved.arrays)
         self._server.load(arrays | {"pulled": [arrays["center"]] * self._workers}, saved.numbers["server"])
+        self._keepsakes.load(arrays["kept"], self._server.applied)
         self._members.load(saved.numbers["members"])
         self._updated, self._samples = saved.time_s, saved.numbers["samples"]
         self._exchanges = saved.numbers["exchanges"]
@@ -96,13 +105,14 @@ class ParameterServer:
     def checkpoint(self, seen: int, events: int) -> tuple[Any, Checkpoint]:
         """Return what `news` returns, and what a server needs to go on after it; training waits for a copy alone.
 
-        What workers hold is not in it: they will start from the center.
+        What workers train from is not in it: they will start from the center.
         """
         news = self.news(seen, events)
         arrays, numbers = self._server.save()
-        copied = {name: np.array(array) for name, array in pack(_kept(arrays)).items()}
+        kept = self._keepsakes.save(self._server.applied)
+        copied = {name: np.array(array) for name, array in pack(_own(arrays) | {"kept": kept}).items()}
         told = {"server": numbers, "members": self._members.save(), "samples": self._samples, "epoch": self._epoch}
-        told["exchanges"] = self._exchanges
+        told |= {"exchanges": self._exchanges, "kept": list(kept)}
         return news, Checkpoint(self._server.version, self._updated, copied, told)
 
     def pull(self, worker: int, sequence: int, remote: bool, incarnation: int, epoch: int) -> Ack:
@@ -120,10 +130,15 @@ class ParameterServer:
                 self._center.write(center, self._slots.center(worker, sequence))
         return Ack(stop=False, payload=self._center.pack(self._server.pulled[worker]) if remote else None)
 
-    async def exchange(self, head: Delivery, payload: np.ndarray | None) -> Ack:
+    async def exchange(self, head: Delivery, payload: np.ndarray | None, kept: np.ndarray | None = None) -> Ack:
         """Take a commit, wait until its worker may go on, and answer with the reply.
 
         A commit that was applied or dropped before is answered with the same reply again and changes nothing.
+
+        Args:
+            head: what the worker says about its window.
+            payload: the commit by value; None: it is in the worker's slot.
+            kept: what the worker has besides, by value; None: it is in the slot.
         """
         self._exchanges += 1
         worker, remote = head.worker, payload is not None
@@ -131,6 +146,7 @@ class ParameterServer:
             return Ack(stop=True)
         if payload is not None and payload.nbytes != self._up.buffer_bytes:
             head = head._replace(flaw=f"it has {payload.nbytes} bytes instead of {self._up.buffer_bytes}")
+        self._keepsakes.put(worker, head.sequence, self._slots.kept(worker, head.sequence) if kept is None else kept)
         self._slots.busy[worker] = 1
         if self._ended is None and (head.sequence > self._server.applied[worker] or self._server.waits(worker)):
             await self._deliver(head, payload)
@@ -197,7 +213,9 @@ class ParameterServer:
         # Commits are views of their slots: whoever is answered, and be it with nothing, may write the next one there.
         jax.block_until_ready((self._server.center, self._server.state))
         for worker, reply in applied.replies.items():
-            if worker not in self._server.refused:  # the center travels by value, it may not fit into the slot
+            if worker in self._server.refused and self._anew:
+                self._keepsakes.drop(worker)
+            elif worker not in self._server.refused:  # the center travels by value, it may not fit into the slot
                 self._down.write(reply, self._slots.down(worker, self._server.applied[worker]))
         now = time.perf_counter()
         self._updated, self._server_s = now - self._began, (now - began) / max(1, len(applied.deliveries))
@@ -209,6 +227,8 @@ class ParameterServer:
         elif self._stop["seconds"] is not None and self._updated >= self._stop["seconds"]:
             self._read()
             self._end("stopped", f"stop.seconds={self._stop['seconds']} reached")
+        elif self._server.admission.over:
+            self._end("done", None)
         self._wake([worker for worker in self._waiting if not self._server.waits(worker)])
 
     def _read(self) -> None:

@@ -16,6 +16,7 @@ from distopt.datasets import Dataset
 from distopt.deliveries import Delivery
 from distopt.evaluation import Evaluator
 from distopt.itinerary import Itinerary
+from distopt.launchers import keepsakes
 from distopt.launchers.members import Place, Start
 from distopt.launchers.ray_link import Link
 from distopt.launchers.ray_server import Ack
@@ -48,7 +49,7 @@ class WorkerGroup:
         self._replica = Replica(self._experiment)
         layout = shapes(self._experiment)
         self._up, self._down, self._center = Wire(layout.message), Wire(layout.reply), Wire(layout.center)
-        self._params = Wire(layout.params)
+        self._params, self._kept = Wire(layout.params), Wire(keepsakes.layout(self._experiment))
         self._slots: Slots | None = None
         self._questions: dict[int, Any] = {}  # of workers on other nodes, whether the server is free
         self._evaluator: Evaluator | None = None
@@ -83,7 +84,7 @@ class WorkerGroup:
 
         self._experiment = self._experiment._replace(speeds=speeds)
         if ray.get_runtime_context().get_node_id() == server_node:
-            sizes = (self._up.buffer_bytes, self._down.buffer_bytes, self._center.buffer_bytes)
+            sizes = [wire.buffer_bytes for wire in (self._up, self._down, self._center, self._kept)]
             self._slots = Slots(path, self._experiment.workers, *sizes)
 
     async def train(self) -> None:
@@ -124,7 +125,8 @@ class WorkerGroup:
                 start, waited_s = self._go_on(worker, -1)
             while start is not None:
                 if start.center is not None:
-                    position = self._replica.begin(jax.device_put(start.center))
+                    kept = None if start.kept is None else self._kept.read(start.kept)
+                    position = self._replica.begin(jax.device_put(start.center), kept)
                 position, sequence = self._train(worker, position, start, waited_s)
                 start = None
                 if self._experiment.config["launcher"]["on_worker_loss"] == "continue" and not self._failed.is_set():
@@ -206,7 +208,7 @@ class WorkerGroup:
 
     def _exchange(self, head: Delivery, flight: Flight) -> Position:
         """Send a commit until its outcome is known, and go on from there."""
-        payload = None
+        payload, kept = None, self._keep(head, flight)
         try:
             if self._slots:
                 self._up.write(flight.message, self._slots.up(head.worker))
@@ -215,7 +217,7 @@ class WorkerGroup:
                 payload = self._up.pack(flight.message)
         except ValueError as error:
             head = head._replace(flaw=str(error))
-        ack = self._ask("exchange", head, payload)
+        ack = self._ask("exchange", head, payload, kept)
         if ack.refused:
             assert ack.payload is not None, "a refusal brings the center"
             return self._replica.start_over(jax.device_put(self._params.read(ack.payload)), flight)
@@ -224,6 +226,15 @@ class WorkerGroup:
         buffer = self._slots.down(head.worker, head.sequence) if self._slots else ack.payload
         assert buffer is not None, "a commit by value is answered by value"
         return self._replica.land(jax.device_put(self._down.read(buffer)), flight)
+
+    def _keep(self, head: Delivery, flight: Flight) -> np.ndarray | None:
+        """Leave with the server what whoever goes on in this worker's place needs; return it if it goes by value."""
+        if not self._kept.payload_bytes:
+            return None
+        if self._slots is None:
+            return self._kept.pack(flight.kept)
+        self._kept.write(flight.kept, self._slots.kept(head.worker, head.sequence))
+        return None
 
     def _ask(self, method: str, *arguments: Any) -> Ack:
         """Call the server; raises Ended if training has ended."""

@@ -1,7 +1,7 @@
 """Repeats a recorded commit order: the proof that a launcher lost, duplicated or reordered nothing."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +76,7 @@ def launch(experiments: Sequence[Experiment], watch: Watch, interrupted: Interru
     replica = Replica(experiment)
     engine = Single(experiment, replica)
     pulls = _pulls(frame) if experiment.optimizer.worker.pull else {}
-    order = _updates(frame, shares(frame, events), pulls, _happened(events))
+    order = _updates(frame, shares(frame, events), pulls, _happened(events), _keeps(events))
     outcome = yield from train(experiment, order, engine, replica, watch, interrupted)
     yield News([], [], outcome=outcome)
 
@@ -116,16 +116,31 @@ Shares = Sequence[tuple[int, int] | None]
 """Of each commit owner and first step of its window, if it is one of another worker's budget."""
 
 
-def _updates(frame: pd.DataFrame, shares: Shares, pulls: Pulls, happened: Happened) -> Iterator[Update]:
+Keeps = Set[tuple[int, int]]
+"""Commits by worker and sequence number, after which somebody went on with the local state that came with them."""
+
+
+def _updates(
+    frame: pd.DataFrame, shares: Shares, pulls: Pulls, happened: Happened, keeps: Keeps = frozenset()
+) -> Iterator[Update]:
     """Yield each commit by itself, and with it what happened just before; the server finds the quorums again."""
     zeros = frame["worker"] * 0.0
     seconds = [frame.get(name, zeros).tolist() for name in ("compute_s", "exchange_s", "server_s")]
     windows = map(Commit, frame["worker"].tolist(), _steps(frame), *seconds)
-    commits = [window._replace(share=share) for window, share in zip(windows, shares, strict=True)]
+    numbers = zip(frame["worker"].tolist(), frame.get("sequence", zeros).tolist(), strict=True)
+    kept = [number in keeps for number in numbers]
+    commits = [each._replace(share=share, kept=keep) for each, share, keep in zip(windows, shares, kept, strict=True)]
     times, updates = (frame.get(name, zeros).tolist() for name in ("time_s", "update"))
     for i, (commit, time_s, update) in enumerate(zip(commits, times, updates, strict=True)):
         first = i == 0 or updates[i - 1] < update
         yield Update(time_s, (commit,), pulled=pulls.get(i, ()), **(happened.get(update, {}) if first else {}))
+
+
+def _keeps(events: pd.DataFrame) -> Keeps:
+    if "kept" not in events:
+        return set()
+    rows = events[events["kept"] == 1]
+    return set(zip(rows["worker"].astype(int), rows["sequence"].astype(int), strict=True))
 
 
 def _happened(events: pd.DataFrame) -> Happened:

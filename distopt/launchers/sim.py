@@ -127,6 +127,7 @@ def workload(experiment: Experiment) -> Workload:
         max_staleness=rules.max_staleness,
         buffer=rules.buffer,
         bound=rules.bound,
+        whole=rules.whole,
     )
 
 

@@ -24,7 +24,7 @@ from distopt.replica import Replica
 from distopt.rules import Params
 from distopt.server import Server
 from distopt.traffic import shapes, traffic
-from distopt.worker import Flight, Position
+from distopt.worker import Flight, Kept, Position
 
 AHEAD = 4  # updates whose rows have not been read; each keeps the center before it alive
 
@@ -55,6 +55,7 @@ class Single:
         self._lengths: list[int] = []  # of the windows seen so, in the order asked for
         self._known: deque[int] = deque()  # those before the checkpoint, which the order asks for once more
         self._sequence = [0] * experiment.workers
+        self._kept: set[int] = set()  # workers that will return with the local state of their last commit
         self._unread: deque[tuple[Update, Applied]] = deque()
 
     @property
@@ -84,6 +85,7 @@ class Single:
             "lengths": self._lengths,
             "samples": self.samples,
             "sequence": list(self._sequence),
+            "kept": sorted(self._kept),
             "itineraries": [itinerary.save() for itinerary in self._itineraries],
         }
 
@@ -101,6 +103,7 @@ class Single:
         self._fetched, self._ahead, self._flights = tree["fetched"], tree["ahead"], tree["flights"]
         self._lengths, self._known = list(numbers["lengths"]), deque(numbers["lengths"])
         self.samples, self._sequence = numbers["samples"], list(numbers["sequence"])
+        self._kept = set(numbers["kept"])
         for itinerary, saved in zip(self._itineraries, numbers["itineraries"], strict=True):
             itinerary.load(saved)
 
@@ -122,11 +125,12 @@ class Single:
         self.events = []
         self._deliver(update, update.dropped)  # before anybody returned: who has just pulled is not late
         for worker in update.returned:  # its window is lost, it starts over from the center as it is now
-            self._positions[worker] = self._replica.begin(self._server.pull(worker))
+            self._positions[worker] = self._return(worker)
             if self._ahead.pop(worker, None):
                 self._itineraries[worker].back()
             itinerary, sequence = self._itineraries[worker], self._sequence[worker]
-            self.events.append(returned(self._experiment.optimizer, update, self.version, itinerary, sequence))
+            rules, kept = self._experiment.optimizer, worker in self._kept
+            self.events.append(returned(rules, update, self.version, itinerary, sequence, kept=kept))
         for applied in self._server.lose(update.left):
             self._land(update, applied)
         for worker in update.joined:
@@ -136,6 +140,16 @@ class Single:
         self._deliver(update, update.commits)
         return self._read(AHEAD)
         yield  # see above
+
+    def _return(self, worker: int) -> Position:
+        """Let a worker start over from the center as it is now, with the local state of its last commit if kept."""
+        center, position = self._server.pull(worker), self._positions[worker]
+        if worker not in self._kept:
+            return self._replica.begin(center)
+        if flight := self._flights.pop(worker, None):
+            return self._replica.begin(center, flight.kept)
+        assert position, "it has returned before, with no commit since"
+        return self._replica.begin(center, Kept(*position[1:]))
 
     def finish(self) -> None:
         """Apply what the rule still keeps, if training is over."""
@@ -152,10 +166,11 @@ class Single:
         """Let those go on who are answered, and keep what is to be recorded."""
         for worker, reply in applied.replies.items():
             go_on = self._replica.start_over if worker in self._server.refused else self._replica.land
-            self._positions[worker] = go_on(reply, self._flights.pop(worker))
+            if worker not in self._kept:
+                self._positions[worker] = go_on(reply, self._flights.pop(worker))
         self.samples += applied.samples
         for d in applied.deliveries:
-            if not self._rule.answered(d.sequence) and d.worker not in self._server.refused:
+            if not self._rule.answered(d.sequence) and d.worker not in self._server.refused | self._kept:
                 self._positions[d.worker] = self._replica.stay(self._flights.pop(d.worker))
         self._unread.append((update, self._server.measure(applied)))
 
@@ -180,6 +195,7 @@ class Single:
     def _delivery(self, commit: Commit) -> Delivery:
         """Compute a worker's next window and wrap its commit."""
         worker, itinerary = commit.worker, self._itineraries[commit.worker]
+        (self._kept.add if commit.kept else self._kept.discard)(worker)
         if commit.share is not None:
             itinerary = Itinerary(self._experiment, *commit.share)
         flight = self._ahead.pop(worker, None) or self._fly(worker, itinerary, commit.steps)

@@ -59,21 +59,22 @@ class Wire:
 
 
 class Slots:
-    """Shared memory of one run on one node: for each worker a slot up, two for replies and two for centers it fetches.
+    """Shared memory of one run on one node: for each worker a slot up, and two of each other kind.
 
     Two, used in turn, because the parameters a worker trains from are a view of the last one, and must stay as they
-    are until it has adopted the next one. `busy` has a byte for each worker: 1 while its commit waits for an answer.
+    are until it has adopted the next one; and because what is kept of it comes with a commit that may never be applied.
+    `busy` has a byte for each worker: 1 while its commit waits for an answer.
     """
 
-    def __init__(self, path: str, workers: int, up: int, down: int, center: int = 0) -> None:
-        self._sizes = (up, down, center)
-        self._stride = up + 2 * (down + center)
+    def __init__(self, path: str, workers: int, up: int, down: int, center: int = 0, kept: int = 0) -> None:
+        self._up, self._pairs = up, (down, center, kept)
+        self._stride = up + 2 * sum(self._pairs)
         with open(path, "r+b") as file:
             self._memory = np.frombuffer(mmap.mmap(file.fileno(), workers * (self._stride + 1)), np.uint8)
         self.busy = self._memory[workers * self._stride :]
 
     @staticmethod
-    def create(workers: int, up: int, down: int, center: int = 0) -> str:
+    def create(workers: int, up: int, down: int, center: int = 0, kept: int = 0) -> str:
         """Reserve the memory and return its path; whoever creates it calls `forget` once all have opened it.
 
         Where processes see each other's open files (Linux), the file has no name: nothing is left of it, whatever dies.
@@ -81,7 +82,7 @@ class Slots:
         Raises:
             OSError: neither shared memory nor the folder for temporary files has the room.
         """
-        size = workers * (up + 2 * (down + center) + 1)
+        size = workers * (up + 2 * (down + center + kept) + 1)
         shared = Path("/dev/shm")
         roomy = shared.is_dir() and shutil.disk_usage(shared).free > 1.1 * size
         handle, path = tempfile.mkstemp(prefix="distopt-", dir=shared if roomy else None)
@@ -114,16 +115,21 @@ class Slots:
     def up(self, worker: int) -> np.ndarray:
         """Return a worker's slot for commits."""
         start = worker * self._stride
-        return self._memory[start : start + self._sizes[0]]
+        return self._memory[start : start + self._up]
 
     def down(self, worker: int, sequence: int) -> np.ndarray:
         """Return the slot for the reply to a worker's commit number `sequence`."""
-        return self._one_of_two(worker, self._sizes[0], self._sizes[1], sequence)
+        return self._one_of_two(worker, 0, sequence)
 
     def center(self, worker: int, sequence: int) -> np.ndarray:
         """Return the slot for the center that a worker fetches before its commit number `sequence`."""
-        return self._one_of_two(worker, self._sizes[0] + 2 * self._sizes[1], self._sizes[2], sequence)
+        return self._one_of_two(worker, 1, sequence)
 
-    def _one_of_two(self, worker: int, offset: int, size: int, sequence: int) -> np.ndarray:
-        start = worker * self._stride + offset + (sequence % 2) * size
+    def kept(self, worker: int, sequence: int) -> np.ndarray:
+        """Return the slot for what a worker has when it sends its commit number `sequence`."""
+        return self._one_of_two(worker, 2, sequence)
+
+    def _one_of_two(self, worker: int, kind: int, sequence: int) -> np.ndarray:
+        size = self._pairs[kind]
+        start = worker * self._stride + self._up + 2 * sum(self._pairs[:kind]) + (sequence % 2) * size
         return self._memory[start : start + size]

@@ -3,7 +3,8 @@
     θ̃ ← θ̃ + U(θ̃, (1/(n − b)) Σ gᵏ)   over the first n − b workers that deliver gᵏ at the present θ̃;      θᵏ ← θ̃
 
 A worker whose gradient comes too late starts over from the new center, so that b permanent stragglers cost nothing but
-their work (`dropped_share` in the summary). b = 0 is synchronous SGD.
+their work (`dropped_share` in the summary). Training ends when fewer than n − b workers have budget left: what the
+slowest would do alone is no update of this method. b = 0 is synchronous SGD.
 
 Source: J. Chen et al., "Revisiting Distributed Synchronous SGD", 2016 (arXiv:1604.00981).
 Differences: TensorFlow's `SyncReplicasOptimizer` counts gradients and not workers, so that a fast worker may contribute
@@ -28,4 +29,4 @@ def backup(*, backups: int, local: optax.GradientTransformation, workers: int) -
     require_whole("backups", backups, least=0)
     if backups >= workers:
         raise ValueError(f"backups={backups} must be less than the number of workers, {workers}")
-    return synchronous(local=local)._replace(quorum=workers - backups, max_staleness=0)
+    return synchronous(local=local)._replace(quorum=workers - backups, max_staleness=0, whole=True)

@@ -34,8 +34,17 @@ class Account(NamedTuple):
         return None if self.expected is None else self.expected[0] <= self.accuracy <= self.expected[1]
 
 
-def account(folder: Path, done: Sequence[str], expected: tuple[float, float] | None = None) -> Account:
-    """Read what a disturbed run left, and replay it."""
+def account(
+    folder: Path, done: Sequence[str], expected: tuple[float, float] | None = None, *, complete: bool = True
+) -> Account:
+    """Read what a disturbed run left, and replay it.
+
+    Args:
+        folder: the run's.
+        done: the kinds of the faults that were done to its processes.
+        expected: where its accuracy lies if it is like undisturbed ones.
+        complete: every local step of the budget has to be taken, because the optimizer does not end training before.
+    """
     run = distopt.load(folder)
     faults = {kind: list(done).count(kind) for kind in sorted(set(done))}
     for actor in run.info["actors"]:  # what those counted that were killed is lost with them
@@ -43,7 +52,7 @@ def account(folder: Path, done: Sequence[str], expected: tuple[float, float] | N
             faults[f"call: {kind}"] = faults.get(f"call: {kind}", 0) + number
     keys = run.commits[["worker", "sequence"]]
     missing = int(keys.groupby("worker")["sequence"].max().sum()) - len(keys.drop_duplicates())
-    untaken = run.info["local_steps"] - int(run.commits["steps"].sum()) if run.status == "done" else 0
+    untaken = run.info["local_steps"] - int(run.commits["steps"].sum()) if run.status == "done" and complete else 0
     return Account(
         run.optimizer,
         run.config["launcher"]["on_worker_loss"],

@@ -74,7 +74,8 @@ def play(scene: Scene) -> Account:
                 overrides += [f"launcher.address={address}", "launcher.placement=SPREAD"]
             commits = sum(experiment.windows)
             run, done = disturbed(folder / "disturbed", overrides, scene.seed, scene.faults, commits, node)
-        return account(run, done, expected)._replace(name=scene.name)
+        complete = not experiment.optimizer.whole
+        return account(run, done, expected, complete=complete)._replace(name=scene.name)
     finally:
         shutil.rmtree(folder)
 

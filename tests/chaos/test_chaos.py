@@ -37,6 +37,7 @@ def test_a_disturbed_run_applies_every_commit_once(tmp_path: Path, optimizer: st
     assert expected <= set(run.events["kind"])
     assert run.events.loc[run.events["kind"] == "lost", "worker"].tolist() in ([0, 1], [2, 3])
     assert (len(found.away_s) > 0) == (loss == "replace")
+    assert run.events.loc[run.events["kind"] == "replaced", "kept"].eq(1).all(), "the local optimizers began anew"
 
 
 def test_the_plan_is_that_of_its_seed() -> None:

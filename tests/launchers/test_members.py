@@ -5,19 +5,25 @@ import json
 from collections import deque
 
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from distopt.deliveries import Delivery
+from distopt.launchers.keepsakes import Keepsakes
 from distopt.launchers.members import Members, Place, Start
+from distopt.launchers.wire import ALIGN
 from distopt.server import Server
+from distopt.worker import Kept
 from tests.small import experiment
 
 BUDGET, WINDOW = [40, 40, 25], 10
 
 
-def members(quorum: int = 1) -> Members:
+def members(quorum: int = 1, keepsakes: Keepsakes | None = None) -> Members:
     rules = experiment("downpour", workers=3).optimizer._replace(quorum=quorum)
-    return Members(Server(rules, {"x": jnp.zeros(2)}, 3), BUDGET, WINDOW, epoch=0, clock=lambda: 0.0)
+    server = Server(rules, {"x": jnp.zeros(2)}, 3)
+    kept = [] if keepsakes is None else [keepsakes.get]
+    return Members(server, BUDGET, WINDOW, 0, lambda: 0.0, *kept)
 
 
 def commit(crew: Members, worker: int, steps: int = WINDOW) -> None:
@@ -118,6 +124,35 @@ def test_a_commit_that_waited_is_lost_with_its_worker() -> None:
     assert start == Start(0, Place(2, 0, 25), crew._server.center)
     commit(crew, 2)
     assert crew._server.version == 1
+
+
+def test_who_goes_on_gets_what_came_with_the_last_commit_that_was_applied() -> None:
+    keepsakes = Keepsakes(Kept(jnp.zeros(3), {}, ()), workers=3)
+    state = [np.full(ALIGN, number, np.uint8) for number in range(4)]
+    crew = members(keepsakes=keepsakes)
+    crew.lose([0, 1], 0, "gone")
+    start = go_on(crew, 0, incarnation=1, new=True)
+    assert start is not None
+    assert start.kept is None
+    for sequence in (1, 2):
+        keepsakes.put(0, sequence, state[sequence])
+        commit(crew, 0)
+    keepsakes.put(0, 3, state[3])  # came, but was not applied
+    crew.lose([0], 1, "gone once more")
+    start = go_on(crew, 0, incarnation=2, new=True)
+    assert start is not None
+    assert start.kept is state[2]
+    keepsakes.drop(1)
+    assert go_on(crew, 1, incarnation=1, new=True) is not None
+    told = [(event["worker"], event["kept"]) for event in crew.events if event["kind"] == "replaced"]
+    assert told == [(0, 0), (0, 1), (1, 0)]
+    saved = keepsakes.save(crew._server.applied)
+    assert list(saved) == ["0"]
+    restored = Keepsakes(Kept(jnp.zeros(3), {}, ()), workers=3)
+    restored.load(saved, crew._server.applied)
+    buffer = restored.get(0, 2)
+    assert buffer is not None
+    assert (buffer[:12] == 2).all()
 
 
 def test_a_question_asked_again_gets_the_same_answer() -> None:

@@ -38,6 +38,7 @@ def assert_restored(run: Run, times: int) -> None:
     for i, entry in enumerate(entries, start=1):
         returned = run.events[(run.events["kind"] == "returned") & (run.events["update"] >= entry["update"])]
         assert set(returned["worker"]) == {0, 1, 2, 3}
+        assert returned["kept"].eq(1).all(), "the local optimizers began anew"
         undone = run.folder / "undone" / f"{i}-commits.parquet"
         assert undone.is_file() == (entry["lost_commits"] > 0)
     with np.load(run.folder / "model.npz") as center:

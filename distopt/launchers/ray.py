@@ -13,11 +13,12 @@ from typing import Any
 
 from distopt.errors import DistoptError
 from distopt.experiment import Experiment
-from distopt.launchers import Interrupted, Launch, News, Outcome, Watch
+from distopt.launchers import Interrupted, Launch, News, Outcome, Watch, keepsakes
 from distopt.launchers.ray_crew import Crew, Stopped
 from distopt.launchers.ray_evaluation import Lost
 from distopt.launchers.ray_layout import Layout, layout
 from distopt.provenance import cores
+from distopt.trees import tree_bytes
 
 CLOCK = "wall"
 RESTORED = 3  # times from one checkpoint: what ends one server would end the next one too
@@ -107,7 +108,9 @@ def _connect(experiment: Experiment) -> Any:
             raise DistoptError(f"launcher.address={settings['address']}: no Ray cluster answers ({error})") from None
         return ray
     data = sum(array.nbytes for array in experiment.dataset[1:5]) if experiment.dataset else 0
-    memory = settings["object_store_bytes"] or max(200 * 2**20, int(1.5 * data) + 8 * 4 * experiment.parameters)
+    kept = experiment.workers * tree_bytes(keepsakes.layout(experiment))  # travel with a checkpoint
+    needed = int(1.5 * data) + 8 * 4 * experiment.parameters + 2 * kept
+    memory = settings["object_store_bytes"] or max(200 * 2**20, needed)
     try:
         ray.init(address="local", num_cpus=cores(), include_dashboard=False, object_store_memory=memory, **common)
     except (OSError, RuntimeError, ValueError) as error:

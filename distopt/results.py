@@ -114,8 +114,8 @@ def summarize(commits: pd.DataFrame, evals: pd.DataFrame, info: Mapping[str, Any
     Rates and shares: see `metrics.efficiency.hardware`. `staleness_mean`, `_std`, `_q95`, `_max` in updates;
     `distance_mean`, `_q95`, `_max` in units of the parameters; both of applied commits. `gap_mean`,
     `gap_relative_mean`, `dropped_share`, `duplicated_share`, and where they are recorded `progress_cosine_mean`,
-    `equilibrium_median`, `conserved_drift_max`: see `metrics.diagnostics`. `SPLIT_METRIC_final` and `_best` for each
-    split and metric evaluated.
+    `equilibrium_median`, `equilibrium_share`, `conserved_drift_max`: see `metrics.diagnostics`. `SPLIT_METRIC_final`
+    and `_best` for each split and metric evaluated.
     """
     time_s, train_samples = _train_time(commits, evals, info), info.get("train_samples")
     samples = int(commits["samples"].sum())

@@ -122,6 +122,7 @@ def test_values_out_of_range_are_refused(override: str) -> None:
         (["optimizer=easgd", "optimizer.rho=-1"], "rho"),
         (["optimizer=aeasgd", "optimizer.elastic_learning_rate=0"], "elastic_learning_rate"),
         (["local=momentum", "local.momentum=1.5"], "local.momentum"),
+        (["optimizer=eamsgd", "local.on_pull=reset"], "set local.on_pull=keep"),
         (["launcher=sim", "launcher.width=0"], "launcher.width"),
         (["+foo=3"], "foo"),
         (["+stop.foo=3"], "stop.foo"),
@@ -139,6 +140,11 @@ def test_values_out_of_range_are_refused(override: str) -> None:
 def test_settings_that_do_not_belong_there_are_refused(overrides: list[str], key: str) -> None:
     (problem,) = problems_of(*overrides)
     assert key in problem
+
+
+def test_states_that_do_not_say_where_a_worker_is_can_be_cleared() -> None:
+    for name in ("easgd", "sandblaster"):
+        validate(compose([f"optimizer={name}", "local.on_pull=reset"]))
 
 
 def test_a_group_that_is_missing_is_named(plain: dict[str, Any]) -> None:

@@ -1,23 +1,53 @@
-"""bf16: every number rounded to the nearest bfloat16, half of the bytes.
+"""bf16: every number rounded to a bfloat16, half of the bytes.
 
-|y − z| ≤ 2⁻⁸ |z| for each number;      2 d bytes
+    rounding=nearest:      |y − z| ≤ 2⁻⁸ |z| for each number
+    rounding=stochastic:   |y − z| < 2⁻⁷ |z|, up or down with the probabilities that make E y = z
+
+2 d bytes. What is a bfloat16 already stays as it is.
+
+Source: of stochastic rounding S. Gupta et al., "Deep Learning with Limited Numerical Precision", 2015
+(arXiv:1502.02551).
+Differences: numbers of more than 32 bits are rounded to float32 first, to the nearest. Unbiased as it is, stochastic
+rounding needs no error feedback, and may have it. Beyond the largest bfloat16 there is infinity alone.
 """
 
 import jax
 import jax.numpy as jnp
 
 from distopt.compression.rules import Code, Compressor, Memory
+from distopt.optimizers.parts import require_choice
 from distopt.rules import Params
 
 
-def bf16() -> Compressor:
-    """Build rounding to bfloat16."""
+def bf16(*, rounding: str = "nearest") -> Compressor:
+    """Build rounding to bfloat16.
+
+    Args:
+        rounding: to the `nearest`, or `stochastic`, at random without a bias.
+    """
+    random = require_choice("rounding", rounding, {"nearest": False, "stochastic": True})
 
     def encode(z: Params, memory: Memory, key: jax.Array) -> tuple[Code, Memory]:
-        # A compiler may leave casts there and back out, and with them the rounding; this it may not.
-        return jax.tree.map(lambda leaf: jax.lax.reduce_precision(leaf, 8, 7).astype(jnp.bfloat16), z), memory
+        if not random:
+            return jax.tree.map(_nearest, z), memory
+        leaves, structure = jax.tree.flatten(z)
+        keys = jax.random.split(key, len(leaves))
+        return jax.tree.unflatten(structure, [_at_random(leaf, keys[i]) for i, leaf in enumerate(leaves)]), memory
 
     def decode(code: Code, like: Params) -> Params:
         return jax.tree.map(lambda half, leaf: half.astype(leaf.dtype), code, like)
 
-    return Compressor(encode, decode)
+    return Compressor(encode, decode, random=random)
+
+
+def _nearest(leaf: jax.Array) -> jax.Array:
+    # A compiler may leave casts there and back out, and with them the rounding; this it may not.
+    return jax.lax.reduce_precision(leaf, 8, 7).astype(jnp.bfloat16)
+
+
+def _at_random(leaf: jax.Array, key: jax.Array) -> jax.Array:
+    """Add a random number to the 16 bits that go: it carries as often as they are far on the way to the next."""
+    single = leaf.astype(jnp.float32)
+    whole = jax.lax.bitcast_convert_type(single, jnp.uint32) + jax.random.bits(key, leaf.shape, jnp.uint16)
+    rounded = jax.lax.bitcast_convert_type((whole >> 16).astype(jnp.uint16), jnp.bfloat16)
+    return jnp.where(jnp.isfinite(single), rounded, _nearest(single))  # a carry could make a number of a NaN

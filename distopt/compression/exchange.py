@@ -4,7 +4,8 @@ Deltas and gradients are encoded by the worker, with error feedback:
 
     z = D + e,   send C(z),   y = C⁻¹(C(z)),   e ← z − y,      the server folds y as if it were D
 
-What a commit leaves out is part of the next one: Σ y + e = Σ D at any time. Without error feedback z = D.
+What a commit leaves out is part of the next one: Σ y + e = Σ D at any time. Without error feedback z = D. A worker
+does not know whether the server drops a commit for being late: y is then lost, and e is delivered all the same.
 
 Elastic differences are encoded by the server, who alone knows E = α (θᵏ − θ̃) at the moment of an exchange:
 
@@ -49,6 +50,11 @@ REFUSED = {
     "parameters": "its workers send parameters, and of those nothing may be left out; choose an optimizer that sends "
     "updates (diloco with learning_rate=1 and momentum=0 is model averaging by updates)",
 }
+UNDONE = (
+    "compression.error_feedback=true with an optimizer that drops late commits: what a dropped commit left out arrives "
+    "with the next one all the same, and what it sent is lost; with compression.error_feedback=false a commit is "
+    "dropped as a whole (qsgd, and bf16 with rounding=stochastic, are unbiased without)"
+)
 
 
 class Sender(NamedTuple):
@@ -79,12 +85,20 @@ def compressed(optimizer: DistributedOptimizer, method: Compressor, error_feedba
         return optimizer._replace(worker=_elastic_worker(worker, method), server=_elastic_server(server, method))
 
     def warnings(workers: int, window: int) -> list[str]:
-        # What stays in the worker is neither lost nor sent again in full, of which the methods warn.
-        return optimizer.warnings(workers, window) + ([] if stays else method.warnings(error_feedback))
+        words = optimizer.warnings(workers, window)
+        if stays:  # what stays in the worker is neither lost nor sent again in full, of which the methods warn
+            return words
+        words = words + method.warnings(error_feedback)
+        return [*words, UNDONE] if error_feedback and _drops(optimizer, workers) else words
 
     stays = worker.commits == "difference"
     sender = _sender(worker, method, error_feedback, stays)
     return optimizer._replace(worker=sender, server=_receiver(server, method), warnings=warnings)
+
+
+def _drops(optimizer: DistributedOptimizer, workers: int) -> bool:
+    """Return whether commits may be dropped: an update that takes in everybody leaves nobody late."""
+    return optimizer.max_staleness is not None and optimizer.quorum < workers
 
 
 def _sender(rule: WorkerRule, method: Compressor, error_feedback: bool, stays: bool) -> WorkerRule:

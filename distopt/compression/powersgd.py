@@ -2,15 +2,19 @@
 
     P = orth(M Q),   Q ← Mᵀ P,   y = P Qᵀ;      4 r (a + b) bytes for a matrix of a × b and rank r
 
-Q starts at random and is kept from commit to commit, so that the steps of many commits add up. An array of more than
-two axes is a matrix with its last axis as columns. Vectors, and matrices that two factors would not make smaller, are
-sent as they are.
+Q starts at random and is kept from commit to commit, so that the steps of many commits add up. Where a column of Mᵀ P
+is zero, as after a commit of zeros, the old one is kept: from Q = 0 orth gives the first r unit vectors, and where
+these rows of M are zero, like those of pixels at the border, Q would be 0 for good. An array of more than two axes is a
+matrix with its last axis as columns. Vectors, and matrices that two factors would not make smaller, are sent as they
+are.
 
 Source: T. Vogels, S. P. Karimireddy, M. Jaggi, "PowerSGD: Practical Low-Rank Gradient Compression for Distributed
 Optimization", 2019 (arXiv:1905.13727), algorithm 1.
 Differences: in the paper all workers average P, and then Q, in lock step, as both are linear in M. Behind a parameter
-server every worker has factors of its own and sends both: another algorithm, whose mean commit may have any rank.
-Elastic differences, which a server encodes that remembers no Q, start from a new random one every time.
+server every worker has factors of its own and sends both: another algorithm, whose mean commit may have any rank. Of
+PyTorch's hook the late start, after some steps without compression, and the least rate from which a matrix is worth it
+are left out: everything that gets smaller is compressed from the first commit on. Elastic differences, which a server
+encodes that remembers no Q, start from a new random one every time.
 """
 
 from typing import NamedTuple
@@ -57,10 +61,16 @@ def powersgd(*, rank: int) -> Compressor:
         p, _ = jnp.linalg.qr(matrix @ q)
         return Factors(p, matrix.T @ p)
 
+    def remembered(leaf: jax.Array, new: jax.Array, old: jax.Array) -> jax.Array:
+        # Rounding leaves some eps of the matrix where nothing should be. What is not finite is no start either.
+        least = 10 * jnp.finfo(leaf.dtype).eps * jnp.linalg.norm(leaf)
+        return jnp.where(jnp.linalg.norm(new, axis=0) > least, new, old)
+
     def encode(z: Params, memory: Memory, key: jax.Array) -> tuple[Code, Memory]:
-        pairs = zip(jax.tree.leaves(z), memory, strict=True)
+        pairs = list(zip(jax.tree.leaves(z), memory, strict=True))
         code = [factors(leaf, q) if thin(leaf) else leaf for leaf, q in pairs]
-        return code, [part.q if isinstance(part, Factors) else () for part in code]
+        kept = zip(pairs, code, strict=True)
+        return code, [remembered(leaf, part.q, q) if isinstance(part, Factors) else () for (leaf, q), part in kept]
 
     def decode(code: Code, like: Params) -> Params:
         leaves, structure = jax.tree.flatten(like)

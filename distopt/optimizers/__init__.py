@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
 from typing import Any
 
+import jax
 import optax
 
 from distopt import compression, diagnostics
@@ -60,20 +61,31 @@ def from_config(config: Mapping[str, Any], local: optax.GradientTransformation) 
     """Build the optimizer of a configuration, its commits compressed as the group `compression` says.
 
     Args:
-        config: with the groups `optimizer` and `compression`, `workers`, and what `diagnostics` shall record.
+        config: with the groups `optimizer` and `compression`, `workers`, what `diagnostics` shall record, and `local`
+            where it is still to be checked.
         local: as in `build`.
 
     Raises:
         ConfigError: as `build`, and a compression that does not exist, has senseless settings, or does not suit the
-            optimizer; diagnostics that do not suit it.
+            optimizer; diagnostics that do not suit it; `local.on_pull=reset` of a method that it prescribes.
     """
     optimizer = build(config["optimizer"], local, config.get("workers", 1))
     try:
         optimizer = diagnostics.observed(optimizer, config.get("diagnostics"))
     except ValueError as error:
         raise ConfigError(f"diagnostics of optimizer={config['optimizer']['name']}: {error}") from None
+    if _remembers(optimizer.local) and (config.get("local") or {}).get("on_pull") == "reset":
+        raise ConfigError(
+            f"local.on_pull=reset optimizer={config['optimizer']['name']}: the state of its local method is part of "
+            "where a worker is, which would jump; set local.on_pull=keep"
+        )
     try:
         return compression.apply(optimizer, config["compression"])
     except ValueError as error:
         chosen = f"compression={config['compression']['name']} optimizer={config['optimizer']['name']}"
         raise ConfigError(f"{chosen}: {error}") from None
+
+
+def _remembers(local: optax.GradientTransformation | None) -> bool:
+    """Return whether a local method that an optimizer prescribes has a state."""
+    return local is not None and bool(jax.tree.leaves(jax.eval_shape(local.init, jax.ShapeDtypeStruct((), "float32"))))

@@ -17,12 +17,14 @@ pᵏ is the center that worker k pulled. What did not move keeps its full step (
 | `worker` | the worker, which pulls once more before it commits, and goes on from that center | d | algorithm 13 |
 
 The first two are the same to the bit: memory of n d at the server against traffic. With the third, s may be out of date
-when the commit arrives, and the next window starts without the worker's own commit.
+when the commit arrives, and the next window starts without the worker's own commit, which then counts as movement: one
+worker alone is not AGN.
 
 Source: Hermans 2017, chapter 4, algorithms 11 to 13.
 Differences: the thesis writes a norm but scales per weight, as does dist-keras, whose class `Experimental` is this
 method (its class `ADAG` is AGN). γ is a squared distance per weight, a squared distance of all weights together, and a
-distance per weight in the three forms: one value does not suit them all.
+distance per weight in the three forms: one value does not suit them all. A norm per tensor, between `weight` and
+`norm`, is not to be had.
 """
 
 from collections.abc import Callable

@@ -6,9 +6,11 @@
     atomic=false:  the worker pulls θ̃, computes Eᵏ itself and commits it, in two messages as the thesis writes it
 
 On a quadratic it is stable in any order of workers for 0 ≤ α ≤ 1, whatever their number, if 0 ≤ ηh ≤ 2: steps and
-exchanges are matrices of norm at most 1. With two messages q workers may use the same center, and then the bound of the
-synchronous exchange holds for n = q, at least 2 / (q + 1): with small learning rates α = 1 is unstable as soon as two
-do. Either way θ̃ + Σₖ θᵏ changes only by gradients.
+exchanges are matrices of norm at most 1. With two messages q exchanges may overlap. If all q use the same center, the
+bound of the synchronous exchange holds for n = q, at least 2 / (q + 1): with small learning rates α = 1 is unstable as
+soon as two do. If they overlap as in a pipeline, each using the center of q − 1 commits ago, the bound is lower: about
+that of Downpour for q = n workers in round robin, 2 s with s = sin(π / (2 (2n − 1))). Small learning rates make it a
+little less, at least 2 s / (1 + s): 0.0395 for n = 40. Either way θ̃ + Σₖ θᵏ changes only by gradients.
 
 Source: Zhang, Choromanska, LeCun 2015, algorithm 1; Hermans 2017, equations 2.15 and 2.16, algorithm 9.
 Differences: in dist-keras pull and commit are two messages, `atomic=false`. Large ρ pulls harder towards the center;
@@ -16,6 +18,7 @@ dist-keras's documentation says the opposite. The paper takes gradient and excha
 robin iff α ≤ (4 − 2a) / (4 − a) with a = ηh.
 """
 
+import math
 from collections.abc import Callable
 
 import jax
@@ -75,12 +78,12 @@ def warnings(alpha: float, atomic: bool = True) -> Callable[[int, int], list[str
 
     def check(workers: int, window: int) -> list[str]:
         del window
-        if not atomic and alpha > 2 / (workers + 1):
-            bound = 2 / (workers + 1)
+        late = math.sin(math.pi / (2 * (2 * workers - 1)))
+        if not atomic and alpha > (bound := 2 * late / (1 + late)):  # never above 2 / (n + 1)
             return [
-                f"alpha = rho * elastic_learning_rate = {alpha:.3g} is above 2 / (n + 1) = {bound:.3g}: with "
-                f"atomic=false the exchange is unstable when all n={workers} workers use the same center (quadratic, "
-                "small learning rate); atomic=true keeps them apart"
+                f"alpha = rho * elastic_learning_rate = {alpha:.3g} is above 2 s / (1 + s) = {bound:.3g} with "
+                f"s = sin(pi / (2 (2n - 1))): with atomic=false the exchange can be unstable when the messages of all "
+                f"n={workers} workers overlap (quadratic, small learning rate); atomic=true keeps them apart"
             ]
         if alpha <= 1:
             return []

@@ -14,10 +14,12 @@ Dynamic local updates give slower workers shorter windows, so that all of them c
     λₖ = max(1, ⌊λ vₖ / max v⌋),      vₖ the worker's local steps per second
 
 Source: B. Liu et al., "Asynchronous Local-SGD Training for Language Modeling", 2024 (arXiv:2401.09135).
-Differences: the paper treats commits that arrive almost together as one. Speeds are measured before training, and in
-virtual time taken from the cluster model; real ones are never exactly equal, so equally fast workers differ by a step.
-Forgather applies the full P between and then the buffer again, so that updates since twice. When training ends between
-two refreshments nothing is applied: the commits in B have moved the center already.
+Differences: the paper treats commits that arrive almost together as one, and lets each worker train next on the shard
+least visited so far; here a worker keeps its shard. The weight √n / n · (1 + τ)^(−1/2) of a commit, an option in its
+authors' notebook, is left out. Speeds are measured before training, and in virtual time taken from the cluster model;
+real ones are never exactly equal, so equally fast workers differ by a step. Forgather applies the full P between and
+then the buffer again, so that updates since twice. When training ends between two refreshments nothing is applied: the
+commits in B have moved the center already.
 """
 
 import math
@@ -79,4 +81,5 @@ def async_diloco(
 def proportional(window: int, sequence: int, speed: float) -> int:
     """Return the steps of a window that takes a worker of some speed as long as λ steps take the fastest."""
     del sequence
-    return max(1, math.floor(window * speed))
+    # Speeds are quotients: where the product should be a whole number it may be one bit below.
+    return max(1, math.floor(window * speed + 1e-9))

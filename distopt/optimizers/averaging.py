@@ -6,7 +6,8 @@ Also known as local SGD, and as FedAvg with equal weights.
 
 Source: Hermans 2017, equations 2.2 and 2.3, algorithm 3.
 Differences: dist-keras's `AveragingTrainer` averages once per epoch and never clears its buffer, so that from the
-second epoch on it averages over the previous mean as well.
+second epoch on it averages over the previous mean as well. Only parameters are averaged: with every pull a worker's
+local optimizer keeps its state or loses it (`local.on_pull`), a mean of the workers' states is not to be had.
 """
 
 from distopt.optimizers.parts import adopt_center, commit_params, mean, stateless

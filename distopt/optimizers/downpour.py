@@ -4,10 +4,12 @@
     server={...}:  θ̃ ← θ̃ + Uₛ(θ̃, Σ g),         θᵏ ← θ̃,      Σ g the gradients of the window, Uₛ the server's optimizer
     fetch=f:       θᵏ ← θ̃ after every f-th commit only; after the others a worker goes on from its own θᵏ
 
-DistBelief's server runs Adagrad, a learning rate per weight: Uₛ = −η₀ G / √(Σ G²) with G = Σ g of a commit. Server
-momentum of either sign makes up for the momentum that asynchrony itself adds (1 − 1/n with exponential step times).
-A warm start trains one worker alone at first: before the others multiply its steps, and their delays, the parameters
-have left the region where gradients are large.
+DistBelief's server runs Adagrad, a learning rate per weight: Uₛ = −η₀ G / √(v₀ + Σ G² + ε) with G = Σ g of a commit,
+summed over all commits so far. v₀ is `initial_accumulator_value`, 0.1 unless it is given and 0 in DistBelief; ε is
+`eps`, 1e-7 unless it is given. A weight whose gradients were all 0 stays where it is. Server momentum of either sign
+makes up for the momentum that asynchrony itself adds (1 − 1/n with exponential step times). A warm start trains one
+worker alone at first: before the others multiply its steps, and their delays, the parameters have left the region where
+gradients are large.
 
 On a quadratic in round robin Downpour is stable iff the gain of a window is below 2 sin(π / (2 (2n − 1))).
 
@@ -41,7 +43,7 @@ def downpour(*, server: Mapping[str, Any] | None = None, fetch: int = 1, warm_st
 
     Args:
         server: the optimizer at the server, with the name and settings of a local one, such as `{name: adagrad,
-            learning_rate: 0.05}`; None adds commits as they are.
+            learning_rate: 0.01, initial_accumulator_value: 0.0}`; None adds commits as they are.
         fetch: commits to a fetch of the center, ≥ 1; staleness counts from the fetch.
         warm_start: updates ≥ 0 that worker 0 makes alone; the others then start from the center as it is.
     """

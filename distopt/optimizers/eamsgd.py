@@ -7,8 +7,10 @@ A worker's parameters here are the point it looks ahead to, θᵏ = xᵏ + μ v�
 xᵏ = θᵏ − μ vᵏ. In these terms a local step is θᵏ ← θᵏ + U(θᵏ) + μ vᵏ with the new vᵏ. μ = 0 gives EASGD and AEASGD.
 
 Source: Zhang, Choromanska, LeCun 2015, section 3.
-Differences: the gradient step U is the configured local optimizer's, of which plain SGD is the paper's. dist-keras's
-`EAMSGDWorker` looks ahead in the wrong direction and multiplies by the learning rate twice.
+Differences: the gradient step U is the configured local optimizer's, of which plain SGD is the paper's. The
+asynchronous exchange is one message and its reply, and comes after λ steps: AEASGD's two messages and its stop at
+equilibrium are not to be had with momentum. dist-keras's `EAMSGDWorker` looks ahead in the wrong direction and
+multiplies by the learning rate twice. As θᵏ means nothing without vᵏ, `local.on_pull=reset` is refused.
 """
 
 from typing import NamedTuple

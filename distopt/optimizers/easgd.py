@@ -9,7 +9,8 @@ Source: S. Zhang, A. Choromanska, Y. LeCun, "Deep learning with Elastic Averagin
 2017, equations 2.4 and 2.5, algorithm 4.
 Differences: as in the thesis a worker takes λ steps and then exchanges. The paper evaluates the gradient before the
 exchange and applies both at once, which is stable iff α ≤ (4 − 2a) / (2 (n + 1) − n a) with a = ηh; dist-keras
-exchanges first. The paper sets α = 0.9 / n, the thesis α = ηρ.
+exchanges first. TensorFlow's contrib `ElasticAverageOptimizer` adds ρ ‖θᵏ − θ̃‖² / 2 to the loss of every step as well,
+a second elastic force, which is not to be had here. The paper sets α = 0.9 / n, the thesis α = ηρ.
 """
 
 from collections.abc import Callable

@@ -2,7 +2,13 @@
 
     B ← B + Δθᵏ / (1 + τ)ᵃ;      at the K-th commit:   θ̃ ← θ̃ + ηₛ B / K,   B ← 0;      θᵏ ← θ̃ at once
 
-τ counts how often the center moved since the worker's last reply, not commits.
+τ counts how often the center moved since the worker's last reply, not commits: the column `delay`, while `staleness`
+counts commits. `update` counts every commit, too, also those that only fill the buffer: K updates are one move of the
+center, and as many commits as one update of `averaging` with K workers. Compare the two by samples or moves, not by
+updates.
+
+K = n in lock step is model averaging in the first round alone. Nobody waits for the end of a round: the first n − 1
+committers go on from the center as it still is, so that from then on n − 1 of n commits are one move late (τ = 1).
 
 Source: J. Nguyen et al., "Federated Learning with Buffered Asynchronous Aggregation", 2022 (arXiv:2106.06639).
 Differences: FLSim adds the sum instead of the mean by default and normalizes the weights so that a fresh commit counts

@@ -12,8 +12,12 @@ Source: F. Niu, B. Recht, C. Ré, S. Wright, "Hogwild!: A Lock-Free Approach to 
 Descent", 2011. Shards of a parameter server that are read and written each by itself: J. Dean et al. 2012, section 4.1.
 Differences: there, memory is shared, gradients are sparse and touch few coordinates, and the theory rests on that; here
 gradients are dense. A tear is at the same coordinate in every read, and there is one. Both reads travel whole, so that
-`bytes_down` is twice that of a real one. In virtual time nothing comes between two messages that take no time: choose a
-cluster with latency.
+`bytes_down` is twice that of a real one. `staleness`, `distance` and gap count from the read right before the commit,
+as with every rule that pulls before it commits, though the gradient was taken at the reply before: with `torn` > 0 they
+are about 0 where Downpour's staleness is n − 1. In virtual time nothing comes between two messages that take no time:
+choose a cluster with latency. Model parallelism, groups of devices whose members each exchange a part of the parameters
+with a shard of the center that has a version of its own (DistBelief), is not to be had: torn reads are the nearest
+there is.
 """
 
 import jax

@@ -7,12 +7,16 @@ Workers compute one window after the other at the same center, the fast ones mor
 No stale commit is ever applied; the price is the work that is dropped, at most one window per worker and move
 (`dropped_share` in the summary).
 
+S = n with equally fast workers is not synchronous SGD. A round by itself is: n commits from one center make the same
+update. But nobody waits for the end of a round: the first n − 1 committers are answered at once, with the center as it
+still is, and what they compute there is dropped because the last commit moves it: n − 1 of every 2 n − 1 commits.
+
 Source: A. Tyurin, P. Richtárik, "Optimal Time Complexities of Parallel Stochastic Optimization Methods Under a Fixed
 Computation Model", 2023 (arXiv:2305.12387).
 Differences: the paper collects gradients (window 1); here a commit is a window's local updates. An update that only
-collects a commit counts as an update too, one that leaves the center alone. What is in the buffer when training ends is
-added with the same weight 1/S per commit. With shards that differ from worker to worker, dropping the commits of slow
-workers biases the center.
+collects a commit counts as an update too, one that leaves the center alone: counted in updates a target is S times as
+far as in moves. What is in the buffer when training ends is added with the same weight 1/S per commit. With shards that
+differ from worker to worker, dropping the commits of slow workers biases the center.
 """
 
 import jax.numpy as jnp

@@ -3,8 +3,9 @@
     θ̃ ← θ̃ + Δθᵏ   if τ < R, else the commit is dropped;      θᵏ ← θ̃
 
 τ counts the commits applied, not those dropped, since the worker's last reply. R = 1 applies fresh commits only, that
-is the steps of whoever finishes first; large R is Downpour. `dropped_share` in the summary
-says how much of the work is dropped.
+is the steps of whoever finishes first; large R is Downpour. R = n drops nothing where workers commit in turn. Where
+step times vary it drops commits of workers that are not slow, too: of 16 equal ones' 11 % at a coefficient of variation
+of 0.1, a quarter if step times are exponential. `dropped_share` in the summary says how much of the work is dropped.
 
 Source: A. Maranjyan, A. Tyurin, P. Richtárik, "Ringmaster ASGD: The First Asynchronous SGD with Optimal Time
 Complexity", 2025 (arXiv:2501.16168), algorithm 4, which lets late workers finish.

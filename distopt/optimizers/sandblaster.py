@@ -19,7 +19,8 @@ Source: J. Dean et al., "Large Scale Distributed Deep Networks", 2012, section 4
 Differences: there a worker fetches the parameters once per pass, adds up gradients locally and sends them now and then,
 and the servers hold the history in shards; here each portion is an exchange of gradients and parameters. The algorithm
 in the paper names a line search without saying which. A trial whose loss is not finite ends the run as diverged.
-Dropout and other noise make f another function in every pass, which neither H nor the line search can stand.
+Dropout and other noise make f another function in every pass, which neither H nor the line search can stand: a run with
+`model.dropout` or `model.noise` is warned.
 """
 
 from collections.abc import Callable

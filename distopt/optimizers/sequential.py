@@ -2,7 +2,8 @@
 
     θ̃ ← θ̃ + Σ U(θ, g)      over the λ local steps of a window
 
-The window only sets how often the center is updated; any λ gives the same parameters at the same step.
+With `local.on_pull=keep` the window only sets how often the center is updated: any λ gives the same parameters at the
+same step. With `reset` the local optimizer begins anew with every window.
 
 Differences: dist-keras's `SingleTrainer` stops after one mini-batch, because its worker calls a method that only
 network workers have and the error is swallowed.

@@ -2,8 +2,10 @@
 
     θ̃ ← θ̃ + (1/q) Σⱼ Δθʲ / max(τⱼ, 1),      q = ⌊n / s⌋,      θᵏ ← θ̃ at once, without waiting for the others
 
-s = 1 collects as many commits as there are workers, s = n applies each at once. τ counts updates of the center, not
-commits, so that its mean is about s.
+s = 1 collects as many commits as there are workers, s = n applies each at once. τ counts moves of the center, not
+commits, so that its mean is about s: the column `delay`. The columns `staleness` and `update` count every commit, also
+those that only fill the buffer: q updates are one move of the center, and counted in updates a target is q times as
+far.
 
 Source: W. Zhang, S. Gupta, X. Lian, J. Liu, "Staleness-aware Async-SGD for Distributed Deep Learning", 2016
 (arXiv:1511.05950).

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from distopt import optimizers
@@ -17,10 +18,12 @@ from distopt.optimizers.aeasgd import aeasgd
 from distopt.optimizers.agn import agn
 from distopt.optimizers.downpour import downpour
 from distopt.optimizers.easgd import easgd
+from distopt.optimizers.ringmaster import ringmaster
 from distopt.rules import Commits, DistributedOptimizer, Window
+from distopt.server import Server
 from distopt.testing import train
 from tests.compression.tools import METHODS, NOTHING, flat
-from tests.optimizers.tools import array
+from tests.optimizers.tools import array, delivery
 from tests.small import UNEVEN, experiment
 
 
@@ -51,7 +54,7 @@ def send(method: Compressor, commits: list[Window]) -> tuple[np.ndarray, np.ndar
     return arrived, flat(state.error)
 
 
-@pytest.mark.parametrize("name", ["bf16", "topk"])
+@pytest.mark.parametrize("name", ["bf16", "stochastic", "topk"])
 def test_what_was_sent_and_what_is_left_sum_up_exactly(name: str) -> None:
     commits = windows(40, whole=True)
     arrived, left = send(METHODS[name], commits)
@@ -165,6 +168,37 @@ def test_known_bounds_warn(settings: dict[str, Any], word: str | None) -> None:
     config = {"optimizer": {"name": "agn", "window": 10}, "compression": settings}
     found = optimizers.from_config(config, None).warnings(4, 10)  # type: ignore[arg-type]
     assert ([word in warning for warning in found] == [True]) if word else not found
+
+
+@pytest.mark.parametrize(
+    ("rule", "feedback", "warned"),
+    [
+        ({"name": "ringmaster", "threshold": None}, True, True),
+        ({"name": "rennala", "batch": None}, True, True),
+        ({"name": "backup", "backups": 1}, True, True),
+        ({"name": "backup", "backups": 0}, True, False),  # nobody is ever late
+        ({"name": "ringmaster", "threshold": None}, False, False),
+        ({"name": "agn"}, True, False),
+    ],
+    ids=lambda value: "-".join(map(str, value.values())) if isinstance(value, dict) else str(value),
+)
+def test_error_feedback_with_dropped_commits_warns(rule: dict[str, Any], feedback: bool, warned: bool) -> None:
+    compression = {"name": "int8", "error_feedback": feedback}
+    config = {"optimizer": {**rule, "window": 1}, "compression": compression, "workers": 4}
+    found = optimizers.from_config(config, optax.sgd(0.1)).warnings(4, 1)
+    assert sum("drops late commits" in warning for warning in found) == warned
+
+
+def test_what_a_dropped_commit_left_out_is_sent_by_the_next_one() -> None:
+    """What the warning says: of 5 and 1 top-1 sends 5, which is dropped, and then 1, though there is nothing new."""
+    top = apply(ringmaster(threshold=1, workers=2), {"name": "topk", "share": 1.0, "count": 1, "error_feedback": True})
+    start = jnp.zeros(2)
+    it, states = Server(top, start, 2), [top.worker.init(start) for _ in range(2)]
+    for worker, sequence, end in ((0, 1, [2, 0]), (1, 1, [5, 1]), (1, 2, [0, 0])):
+        window = Window(start, array(*end), jnp.int32(1), key=jax.random.key(0))
+        code, states[worker] = top.worker.commit(window, states[worker])
+        it.deliver(delivery(worker, sequence, 0)._replace(message=code))
+    assert it.center.tolist() == [2, 1]
 
 
 def test_error_feedback_lets_top_1_find_the_minimum() -> None:

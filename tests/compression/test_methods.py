@@ -36,6 +36,7 @@ def test_yaml_has_the_settings_of_the_factory(name: str) -> None:
     ("name", "settings", "expected"),
     [
         ("bf16", {}, 2 * 210),
+        ("bf16", {"rounding": "stochastic"}, 2 * 210),
         ("int8", {}, 210 + 4 * 2),
         ("topk", {"share": 0.1, "count": None}, 21 * (4 + 2)),
         ("topk", {"share": 0.1, "count": 4}, 4 * (4 + 2)),
@@ -67,6 +68,7 @@ def test_places_beyond_65536_take_four_bytes() -> None:
         ("powersgd", {"rank": 10}, 0),
         ("qsgd", {"levels": 32767, "bucket": 16}, 4 * 5 / 32767),
         ("bf16", {}, 5 / 256),
+        ("bf16", {"rounding": "stochastic"}, 5 / 128),
         ("int8", {}, 5 / 254),
     ],
 )
@@ -127,6 +129,64 @@ def test_qsgd_draws_by_its_key_alone() -> None:
     assert (first != other).any()
 
 
+def test_stochastic_rounding_is_unbiased_and_takes_one_of_the_two_neighbors() -> None:
+    draws, method = 5000, METHODS["stochastic"]
+    z = random({"w": jnp.zeros((8, 5))})
+    y = jax.jit(jax.vmap(lambda key: roundtrip(method, z, key)["w"].ravel()))(jnp.arange(draws))
+    y, exact = np.asarray(y, np.float64), flat(z).astype(np.float64)
+    score = (y.mean(axis=0) - exact) / (y.std(axis=0) / draws**0.5)
+    assert np.max(np.abs(score)) < 4.5  # of 40 standard normal scores
+    assert np.all(np.abs(y - exact) < 2.0**-7 * np.abs(exact))
+    assert all(len(set(column)) == 2 for column in y.T)
+    nearest = flat(roundtrip(METHODS["bf16"], z)).astype(np.float64)
+    assert np.max(np.abs(nearest - exact) / (y.std(axis=0) / draws**0.5)) > 20, "the test would not see a bias"
+
+
+@pytest.mark.parametrize("rounding", ["nearest", "stochastic"])
+def test_what_is_a_bfloat16_already_stays_as_it_is(rounding: str) -> None:
+    method, most = build({"name": "bf16", "rounding": rounding}), float(jnp.finfo(jnp.bfloat16).max)
+    special = jnp.array([0.0, -0.0, 1.0, -1.5, 2.0**-126, most, -most, np.inf, -np.inf])
+    some = random({"w": jnp.zeros(200)})["w"].astype(jnp.bfloat16).astype(jnp.float32)
+    for z in (special, some):
+        for key in range(5):
+            assert flat(roundtrip(method, {"w": z}, key)).tobytes() == np.asarray(z).tobytes()
+
+
+def test_stochastic_rounding_keeps_every_nan() -> None:
+    patterns = jnp.array([0x7FC00000, 0x7FFFFFFF, 0x7F800001, 0xFFFFFFFF], jnp.uint32)
+    z = {"w": jax.lax.bitcast_convert_type(patterns, jnp.float32)}
+    assert all(np.isnan(flat(roundtrip(METHODS["stochastic"], z, key))).all() for key in range(5))
+
+
+def test_stochastic_rounding_draws_by_its_key_alone() -> None:
+    z = random(TREE)
+    first, again, other = (flat(roundtrip(METHODS["stochastic"], z, seed)) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+
+
+@pytest.mark.parametrize("rank", [2, 4])
+def test_powersgd_goes_on_after_zeros_as_if_nothing_had_been(rank: int) -> None:
+    """The first rows are zero, as of pixels at the border: a Q of zeros would find no way out of them."""
+    method, rng = build({"name": "powersgd", "rank": rank}), np.random.default_rng(0)
+    commits = [matrix(rng.normal(size=(20, 2)) @ rng.normal(size=(2, 15))) for _ in range(3)]
+    commits = [{"w": z["w"].at[:rank].set(0)} for z in commits]
+    nothing, encode = matrix(np.zeros((20, 15))), jax.jit(method.encode)
+    decoded = {}
+    for name, sent in (
+        ("fresh", commits),
+        ("zeros", [nothing, *commits]),
+        ("between", [commits[0], nothing, *commits]),
+    ):
+        memory = method.init(nothing, jax.random.key(0))
+        decoded[name] = []
+        for z in sent:
+            code, memory = encode(z, memory, jax.random.key(0))
+            decoded[name].append(flat(method.decode(code, z)))
+    np.testing.assert_array_equal(decoded["zeros"][1:], decoded["fresh"])
+    np.testing.assert_allclose(decoded["between"][2:], [flat(z) for z in commits], atol=1e-4)
+
+
 def test_powersgd_finds_a_matrix_of_low_rank_at_once() -> None:
     rng = np.random.default_rng(0)
     z = matrix(rng.normal(size=(20, 2)) @ rng.normal(size=(2, 15)))
@@ -159,6 +219,7 @@ def test_packed_numbers_are_unpacked(width: int) -> None:
         ({"name": "topk", "share": 0.1, "count": 2.5}, "count=2.5 must be a whole number"),
         ({"name": "qsgd", "levels": 2**15, "bucket": 1}, "levels=32768 must be at most 32767"),
         ({"name": "qsgd", "levels": 7}, "bucket"),
+        ({"name": "bf16", "rounding": "up"}, "rounding=up must be one of nearest, stochastic"),
         ({"name": "powersgd", "rank": 0}, "rank=0"),
         ({"name": "sign", "rank": 1}, "rank"),
         ({"name": "zip"}, "distopt list compression"),

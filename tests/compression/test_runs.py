@@ -27,6 +27,7 @@ def compressed_agn(*, method: str, **settings: Any) -> DistributedOptimizer:
     "settings",
     [
         {"method": "bf16"},
+        {"method": "bf16", "rounding": "stochastic"},
         {"method": "int8"},
         {"method": "topk", "share": 0.5, "count": None},
         {"method": "sign"},
@@ -34,7 +35,7 @@ def compressed_agn(*, method: str, **settings: Any) -> DistributedOptimizer:
         {"method": "qsgd", "levels": 32767, "bucket": 2},
         {"method": "powersgd", "rank": 1},
     ],
-    ids=lambda settings: settings["method"],
+    ids=lambda settings: settings.get("rounding", settings["method"]),
 )
 def test_contract(settings: dict[str, Any]) -> None:
     check(compressed_agn, **settings)

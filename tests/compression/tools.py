@@ -12,6 +12,7 @@ from distopt.rules import Params
 
 METHODS: dict[str, Compressor] = {
     "bf16": build({"name": "bf16"}),
+    "stochastic": build({"name": "bf16", "rounding": "stochastic"}),
     "int8": build({"name": "int8"}),
     "topk": build({"name": "topk", "share": 0.1, "count": None}),
     "sign": build({"name": "sign"}),

@@ -43,4 +43,11 @@ def test_a_summary_tells_what_was_recorded():
     )
     assert more["gap_mean"] == pytest.approx(commits["distance"].mean() / 2)
     assert more["gap_relative_mean"] == pytest.approx(commits["distance"].mean() / 2)
-    assert (more["progress_cosine_mean"], more["equilibrium_median"]) == (0.5, 2)
+    assert (more["progress_cosine_mean"], more["equilibrium_median"], more["equilibrium_share"]) == (0.5, 2, 0)
+
+
+def test_the_share_at_equilibrium_counts_ratios_of_1_and_less() -> None:
+    commits = fixtures.commits(updates=5).assign(steps=2, exchange_sampled=[1.0, 1.0, 1.0, 0.0, 0.0])
+    commits = commits.assign(moved_sampled=[1.0, 2.0, 3.0, 1.0, 0.0])  # ratios 1/2, 1, 3/2, infinite, and 0 / 0
+    described = diagnostics.describe(commits, fixtures.evals(points=2, updates=5), None)
+    assert described["equilibrium_share"] == 2 / 4

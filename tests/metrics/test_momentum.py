@@ -11,16 +11,16 @@ from distopt.metrics.momentum import implicit_momentum
 CURVATURES = np.array([0.5, 1.0])
 
 
-def centers(workers: int, law: str, runs: int, learning_rate: float = 0.1) -> np.ndarray:
-    """The center of Downpour with window 1 after every update, shape (runs, updates + 1, 2)."""
-    updates, paths = 10 * workers, []
+def centers(workers: int, law: str, runs: int, learning_rate: float = 0.1, groups: int | None = None) -> np.ndarray:
+    """The center after every update of window 1, shape (runs, updates + 1, 2): of Downpour, or of compute groups."""
+    updates, quorum, paths = 10 * (groups or workers), workers if groups else 1, []
     for seed in range(runs):
-        load = Workload(workers, 1, np.full(workers, 2**31 - 1), seed=seed)
+        load = Workload(workers, 1, np.full(workers, 2**31 - 1), quorum, seed=seed, groups=groups)
         path, pulled = [np.ones(2)], np.ones((workers, 2))
         for update in islice(schedule(Cluster(Law(1.0, law)), load), updates):
-            (commit,) = update.commits
-            path.append(path[-1] - learning_rate * CURVATURES * pulled[commit.worker])
-            pulled[commit.worker] = path[-1]
+            who = [commit.worker for commit in update.commits]
+            path.append(path[-1] - learning_rate * CURVATURES * pulled[who].mean(axis=0))
+            pulled[who] = path[-1]
         paths.append(path)
     return np.array(paths)
 
@@ -33,6 +33,14 @@ def test_with_exponential_step_times_it_is_1_less_1_over_n(workers: int) -> None
     assert found.momentum.low < 1 - 1 / workers < found.momentum.high
     assert found.momentum.high - found.momentum.low < 0.2
     assert found.learning_rate.value == pytest.approx(0.1 / workers, rel=0.15)
+
+
+def test_groups_that_wait_inside_have_less_than_1_less_1_over_g() -> None:
+    """A group takes as long as the slowest of its workers, which varies less than an exponential time."""
+    paths = centers(16, "exponential", runs=100, groups=4)
+    found = implicit_momentum(paths, paths * CURVATURES)
+    assert found.momentum.value == pytest.approx(0.714, abs=0.02)
+    assert found.momentum.high < 1 - 1 / 4
 
 
 def test_one_worker_has_none() -> None:

@@ -3,8 +3,10 @@
 import math
 
 import numpy as np
+import optax
 import pytest
 
+from distopt.optimizers.averaging import averaging
 from distopt.optimizers.delay_adaptive import delay_adaptive
 from distopt.optimizers.downpour import downpour
 from distopt.optimizers.fedasync import fedasync
@@ -12,12 +14,14 @@ from distopt.optimizers.fedbuff import fedbuff
 from distopt.optimizers.rennala import rennala
 from distopt.optimizers.ringmaster import ringmaster
 from distopt.optimizers.softsync import softsync
+from distopt.optimizers.synchronous import synchronous
 from distopt.rules import DistributedOptimizer
 from distopt.server import Server
 from tests.optimizers.tools import array, centers, delivery, equal, follow, served, server
 from tests.small import UNEVEN
 
 RINGMASTER_1 = ringmaster(threshold=1, workers=3)
+GRADIENTS = [30.0, 60.0, -10.0]  # of three workers
 FEDASYNC = {"mixing": 0.5, "exponent": 1.0, "hinge": 1}
 
 
@@ -78,6 +82,29 @@ def test_rennala_drops_what_was_computed_at_an_earlier_center() -> None:
     path, rows = served(optimizer, array(10), (0, 2), (0, 4), (1, 100), (1, 1), (0, 3))
     assert [row["accepted"] for row in rows] == [1, 1, 0, 1, 1]
     equal(path, 10, 13, 13, 13, 15)
+
+
+def test_a_round_of_rennala_is_a_synchronous_update_but_the_next_one_has_begun() -> None:
+    rounds = [(k, g) for _ in range(2) for k, g in enumerate(GRADIENTS)]
+    deltas = [(k, -0.1 * g) for k, g in rounds]
+    path, rows = served(rennala(batch=None, workers=3), array(10), *deltas, workers=3)
+    together, _ = served(synchronous(local=optax.sgd(0.1)), array(10), *rounds, workers=3)
+    np.testing.assert_allclose(path[2], together[2], rtol=1e-6)
+    assert together[5] != together[2]
+    # The first two went on before the last one moved the center: what they deliver next is late.
+    assert [row["accepted"] for row in rows] == [1, 1, 1, 0, 0, 1]
+    assert path[5] == path[2]
+
+
+def test_a_round_of_fedbuff_is_an_average_but_the_next_one_has_begun() -> None:
+    ends = [(k, 10 + g) for k, g in enumerate(GRADIENTS)]
+    path, rows = served(
+        fedbuff(buffer=3, learning_rate=1, exponent=1), array(10), *list(enumerate(GRADIENTS)) * 2, workers=3
+    )
+    averaged, _ = served(averaging(), array(10), *ends, workers=3)
+    np.testing.assert_allclose(path[2], averaged[2], rtol=1e-6)
+    assert [row["delay"] for row in rows] == [0, 0, 0, 1, 1, 0]
+    np.testing.assert_allclose(path[5], path[2] + (30 / 2 + 60 / 2 - 10) / 3, rtol=1e-6)
 
 
 def test_rennala_with_batch_1_is_ringmaster_with_threshold_1() -> None:

@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 
 import distopt
-from distopt.optimizers.aeasgd import aeasgd
+from distopt.optimizers.aeasgd import aeasgd, pulling
+from distopt.optimizers.agn import agn
+from distopt.optimizers.averaging import averaging
 from distopt.optimizers.easgd import easgd
-from distopt.rules import Commits, DistributedOptimizer, Window
+from distopt.optimizers.parts import additive, mean
+from distopt.rules import ALL, Commits, DistributedOptimizer, Window
 from distopt.testing import train
 from tests.optimizers.tools import centers
 from tests.small import ADAM, BEALE, SGD, UNEVEN, blobs, experiment
@@ -33,8 +36,10 @@ def test_adag_with_a_huge_gamma_is_agn() -> None:
     np.testing.assert_allclose(adag, centers("agn", window=3), rtol=1e-6)
 
 
-def test_adag_without_staleness_is_agn() -> None:
-    adag = centers("adag", [0] * 10, workers=1, window=3, settings={"gamma": 1e-6})
+@pytest.mark.parametrize("placement", ["server", "message"])  # at the worker its own last commit is what moved
+def test_adag_without_staleness_is_agn(placement: str) -> None:
+    settings = {"gamma": 1e-6, "placement": placement}
+    adag = centers("adag", [0] * 10, workers=1, window=3, settings=settings)
     np.testing.assert_allclose(adag, centers("agn", [0] * 10, workers=1, window=3), rtol=1e-6)
 
 
@@ -58,9 +63,11 @@ def test_dynsgd_in_round_robin_is_downpour_at_one_nth_of_the_rate() -> None:
 
 
 @pytest.mark.parametrize("local", [SGD, ADAM], ids=["sgd", "adam"])
-@pytest.mark.parametrize("optimizer", ["downpour", "dynsgd", "averaging"])
-def test_one_worker_alone_is_sequential(optimizer: str, local: dict[str, Any]) -> None:
-    options = {"order": [0] * 12, "workers": 1, "window": 4, "local": local, "model": BEALE}
+@pytest.mark.parametrize(
+    ("optimizer", "window"), [("downpour", 4), ("dynsgd", 4), ("averaging", 4), ("synchronous", 1)]
+)
+def test_one_worker_alone_is_sequential(optimizer: str, window: int, local: dict[str, Any]) -> None:
+    options = {"order": [0] * 12, "workers": 1, "window": window, "local": local, "model": BEALE}
     np.testing.assert_allclose(centers(optimizer, **options), centers("sequential", **options), rtol=1e-5)
 
 
@@ -68,13 +75,24 @@ def test_the_window_of_sequential_only_sets_how_often_the_center_is_updated() ->
     one = centers("sequential", [0] * 12, workers=1, local=ADAM)
     four = centers("sequential", [0] * 3, workers=1, local=ADAM, window=4)
     np.testing.assert_allclose(four, one[::4], rtol=1e-5)
+    anew = centers("sequential", [0] * 3, workers=1, local=ADAM | {"on_pull": "reset"}, window=4)
+    assert not np.allclose(anew, four, rtol=1e-5), "Adam begins anew with every window"
 
 
-def test_downpour_on_a_quadratic_contracts_by_a_known_factor() -> None:
+LEFT = (1 - 0.01 * np.array([1.0, 10.0])) ** 7
+"""What seven steps with the learning rate 0.01 leave of the coordinates of curvature 1 and 10."""
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "workers", "factor"),
+    [("downpour", 1, LEFT), ("averaging", 3, LEFT), ("agn", 1, 1 - (1 - LEFT) / 7)],
+)
+def test_on_a_quadratic_each_update_contracts_by_a_known_factor(
+    optimizer: str, workers: int, factor: np.ndarray
+) -> None:
     quadratic = {"name": "quadratic", "start": [1.0, 1.0], "curvatures": [1.0, 10.0], "noise": 0.0}
-    actual = centers("downpour", [0] * 5, workers=1, window=7, model=quadratic)
-    expected = (1 - 0.01 * np.array([1.0, 10.0])) ** (7 * np.arange(6)[:, None])
-    np.testing.assert_allclose(actual, expected, rtol=1e-5)
+    actual = centers(optimizer, [*range(workers)] * 5, workers=workers, window=7, model=quadratic)
+    np.testing.assert_allclose(actual, factor ** np.arange(6)[:, None], rtol=1e-5)
 
 
 @pytest.mark.parametrize("local", [SGD, ADAM], ids=["sgd", "adam"])
@@ -88,11 +106,29 @@ def test_synchronous_is_sequential_on_the_union_of_the_batches(local: dict[str, 
         np.testing.assert_allclose(many.center[name], values, rtol=1e-4, atol=1e-6)
 
 
+SHARDS: dict[str, Any] = {"workers": 3, "batch_size": 4, "model": LOGISTIC, "data": blobs(24)}
+
+
 def test_averaging_after_every_sgd_step_is_synchronous() -> None:
-    options = {"workers": 3, "batch_size": 4, "model": LOGISTIC, "data": blobs(24)}
-    averaged, synchronous = (train(experiment(name, **options), ROUNDS) for name in ("averaging", "synchronous"))
+    averaged, synchronous = (train(experiment(name, **SHARDS), ROUNDS) for name in ("averaging", "synchronous"))
     np.testing.assert_allclose(averaged.losses, synchronous.losses, rtol=1e-5)
     assert averaged.losses[-1] < averaged.losses[0]
+
+
+def test_averaging_after_every_adam_step_is_not_synchronous() -> None:
+    """The mean of steps that are each scaled to its own gradients is not the step of the mean gradient."""
+    options = SHARDS | {"local": ADAM}
+    averaged, synchronous = (train(experiment(name, **options), ROUNDS) for name in ("averaging", "synchronous"))
+    assert averaged.losses[0] == synchronous.losses[0]
+    assert not np.allclose(averaged.losses[1:], synchronous.losses[1:], rtol=1e-3)
+
+
+def test_agn_behind_a_barrier_is_averaging_with_a_server_learning_rate_of_1_over_the_window() -> None:
+    options = SHARDS | {"window": 4}
+    averaging = experiment("slowmo", settings={"momentum": 0.0, "learning_rate": 1 / 4}, **options)
+    barrier = agn()._replace(server=additive(fold=lambda commits: mean(commits.message)), quorum=ALL)
+    ours, theirs = (train(built, ROUNDS) for built in (averaging._replace(optimizer=barrier), averaging))
+    np.testing.assert_allclose(ours.losses, theirs.losses, rtol=1e-5)
 
 
 @pytest.mark.parametrize(("optimizer", "order"), [("easgd", ROUNDS), ("aeasgd", UNEVEN)])
@@ -125,6 +161,48 @@ def test_exchanges_conserve_the_sum_of_center_and_workers(
         assert not np.allclose(center, update.center)
         center = update.center
         np.testing.assert_allclose(center + x.sum(axis=0), total, rtol=1e-5)
+
+
+def exchanged(optimizer: DistributedOptimizer, x: np.ndarray, center: Any) -> tuple[np.ndarray, Any]:
+    """Let all workers, who are at the rows of x, exchange with the center at once, and say where everybody is then."""
+    who, ends = jnp.arange(len(x)), jnp.asarray(x)
+    update = optimizer.server.update(Commits(who, 0 * who, ends, jnp.tile(center, (len(x), 1))), (), center)
+    stands = [Window(end, end, jnp.int32(1)) for end in ends]
+    moved = [optimizer.worker.adopt(reply, at, ())[0] for reply, at in zip(update.replies, stands, strict=True)]
+    return np.array(moved), update.center
+
+
+WHERE = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
+
+
+def test_without_gradients_an_elastic_exchange_contracts_by_known_factors() -> None:
+    n, alpha, center = len(WHERE), 0.15, jnp.ones(3)
+    x, moved = exchanged(easgd(rho=3, elastic_learning_rate=alpha / 3), WHERE, center)
+    towards = (1 - alpha - n * alpha) * (WHERE.mean(axis=0) - center)
+    np.testing.assert_allclose(x.mean(axis=0) - moved, towards, rtol=1e-5)
+    np.testing.assert_allclose(x - x.mean(axis=0), (1 - alpha) * (WHERE - WHERE.mean(axis=0)), rtol=1e-4)
+
+
+def test_where_workers_and_center_are_equal_an_elastic_exchange_moves_nobody() -> None:
+    x, center = exchanged(easgd(**ELASTIC), np.tile(WHERE[0], (4, 1)), jnp.asarray(WHERE[0]))
+    assert np.array_equal(x, np.tile(WHERE[0], (4, 1)))
+    assert np.array_equal(center, WHERE[0])
+
+
+def test_full_elasticity_swaps_worker_and_center() -> None:
+    x, center = exchanged(aeasgd(rho=1, elastic_learning_rate=1), WHERE[:1], jnp.ones(3))
+    np.testing.assert_allclose(center, WHERE[0], rtol=1e-6)
+    np.testing.assert_allclose(x, np.ones((1, 3)), rtol=1e-6)
+
+
+def test_an_elastic_exchange_of_1_over_n_for_the_center_and_then_1_for_the_workers_is_averaging() -> None:
+    who, ends, start = jnp.arange(4), jnp.asarray(WHERE), jnp.ones(3)
+    commits = Commits(who, 0 * who, ends, jnp.tile(start, (4, 1)))
+    center = easgd(rho=1, elastic_learning_rate=1 / 4).server.update(commits, (), start).center
+    np.testing.assert_allclose(center, averaging().server.update(commits, (), start).center, rtol=1e-5)
+    for end in ends:
+        there, _ = pulling(1.0).adopt((), Window(start, end, jnp.int32(1), center=center), ())
+        np.testing.assert_allclose(there, center, rtol=1e-5)
 
 
 @pytest.mark.parametrize("optimizer", ["adag", "aeasgd", "averaging"])

@@ -18,6 +18,8 @@ from tests.small import ADAM, BEALE, UNEVEN, experiment
 ELASTIC = {"rho": 5.0, "elastic_learning_rate": 0.04}
 OFFICIAL: dict[str, Any] = {"kappa": 1.0, "momentum": 0.5, "eps": 1e-12, "most": 5.0, "ahead": True}
 PAPER = OFFICIAL | {"most": None, "ahead": False}
+#: s of the bound for overlapping exchanges of 4 workers
+LATE = np.sin(np.pi / (2 * (2 * 4 - 1)))
 #: others commit between most pulls and the commits they belong to
 RACING: Order = [(0, [0, 1]), 1, (1, [1, 2]), (0, [0]), 2, (2, [0, 2]), 0, (1, [1]), (0, [0, 2]), 2]
 
@@ -116,6 +118,18 @@ def test_full_elasticity_is_stable_until_two_workers_share_a_center(sharing: int
             for worker in group:
                 race.commit(worker)
     assert (np.abs(race.x).max() <= 2 * before) == stable
+
+
+@pytest.mark.parametrize(("alpha", "stable"), [(2 * LATE / (1 + LATE), True), (2 * LATE, False)])
+def test_overlapping_exchanges_are_stable_up_to_the_bound_that_is_warned_of(alpha: float, stable: bool) -> None:
+    """Round robin of 4 workers that pull as soon as they have committed, so that all exchanges are always under way."""
+    optimizer = aeasgd(rho=1.0, elastic_learning_rate=alpha, atomic=False)
+    race = Racing(optimizer, 4, np.ones(1))
+    before = np.abs(race.x).max()
+    for step in range(160):
+        race.commit(step % 4)
+        race.pull(step % 4)
+    assert (np.abs(race.x).max() <= 2 * before) == stable == (optimizer.warnings(4, 1) == [])
 
 
 def test_adag_whose_commits_carry_what_was_pulled_is_the_one_that_remembers() -> None:

@@ -1,6 +1,7 @@
 """Sandblaster L-BFGS: every portion counts once, whoever computes it, and the passes find the minimum."""
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -149,3 +150,23 @@ def test_portions_that_miss_samples_and_workers_without_a_portion_are_told() -> 
     uncovered, copies = built.warnings()
     assert "12 samples of 24: optimizer.window=2" in uncovered
     assert "4 of 5 workers" in copies
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        ({"model": {"name": "mlp", "hidden": [4], "dropout": 0.2}, "data": blobs(), "batch_size": 3, "window": 2},
+         "model.dropout=0.2"),
+        ({"model": {"name": "booth", "start": [1.0, 1.0], "noise": 0.5}}, "model.noise=0.5"),
+    ],
+)  # fmt: skip
+def test_models_that_are_another_function_in_every_pass_are_warned_of(options: dict[str, Any], word: str) -> None:
+    built = experiment("sandblaster", workers=3, settings=SETTINGS, **options)
+    [warning] = built.warnings()
+    assert word in warning
+    setting = word[6 : word.index("=")]
+    exact = experiment(
+        "sandblaster", workers=3, settings=SETTINGS, **options | {"model": options["model"] | {setting: 0.0}}
+    )
+    assert exact.warnings() == []
+    assert experiment("averaging", workers=3, **options).warnings() == []

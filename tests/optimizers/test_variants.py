@@ -1,18 +1,26 @@
 """Settings that change an optimizer's equation, and warnings where a known bound is exceeded."""
 
+import re
+from importlib import resources
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
+import yaml
 
 from distopt.optimizers import build
 from distopt.optimizers.adag import adag
 from distopt.optimizers.aeasgd import aeasgd
 from distopt.optimizers.agn import agn
+from distopt.optimizers.delay_adaptive import delay_adaptive
 from distopt.optimizers.downpour import downpour
 from distopt.optimizers.dynsgd import dynsgd
+from distopt.optimizers.eamsgd import eamsgd
 from distopt.optimizers.easgd import easgd
+from distopt.optimizers.fedbuff import fedbuff
+from distopt.optimizers.softsync import softsync
 from distopt.rules import Commits, DistributedOptimizer
 from tests.optimizers.tools import array, centers, equal, follow, server, window
 from tests.small import SGD, UNEVEN, experiment
@@ -79,6 +87,50 @@ def test_downpour_with_adagrad_at_the_server_divides_by_the_root_of_the_summed_s
     equal([first.center[0], second.center[0]], 10 - 0.5, 9.5 - 0.5 * 6 / (8**2 + 6**2) ** 0.5)
 
 
+def test_the_adagrad_that_is_suggested_to_downpour_is_distbeliefs() -> None:
+    """−η₀ G / √(Σ G²), from the first commit on; what never had a gradient stays where it is."""
+    text = resources.files("distopt.conf").joinpath("optimizer/downpour.yaml").read_text(encoding="utf-8")
+    [suggested] = re.findall(r"\{.*?\}", text)
+    settings = yaml.safe_load(suggested)
+    gradients = np.array([[3, -0.02, 0], [-4, 0.01, 0], [1, 0.03, 0]])
+    updates = server(downpour(server=settings), array(1, 2, 3), *[([0], [0], [list(g)]) for g in gradients])
+    expected = np.array([1.0, 2.0, 3.0])
+    for t, update in enumerate(updates):
+        root = np.sqrt((gradients[: t + 1, :2] ** 2).sum(axis=0))
+        expected[:2] -= settings["learning_rate"] * gradients[t, :2] / root
+        np.testing.assert_allclose(update.center, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("form", ["weight", "norm", "squared"])
+def test_scales_of_adag_are_above_0_and_at_most_1_however_far_the_center_moved(form: str) -> None:
+    sizes = (1e-6, 1.0, 1e3)  # of commits, of which worker 1 has seen none
+    updates = [([0], [0], [[size, -size]]) for size in sizes] + [([1], [3], [[1, 1]])]
+    told = [update.metrics for update in server(adag(gamma=1e-4, form=form), array(0, 0), *updates)]
+    assert [float(metrics["scale_min"][0]) for metrics in told[:3]] == [1, 1, 1]
+    assert 0 < told[3]["scale_min"][0] <= told[3]["scale_mean"][0] < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("weighted", "plain"),
+    [
+        *[(dynsgd(weighting=weighting), downpour()) for weighting in ("delay_plus_one", "delay", "constant")],
+        (delay_adaptive(), downpour()),
+        (softsync(splitting=1, workers=1), downpour()),
+        (fedbuff(buffer=1, learning_rate=1.0, exponent=0.5), downpour()),
+        *[(adag(gamma=1e-6, form=form), agn()) for form in ("weight", "norm", "squared")],
+    ],
+)
+def test_where_nothing_comes_between_weights_of_staleness_are_1_in_every_commit(
+    weighted: DistributedOptimizer, plain: DistributedOptimizer
+) -> None:
+    assert np.array_equal(follow(weighted, [0] * 6, workers=1), follow(plain, [0] * 6, workers=1))
+
+
+def momentous(alpha: float, *, synchronous: bool) -> DistributedOptimizer:
+    """EAMSGD with a given α."""
+    return eamsgd(local=optax.sgd(0.1), rho=1, elastic_learning_rate=alpha, momentum=0.9, synchronous=synchronous)
+
+
 @pytest.mark.parametrize(
     ("optimizer", "workers", "window", "word"),
     [
@@ -86,6 +138,12 @@ def test_downpour_with_adagrad_at_the_server_divides_by_the_root_of_the_summed_s
         (adag(gamma=1.0), 40, 10, "25.1"),
         (easgd(rho=5, elastic_learning_rate=0.01), 40, 10, "0.0488"),
         (aeasgd(rho=5, elastic_learning_rate=0.3), 2, 10, "above 1"),
+        (aeasgd(rho=1, elastic_learning_rate=0.0391, atomic=False), 40, 10, "above 2 s / (1 + s) = 0.039 with"),
+        (aeasgd(rho=1, elastic_learning_rate=0.0965, atomic=False), 16, 10, "= 0.0964 with"),
+        (aeasgd(rho=1, elastic_learning_rate=1.01, atomic=False), 1, 10, "atomic=true keeps them apart"),
+        (momentous(0.05, synchronous=True), 40, 10, "above 2 / (n + 1) = 0.0488"),
+        (momentous(0.118, synchronous=True), 16, 10, "0.118"),
+        (momentous(1.01, synchronous=False), 2, 10, "= 1.01 is above 1"),
     ],
 )
 def test_known_bounds_warn(optimizer: DistributedOptimizer, workers: int, window: int, word: str) -> None:
@@ -95,7 +153,11 @@ def test_known_bounds_warn(optimizer: DistributedOptimizer, workers: int, window
 
 @pytest.mark.parametrize(
     "optimizer",
-    [agn(), adag(gamma=1.0), easgd(rho=5, elastic_learning_rate=0.01), aeasgd(rho=5, elastic_learning_rate=0.2)],
+    [
+        *(agn(), adag(gamma=1.0), easgd(rho=5, elastic_learning_rate=0.01), aeasgd(rho=5, elastic_learning_rate=0.2)),
+        aeasgd(rho=1, elastic_learning_rate=0.096, atomic=False),
+        *(momentous(0.117, synchronous=True), momentous(1.0, synchronous=False)),
+    ],
 )
 def test_settings_within_the_bounds_do_not_warn(optimizer: DistributedOptimizer) -> None:
     assert optimizer.warnings(16, 10) == []

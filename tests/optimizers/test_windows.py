@@ -50,6 +50,13 @@ def test_dynamic_windows_are_proportional_to_the_speed(speed: float, steps: int)
     assert proportional(10, 7, speed) == steps
 
 
+def test_a_dynamic_window_is_not_cut_by_rounding() -> None:
+    speed = 0.7 / 0.9  # one bit below 7/9
+    assert 9 * speed < 7
+    assert proportional(9, 1, speed) == 7
+    assert all(proportional(window, 1, 1.0) == window for window in (1, 500, 10**6))
+
+
 @pytest.mark.parametrize(("warmup", "other"), [(None, "synchronous"), (0, "averaging")])
 def test_post_local_sgd_stands_between_synchronous_sgd_and_averaging(warmup: int | None, other: str) -> None:
     rounds: dict[str, Any] = {"order": [0, 1, 2] * 6, "model": BEALE}

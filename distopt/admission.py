@@ -78,7 +78,8 @@ class Admission:
         self._applied = [0] * workers
         self._at = Counter({0: len(self.active)})  # active workers by commits applied
         self._slowest = 0
-        self._members = len(everyone)  # those that are not lost
+        self._everyone = len(everyone)
+        self._gone: set[int] = set()  # lost, and nothing of them is left to do
 
     @property
     def over(self) -> bool:
@@ -88,16 +89,16 @@ class Admission:
     def save(self) -> dict[str, Any]:
         """Return what `load` needs to go on between two updates, as JSON can hold it."""
         waiting = {k for pending in self._pending.values() for k in pending}  # whose commits will be sent again
-        sets = {"active": self.active | waiting, "late": self.late, "held": self.held}
+        sets = {"active": self.active | waiting, "late": self.late, "held": self.held, "gone": self._gone}
         numbers = {"version": self.version, "pulled": [*self.pulled], "counts": [*self._applied]}
-        numbers["members"] = self._members
         return numbers | {name: sorted(workers) for name, workers in sets.items()}
 
     def load(self, saved: Mapping[str, Any]) -> None:
         """Go on from what `save` returned."""
         self.version, self.pulled, self._applied = saved["version"], [*saved["pulled"]], [*saved["counts"]]
-        self.active, self.late, self.held = (set(saved[name]) for name in ("active", "late", "held"))
-        self._members = saved["members"]
+        self.active, self.late, self.held, self._gone = (
+            set(saved[name]) for name in ("active", "late", "held", "gone")
+        )
         self._pending = {group: [] for group in self._group}
         self._left = Counter(self._group[k] for k in self.active)
         self._at = Counter(self._applied[k] for k in self.active)
@@ -140,14 +141,13 @@ class Admission:
         self.forget(worker)
         self.late.discard(worker)
         self.held.discard(worker)
-        if worker not in self.active:
-            return Verdict()
-        self._members -= 1
-        return self.leave(worker)
+        self._gone.add(worker)
+        return self.leave(worker) if worker in self.active else self._settle(self._group[worker])
 
     def join(self, worker: int) -> None:
         """Wait for a worker again that had used up its budget."""
         self.active.add(worker)
+        self._gone.discard(worker)
         self._left[self._group[worker]] += 1
         self._at[self._applied[worker]] += 1
         self._slowest = min(self._slowest, self._applied[worker])
@@ -159,7 +159,8 @@ class Admission:
 
     def _quorum(self, group: int) -> int:
         """Return how many commits of a group's workers make an update now."""
-        return min(self._terms.quorum, self._members if self._terms.whole else self._left[group])
+        most = self._everyone - len(self._gone) if self._terms.whole else self._left[group]
+        return min(self._terms.quorum, most)
 
     def _settle(self, group: int) -> Verdict:
         """Update the center if a group's quorum is complete."""

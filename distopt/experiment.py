@@ -83,15 +83,16 @@ class Experiment(NamedTuple):
 
     def _uneven(self) -> list[str]:
         """Return a warning if updates that wait for all workers will be of fewer at the end, because some are done."""
-        if not self.limited or self.quorum < self.workers:
+        if not self.limited or self.quorum < self.workers or self.optimizer.whole:
             return []
         windows = sorted(self.windows)
-        alone = windows[-1] - windows[0]
-        if alone <= 1:
+        updates = min(windows[-1], self.config["stop"]["updates"] or windows[-1])
+        alone = updates - windows[0]
+        if alone <= max(1, updates // 50):
             return []
         return [
-            f"workers have {windows[0]} to {windows[-1]} windows: the last {alone} updates are of fewer than "
-            f"{self.workers} workers; with dataset.partition=iid, or epochs=null stop.updates={windows[0]}, none is"
+            f"workers have {windows[0]} to {windows[-1]} windows: the last {alone} of {updates} updates are of fewer "
+            f"than {self.workers}; with dataset.partition=iid, or epochs=null stop.updates={windows[0]}, none is"
         ]
 
     def _uncovered(self) -> list[str]:
@@ -143,8 +144,10 @@ class Experiment(NamedTuple):
         """Return the number of updates the budgets allow; None if only a stop criterion ends the run."""
         if not self.limited:
             return self.config["stop"]["updates"]
-        at_once = self.quorum >= self.workers or self.optimizer.whole
-        updates = max(self.windows) if at_once else sum(self.windows) // self.quorum
+        if self.optimizer.whole:
+            updates = sorted(self.windows)[-self.quorum]
+        else:
+            updates = max(self.windows) if self.quorum >= self.workers else sum(self.windows) // self.quorum
         return min(updates, self.config["stop"]["updates"] or updates)
 
     @property

@@ -54,10 +54,14 @@ class Replica:
             kept: what it had when it sent its last commit; None: it has nothing yet.
         """
         params = self.params if center is None else center
-        if kept is not None:
-            return Position(params, *jax.tree.map(jnp.array, kept))  # own buffers: they get donated
-        local = jax.tree.map(jnp.array, self.experiment.local.init(params))
-        return Position(params, local, self.model_state, self.experiment.optimizer.worker.init(params))
+        rule, local = self.experiment.optimizer.worker, self.experiment.local.init(params)
+        if kept is None:
+            kept = Kept(local, self.model_state, rule.init(params))
+        elif rule.rejoin:
+            kept = kept._replace(rule=rule.rejoin(params, kept.rule))
+        if not self.worker.reset:
+            local = kept.local
+        return Position(params, jax.tree.map(jnp.array, local), kept.model, kept.rule)  # own buffers: they get donated
 
     def warm_up(self) -> None:
         """Compile and run everything once: after this a window needs no preparation."""
@@ -103,7 +107,7 @@ class Replica:
         """Go on from the center: the commit was refused. Local state is kept or made anew, as `on_bad_commit` says."""
         if self.experiment.config["on_bad_commit"] == "restart":
             return self.begin(center)
-        return Position(center, *flight.kept)
+        return self.begin(center, flight.kept)
 
     def land(self, reply: Reply, flight: Flight) -> Position:
         """Adopt the server's reply to a flight's commit; the flight is used up."""

@@ -88,6 +88,7 @@ class WorkerRule(NamedTuple):
     commits: CommitKind | None = None  # what a message is; None: it is not said, and nobody else may change messages
     conserves: bool = False  # θ̃ + Σ θᵏ changes by local steps alone: checked in every run, see `metrics.conservation`
     pull: bool = False  # fetch the center before each commit: `Window.center`; staleness counts from there
+    rejoin: Callable[[Params, State], State] | None = None  # θ̃ pulled without a commit, state → state; None: as it is
     fetch: int = 1  # only every so many commits are answered; after the others a worker goes on from θᵏ
     portion: Callable[[State, jax.Array], jax.Array] | None = None  # state, worker → the portion of the data it takes
 

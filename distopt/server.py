@@ -140,7 +140,7 @@ class Server:
         """Apply what the rule still keeps once all budgets are used up: an update without commits."""
         flush = self.optimizer.server.flush
         emptied = self.version % self.optimizer.buffer == 0
-        if flush is None or self.active or self._flushed or emptied:
+        if flush is None or self._flushed or emptied or (self.active and not self.admission.over):
             return
         self._flushed = True
         self.center = jax.jit(flush)(self.state, self.center)

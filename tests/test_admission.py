@@ -64,6 +64,19 @@ def test_workers_that_are_lost_make_a_whole_quorum_smaller() -> None:
     again.commit(0, last=True)
     again.commit(1)
     assert again.over
+    again.join(0)  # it takes over what is left
+    assert not again.over
+
+
+def test_who_was_done_when_lost_is_not_waited_for_either() -> None:
+    admission = Admission(terms(quorum=3, whole=True), 4)
+    assert take(admission, 0, 2, 3)[2].committers == (0, 2, 3)
+    admission.commit(0, last=True)
+    assert take(admission, 2, 3)[1].committers == (0, 2, 3)
+    take(admission, 2, 3)
+    assert admission.lose(1) == Verdict()
+    assert admission.lose(0).committers == (2, 3)
+    assert not admission.over
 
 
 def test_staleness_with_a_buffer_counts_moves_of_the_center() -> None:

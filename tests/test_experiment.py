@@ -33,6 +33,8 @@ def test_updates_are_foreseen() -> None:
     assert alone.expected_updates == int(np.ceil(alone.budget / alone.window).sum())
     together = experiment("optimizer=easgd", "workers=4", "epochs=10")
     assert together.expected_updates == int(np.ceil(together.budget / together.window).max())
+    whole = experiment("optimizer=backup", "workers=4", "epochs=10", "dataset.partition=dirichlet", "dataset.alpha=0.2")
+    assert whole.expected_updates == sorted(whole.windows)[1]  # then 2 of 4 workers are left, and no quorum of 3
     assert experiment("optimizer=agn", "stop.updates=5").expected_updates == 5
     assert experiment("epochs=null", "stop.seconds=1").expected_updates is None
 
@@ -62,7 +64,10 @@ def test_what_distorts_results_is_said() -> None:
     uneven = ["workers=4", "epochs=8", "dataset.partition=dirichlet", "dataset.alpha=0.2"]
     (warning,) = experiment("optimizer=averaging", *uneven).warnings()
     windows = experiment("optimizer=averaging", *uneven).windows
-    assert f"{min(windows)} to {max(windows)} windows: the last {max(windows) - min(windows)} updates" in warning
+    assert f"{min(windows)} to {max(windows)} windows: the last {max(windows) - min(windows)} of" in warning
+    for fair in ("optimizer=backup", f"stop.updates={min(windows)}"):
+        assert experiment("optimizer=averaging", *uneven, fair).warnings() == []
+    assert experiment("optimizer=averaging", "workers=4", "epochs=200").warnings() == []
     assert experiment("optimizer=adag", *uneven).warnings() == []
     assert any("fewer samples" in warning for warning in experiment("workers=2", "batch_size=1000").warnings())
     assert any("less than one window" in warning for warning in experiment("epochs=0.1").warnings())

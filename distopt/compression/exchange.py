@@ -125,7 +125,10 @@ def _sender(rule: WorkerRule, method: Compressor, error_feedback: bool, stays: b
             params = jax.tree.map(jnp.add, params, state.error)
         return params, state._replace(rule=inner)
 
-    return rule._replace(commit=commit, adopt=adopt, init=init, commits=None)
+    def rejoin(center: Params, state: Sender) -> Sender:
+        return state._replace(rule=rule.rejoin(center, state.rule)) if rule.rejoin else state
+
+    return rule._replace(commit=commit, adopt=adopt, init=init, rejoin=rejoin, commits=None)
 
 
 def _receiver(rule: ServerRule, method: Compressor) -> ServerRule:

@@ -4,7 +4,7 @@
 
 A worker whose gradient comes too late starts over from the new center, so that b permanent stragglers cost nothing but
 their work (`dropped_share` in the summary). Training ends when fewer than n − b workers have budget left: what the
-slowest would do alone is no update of this method. b = 0 is synchronous SGD.
+slowest would do alone is no update of this method. b = 0 is synchronous SGD, to the end of the smallest budget.
 
 Source: J. Chen et al., "Revisiting Distributed Synchronous SGD", 2016 (arXiv:1604.00981).
 Differences: TensorFlow's `SyncReplicasOptimizer` counts gradients and not workers, so that a fast worker may contribute

@@ -75,5 +75,8 @@ def gem(*, kappa: float, momentum: float, eps: float, most: float | None, ahead:
         del reply
         return jax.tree.map(jnp.add, window.center, state.step) if ahead else window.center, state
 
-    worker = WorkerRule(commit, adopt, init, commits="delta", pull=True)
+    def rejoin(center: Params, state: Energy) -> Energy:
+        return state._replace(seen=center)
+
+    worker = WorkerRule(commit, adopt, init, commits="delta", pull=True, rejoin=rejoin)
     return DistributedOptimizer(worker, additive(replies=()))

@@ -58,7 +58,11 @@ def until_equilibrium(
         params, _ = worker.adopt(reply, window, ())
         return params, jax.tree.map(lambda theta, e: theta - e / alpha, window.end, reply)
 
-    return worker._replace(init=lambda params: params, adopt=adopt, ends=ends)
+    def rejoin(center: Params, state: State) -> State:
+        del state
+        return center
+
+    return worker._replace(init=lambda params: params, adopt=adopt, ends=ends, rejoin=rejoin)
 
 
 def _norm(tree: Params) -> jax.Array:

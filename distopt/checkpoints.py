@@ -20,6 +20,7 @@ from distopt.arrays import read_arrays
 from distopt.atomic import replacing, write_atomically
 from distopt.errors import ResultsError
 from distopt.files import BROKEN, read_mapping, reason, regular
+from distopt.trees import is_key
 
 KEPT = 2
 FOLDER = "checkpoints"
@@ -72,7 +73,7 @@ def pack(tree: Any) -> dict[str, np.ndarray]:
     leaves, _ = jax.tree.flatten_with_path(tree)
     for _, leaf in leaves:
         if id(leaf) not in seen:
-            seen[id(leaf)] = np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
+            seen[id(leaf)] = np.asarray(jax.random.key_data(leaf) if is_key(leaf) else leaf)
     return {_name(path): seen[id(leaf)] for path, leaf in leaves}
 
 
@@ -91,7 +92,7 @@ def unpack(like: Any, arrays: Mapping[str, np.ndarray]) -> Any:
 
     def place(path: tuple[Any, ...], leaf: Any) -> jax.Array:
         name = _name(path)
-        found, key = arrays.get(name), _is_key(leaf)
+        found, key = arrays.get(name), is_key(leaf)
         shape = jax.eval_shape(jax.random.key_data, leaf).shape if key else leaf.shape
         if found is None or found.shape != shape:
             have = "nothing" if found is None else f"shape {found.shape}"
@@ -100,11 +101,6 @@ def unpack(like: Any, arrays: Mapping[str, np.ndarray]) -> Any:
         return jax.random.wrap_key_data(array, impl=jax.random.key_impl(leaf)) if key else array
 
     return jax.tree.map_with_path(place, like)
-
-
-def _is_key(leaf: Any) -> bool:
-    """Return whether a leaf holds keys for random numbers, which have no values of their own to write."""
-    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def _name(path: tuple[Any, ...]) -> str:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from distopt.rules import CommitKind, Commits, DistributedOptimizer, Params, State, Update, Window
+from distopt.trees import is_key
 
 WORKERS = 3
 WINDOW = 4
@@ -207,5 +208,4 @@ def same(a: Any, b: Any) -> bool:
 
 def _bits(leaf: Any) -> np.ndarray:
     """Return a copy of a leaf on the host; of a key, the numbers that it is made of."""
-    key = isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-    return np.array(jax.random.key_data(leaf) if key else leaf)
+    return np.array(jax.random.key_data(leaf) if isinstance(leaf, jax.Array) and is_key(leaf) else leaf)

@@ -15,6 +15,11 @@ def named(tree: Any) -> dict[str, np.ndarray]:
     return {jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(leaf) for path, leaf in leaves}
 
 
+def is_key(leaf: Any) -> bool:
+    """Return whether a leaf, or its shape, is of keys for random numbers: their values are `jax.random.key_data`."""
+    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
 def tree_bytes(tree: Any) -> int:
     """Return the bytes that the leaves of a pytree of arrays (or of their shapes) take on the wire."""
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))

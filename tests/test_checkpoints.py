@@ -11,6 +11,7 @@ import pytest
 from distopt import checkpoints
 from distopt.checkpoints import Checkpoint, Due, latest, pack, unpack, write
 from distopt.errors import ResultsError
+from distopt.trees import is_key
 
 RUN = {"seed": 0, "fingerprint": "f", "code": "c"}
 ROWS = {"commits": 100, "evals": 10}
@@ -42,7 +43,7 @@ def test_what_is_read_is_what_was_written(tmp_path: Path) -> None:
     assert jax.tree.structure(back) == jax.tree.structure(tree())
     for a, b in zip(jax.tree.leaves(back), jax.tree.leaves(tree(7)), strict=True):
         assert a.dtype == b.dtype
-        assert jnp.array_equal(*((jax.random.key_data(x) for x in (a, b)) if checkpoints._is_key(a) else (a, b)))
+        assert jnp.array_equal(*((jax.random.key_data(x) for x in (a, b)) if is_key(a) else (a, b)))
     assert back["workers"][0]["a/b"] is back["center"]["a/b"]
 
 

@@ -19,8 +19,8 @@ A worker that computes the difference itself (`difference`) encodes it, loses y 
 Source: S. P. Karimireddy et al., "Error Feedback Fixes SignSGD and other Gradient Compression Schemes", 2019
 (arXiv:1901.09847), algorithm 2.
 Differences: D is the commit as the rule makes it, a sum or mean of a window's updates or gradients; with the paper's
-local steps of plain SGD and a window of 1 it is its ηg. e is lost with a worker that loses its window, and with the end
-of training.
+local steps of plain SGD and a window of 1 it is its ηg. e is lost with the end of training, and with a worker that
+fails in virtual time (`cluster.failures`).
 """
 
 from typing import Any, NamedTuple

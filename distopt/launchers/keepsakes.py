@@ -13,9 +13,9 @@ from distopt.worker import Kept
 
 
 def layout(experiment: Experiment) -> Kept | tuple[()]:
-    """Return the shapes of what is kept of a worker; () if nobody would go on in its place."""
+    """Return the shapes of what is kept of a worker; () if nobody would go on with it."""
     config = experiment.config
-    if config["launcher"]["on_worker_loss"] != "replace" and not wanted(config):
+    if config["launcher"]["on_worker_loss"] == "fail" and not (wanted(config) or config["resume"]):
         return ()
 
     def initial() -> Kept:

@@ -14,11 +14,15 @@ from distopt.server import Server
 
 
 class Place(NamedTuple):
-    """Where a worker goes on: steps `first_step` to `end` of the budget of `owner`, which need not be itself."""
+    """Where a worker goes on: steps `first_step` to `end` of the budget of `owner`.
+
+    `taken` over as one window of what somebody left who was lost: maybe the worker itself, in an earlier life.
+    """
 
     owner: int
     first_step: int
     end: int
+    taken: bool = False
 
     @property
     def steps(self) -> int:
@@ -90,7 +94,7 @@ class Members:
         for delivery in (*applied.deliveries, *([applied.dropped.delivery] if applied.dropped else [])):
             place = self.places[delivery.worker]
             place = place._replace(first_step=place.first_step + delivery.steps)
-            if place.owner != delivery.worker:  # one window was taken over, and it may have ended early
+            if place.taken:  # one window, and it may have ended early
                 place = self._leave(place, first=True)
             self.places[delivery.worker] = place
             if delivery.last:
@@ -144,7 +148,7 @@ class Members:
         first, end = orphan.first_step, min(orphan.first_step + self._window, orphan.end)
         if end < orphan.end:
             self.orphans.appendleft(orphan._replace(first_step=end))
-        self.places[worker] = Place(orphan.owner, first, end)
+        self.places[worker] = Place(orphan.owner, first, end, taken=True)
         self._server.join(worker)
         self.note(worker, "taken over")
         return True
@@ -164,7 +168,7 @@ class Members:
         for worker in workers:
             self.note(worker, "orphaned")
             place = self.places[worker]
-            self.places[worker] = self._leave(place, first=place.owner != worker)
+            self.places[worker] = self._leave(place, first=place.taken)
         applied = self._server.lose(workers)
         self._wake()
         return applied
@@ -176,7 +180,7 @@ class Members:
     def _leave(self, place: Place, first: bool) -> Place:
         """Leave the steps of a place to others, before or after those that are left already."""
         if place.steps > 0:
-            (self.orphans.appendleft if first else self.orphans.append)(place)
+            (self.orphans.appendleft if first else self.orphans.append)(place._replace(taken=False))
         return place._replace(end=place.first_step)
 
     def end(self) -> None:

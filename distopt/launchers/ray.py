@@ -108,8 +108,8 @@ def _connect(experiment: Experiment) -> Any:
             raise DistoptError(f"launcher.address={settings['address']}: no Ray cluster answers ({error})") from None
         return ray
     data = sum(array.nbytes for array in experiment.dataset[1:5]) if experiment.dataset else 0
-    kept = experiment.workers * tree_bytes(keepsakes.layout(experiment))  # travel with a checkpoint
-    needed = int(1.5 * data) + 8 * 4 * experiment.parameters + 2 * kept
+    kept = experiment.workers * tree_bytes(keepsakes.layout(experiment))  # travels with checkpoints and late commits
+    needed = int(1.5 * data) + 8 * 4 * experiment.parameters + 3 * kept
     memory = settings["object_store_bytes"] or max(200 * 2**20, needed)
     try:
         ray.init(address="local", num_cpus=cores(), include_dashboard=False, object_store_memory=memory, **common)

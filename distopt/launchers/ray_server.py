@@ -60,8 +60,8 @@ class ParameterServer:
 
         return ray.get_runtime_context().get_node_id()
 
-    def prepare(self, layout: Shapes, kept: Kept | tuple[()]) -> str:
-        """Compile the update and reserve the slots; return their path."""
+    def prepare(self, layout: Shapes, kept: Kept | tuple[()] = ()) -> str:
+        """Compile the update and reserve the slots, with room for what is `kept` of workers; return their path."""
         self._up, self._down, self._center = Wire(layout.message), Wire(layout.reply), Wire(layout.center)
         self._whole = Wire(layout.params)
         self._keepsakes = Keepsakes(kept, self._workers)
@@ -146,7 +146,10 @@ class ParameterServer:
             return Ack(stop=True)
         if payload is not None and payload.nbytes != self._up.buffer_bytes:
             head = head._replace(flaw=f"it has {payload.nbytes} bytes instead of {self._up.buffer_bytes}")
-        self._keepsakes.put(worker, head.sequence, self._slots.kept(worker, head.sequence) if kept is None else kept)
+        if head.sequence > self._server.applied[worker]:
+            self._keepsakes.put(
+                worker, head.sequence, self._slots.kept(worker, head.sequence) if kept is None else kept
+            )
         self._slots.busy[worker] = 1
         if self._ended is None and (head.sequence > self._server.applied[worker] or self._server.waits(worker)):
             await self._deliver(head, payload)
@@ -206,6 +209,7 @@ class ParameterServer:
             for applied in self._members.orphan(lost):
                 self._read()
                 self._answer(applied, began)
+            self._end_if_over()
         return self._members.leave_work(workers)
 
     def _answer(self, applied: Applied, began: float) -> None:
@@ -227,9 +231,14 @@ class ParameterServer:
         elif self._stop["seconds"] is not None and self._updated >= self._stop["seconds"]:
             self._read()
             self._end("stopped", f"stop.seconds={self._stop['seconds']} reached")
-        elif self._server.admission.over:
-            self._end("done", None)
+        self._end_if_over()
         self._wake([worker for worker in self._waiting if not self._server.waits(worker)])
+
+    def _end_if_over(self) -> None:
+        """End training where too few workers are left, unless one of those that are done can take over work."""
+        if self._server.admission.over and not self._members.orphans:
+            self._read()  # or it would not be said that the last update diverged
+            self._end("done", None)
 
     def _read(self) -> None:
         """Read the rows of the last update and keep its center for evaluation; training ends if it diverged."""

@@ -149,13 +149,13 @@ class WorkerGroup:
         last = place.steps <= 0
         while not (last or self._failed.is_set()):
             began = time.perf_counter()
-            flight = self._fly(worker, position, itinerary, 0 if place.owner == worker else place.steps)
+            flight = self._fly(worker, position, itinerary, place.steps if place.taken else 0)
             loss, accuracy = float(flight.loss), float(flight.accuracy)  # waits for the window to be computed
             computed = time.perf_counter()
             sequence += 1
             if rule.pull:
                 flight = self._pull(worker, sequence, flight)
-            steps, last = itinerary.last, place.owner != worker or itinerary.remaining <= 0
+            steps, last = itinerary.last, place.taken or itinerary.remaining <= 0
             samples = steps * self._experiment.batch_size if self._experiment.dataset else 0
             head = Delivery(
                 worker, sequence, None, steps, samples, loss, accuracy, computed - began, exchange_s,

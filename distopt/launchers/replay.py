@@ -48,7 +48,8 @@ def check(experiment: Experiment) -> list[str]:
     """Return warnings; raises ResultsError if the trace cannot be one of this experiment."""
     path = Path(experiment.config["launcher"]["trace"])
     frame, events = read_trace(path), read_events(path)
-    verify(frame, experiment, shares(frame, events), shrank=bool((events["kind"] == "orphaned").any()))
+    shrank = bool((events["kind"] == "orphaned").any())
+    verify(frame, experiment, shares(frame, events), _happened(frame, events), shrank=shrank)
     if not path.is_dir():
         return []
     recorded = results.load(path)
@@ -76,7 +77,7 @@ def launch(experiments: Sequence[Experiment], watch: Watch, interrupted: Interru
     replica = Replica(experiment)
     engine = Single(experiment, replica)
     pulls = _pulls(frame) if experiment.optimizer.worker.pull else {}
-    order = _updates(frame, shares(frame, events), pulls, _happened(events), _keeps(events))
+    order = _updates(frame, shares(frame, events), pulls, _happened(frame, events), _keeps(events))
     outcome = yield from train(experiment, order, engine, replica, watch, interrupted)
     yield News([], [], outcome=outcome)
 
@@ -111,7 +112,7 @@ def read_events(path: Path) -> pd.DataFrame:
 Pulls = Mapping[int, tuple[int, ...]]
 """Which workers fetched the center, by the number of the row before which they did it."""
 Happened = Mapping[int, Mapping[str, Any]]
-"""What happened before an update, as fields of `Update`, by the number of the update."""
+"""What happened besides the commits, as fields of `Update`, by the number of the row before which it did."""
 Shares = Sequence[tuple[int, int] | None]
 """Of each commit owner and first step of its window, if it is one of another worker's budget."""
 
@@ -130,10 +131,8 @@ def _updates(
     numbers = zip(frame["worker"].tolist(), frame.get("sequence", zeros).tolist(), strict=True)
     kept = [number in keeps for number in numbers]
     commits = [each._replace(share=share, kept=keep) for each, share, keep in zip(windows, shares, kept, strict=True)]
-    times, updates = (frame.get(name, zeros).tolist() for name in ("time_s", "update"))
-    for i, (commit, time_s, update) in enumerate(zip(commits, times, updates, strict=True)):
-        first = i == 0 or updates[i - 1] < update
-        yield Update(time_s, (commit,), pulled=pulls.get(i, ()), **(happened.get(update, {}) if first else {}))
+    for i, (commit, time_s) in enumerate(zip(commits, frame.get("time_s", zeros).tolist(), strict=True)):
+        yield Update(time_s, (commit,), pulled=pulls.get(i, ()), **happened.get(i, {}))
 
 
 def _keeps(events: pd.DataFrame) -> Keeps:
@@ -143,11 +142,20 @@ def _keeps(events: pd.DataFrame) -> Keeps:
     return set(zip(rows["worker"].astype(int), rows["sequence"].astype(int), strict=True))
 
 
-def _happened(events: pd.DataFrame) -> Happened:
-    found: dict[int, dict[str, Any]] = {}
+def _firsts(frame: pd.DataFrame) -> dict[int, int]:
+    """Return the number of the first row of each update."""
+    first: dict[int, int] = {}
+    for i, update in enumerate(frame.get("update", frame["worker"] * 0).tolist()):
+        first.setdefault(update, i)
+    return first
+
+
+def _happened(frame: pd.DataFrame, events: pd.DataFrame) -> Happened:
+    first, found = _firsts(frame), dict[int, dict[str, Any]]()
     for name, kinds in (("returned", RESTARTS), ("left", ("orphaned",)), ("joined", ("taken over",))):
         for version, workers in events[events["kind"].isin(kinds)].groupby("update")["worker"]:
-            found.setdefault(int(str(version)) + 1, {})[name] = tuple(sorted(set(map(int, workers))))
+            row = first.get(int(str(version)) + 1, len(frame))  # beyond the end: no commit followed
+            found.setdefault(row, {})[name] = tuple(sorted(set(map(int, workers))))
     return found
 
 
@@ -170,9 +178,7 @@ def _pulls(frame: pd.DataFrame) -> Pulls:
     """
     if not {"update", "staleness"} <= set(frame):
         return {}
-    first: dict[int, int] = {}
-    for i, update in enumerate(frame["update"].tolist()):
-        first.setdefault(update, i)
+    first = _firsts(frame)
     pulls: dict[int, tuple[int, ...]] = {}
     updates = (frame["update"] - frame["staleness"]).tolist()
     for worker, update in zip(frame["worker"].tolist(), updates, strict=True):
@@ -186,13 +192,16 @@ def _steps(frame: pd.DataFrame) -> list[int]:
     return frame.get("steps", frame["worker"] * 0).tolist()
 
 
-def verify(frame: pd.DataFrame, experiment: Experiment, shares: Shares | None = None, *, shrank: bool = False) -> None:
+def verify(
+    frame: pd.DataFrame, experiment: Experiment, shares: Shares, happened: Happened, *, shrank: bool = False
+) -> None:
     """Check that a trace is one that a run of this experiment can have.
 
     Args:
         frame: the trace.
         experiment: the run.
-        shares: see `shares`; None: every commit is a window of its worker's own budget.
+        shares: commits that are windows of another worker's budget.
+        happened: besides the commits.
         shrank: workers were lost, so that others waited for fewer; that is not checked.
 
     Raises:
@@ -203,8 +212,9 @@ def verify(frame: pd.DataFrame, experiment: Experiment, shares: Shares | None = 
     left, windows = experiment.budget.tolist(), [0] * n
     waiting: set[int] = set()
     admission = Admission(experiment.optimizer, n)
-    shares = shares or [None] * len(frame)
     for i, (worker, steps, share) in enumerate(zip(frame["worker"].tolist(), _steps(frame), shares, strict=True)):
+        for returned in happened.get(i, {}).get("returned", ()):
+            admission.pull(returned)
         owner = worker if share is None else share[0]
         where = f"launcher.trace: row {i + 1}: worker {worker}"
         if not 0 <= worker < n:

@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+
+from distopt.trees import is_key
 
 OPEN_FILES = f"/proc/{os.getpid()}/fd/"  # where others find the open files of this process by number
 ALIGN = 64  # bytes; aligned views become device arrays on CPU without a copy
@@ -20,7 +23,9 @@ class Wire:
 
     def __init__(self, like: Any) -> None:
         leaves, self._tree = jax.tree.flatten(like)
-        self._leaves = [(leaf.shape, np.dtype(leaf.dtype)) for leaf in leaves]
+        self._keys = {i: _kind(leaf) for i, leaf in enumerate(leaves) if is_key(leaf)}
+        plain = [jax.eval_shape(jax.random.key_data, leaf) if is_key(leaf) else leaf for leaf in leaves]
+        self._leaves = [(leaf.shape, np.dtype(leaf.dtype)) for leaf in plain]
         sizes = [int(np.prod(shape)) * dtype.itemsize for shape, dtype in self._leaves]
         padded = [-(-size // ALIGN) * ALIGN for size in sizes]
         self._spans = [(start, start + size) for start, size in zip(np.cumsum([0, *padded]), sizes, strict=False)]
@@ -36,6 +41,8 @@ class Wire:
         leaves, tree = jax.tree.flatten(tree)
         if tree != self._tree:
             raise ValueError(f"it is {tree} instead of {self._tree}")
+        for i in self._keys:
+            leaves[i] = jax.random.key_data(leaves[i])
         for view, leaf in zip(self._views(buffer), leaves, strict=True):
             if (view.shape, view.dtype) != (leaf.shape, leaf.dtype):
                 raise ValueError(f"an array is {leaf.dtype}{leaf.shape} instead of {view.dtype}{view.shape}")
@@ -48,14 +55,24 @@ class Wire:
         return buffer
 
     def read(self, buffer: np.ndarray) -> Any:
-        """Return the pytree in a buffer as views, without a copy."""
-        return jax.tree.unflatten(self._tree, self._views(buffer))
+        """Return the pytree in a buffer as views, without a copy; keys for random numbers are copied."""
+        leaves: list[Any] = self._views(buffer)
+        for i, kind in self._keys.items():
+            leaves[i] = jax.random.wrap_key_data(jnp.array(leaves[i]), impl=kind)
+        return jax.tree.unflatten(self._tree, leaves)
 
     def _views(self, buffer: np.ndarray) -> list[np.ndarray]:
         return [
             buffer[start:end].view(dtype).reshape(shape)
             for (start, end), (shape, dtype) in zip(self._spans, self._leaves, strict=True)
         ]
+
+
+def _kind(key: Any) -> Any:
+    """Return what kind of keys for random numbers an array has, which only an array says, not its shape."""
+    found: list[Any] = []
+    jax.eval_shape(lambda keys: found.append(jax.random.key_impl(keys)), key)
+    return found[0]
 
 
 class Slots:

@@ -10,7 +10,7 @@ Source: I. Hakimi, S. Barkai, M. Gabel, A. Schuster, "Taming Momentum in a Distr
 (arXiv:1907.11612).
 Differences: the local optimizer (`local=`) runs at the server on uᵏ; the paper's is plain SGD. Left out are DANA-Zero,
 which keeps the velocities at the server and replies with the point ahead, and DANA-DC, which adds the correction of
-`dcasgd`. A worker that lost its window starts over with vᵏ = 0.
+`dcasgd`. With `cluster.failures` a worker that lost its window starts over with vᵏ = 0.
 """
 
 import jax

@@ -29,15 +29,15 @@ def members(quorum: int = 1, keepsakes: Keepsakes | None = None) -> Members:
 def commit(crew: Members, worker: int, steps: int = WINDOW) -> None:
     """Let a worker commit a window of what it is at."""
     place, sequence = crew.places[worker], crew._server.applied[worker] + 1
-    last = place.owner != worker or place.steps <= steps
+    last = place.taken or place.steps <= steps
     delivery = Delivery(worker, sequence, {"x": jnp.ones(2)}, steps, 0, 0.0, 0.0, 0.0, 0.0, 0, last)
     if (applied := crew._server.deliver(delivery)) is not None:
         crew.applied(applied)
 
 
-def go_on(crew: Members, worker: int, incarnation: int = 0, *, new: bool = False) -> Start | None:
+def go_on(crew: Members, worker: int, incarnation: int = 0, *, epoch: int = 0, new: bool = False) -> Start | None:
     sequence = -1 if new else crew._server.applied[worker]
-    return asyncio.run(crew.go_on(worker, sequence, incarnation, 0))
+    return asyncio.run(crew.go_on(worker, sequence, incarnation, epoch))
 
 
 def kinds(crew: Members) -> list[tuple[int, str]]:
@@ -54,8 +54,8 @@ def test_the_others_take_over_what_is_left_of_a_budget_window_by_window() -> Non
     taken = []
     for worker in (0, 1):
         while crew.places[worker].steps > 0:
-            if (place := crew.places[worker]).owner == 2:
-                taken.append(tuple(place))
+            if (place := crew.places[worker]).taken:
+                taken.append(tuple(place)[:3])
             commit(crew, worker, min(WINDOW, place.steps))
     assert taken == [(2, 10, 20), (2, 20, 25)]
     assert not crew._server.active
@@ -69,9 +69,9 @@ def test_a_window_that_is_lost_once_more_or_ends_early_goes_to_the_next() -> Non
     crew.orphan(crew.lose([2], 0, "gone"))
     for _ in range(4):
         commit(crew, 0)
-    assert crew.places[0] == Place(2, 0, 10)
+    assert crew.places[0] == Place(2, 0, 10, taken=True)
     commit(crew, 0, steps=4)
-    assert crew.places[0] == Place(2, 4, 10)
+    assert crew.places[0] == Place(2, 4, 10, taken=True)
     crew.orphan(crew.lose([0], 0, "gone as well"))
     for _ in range(4):
         commit(crew, 1)
@@ -98,7 +98,7 @@ def test_a_worker_without_work_waits_and_starts_from_the_center_when_there_is_so
 
     start = asyncio.run(scene())
     assert start is not None
-    assert (start.place, start.sequence) == (Place(1, 10, 20), 3)
+    assert (start.place, start.sequence) == (Place(1, 10, 20, taken=True), 3)
     assert start.center is crew._server.center
     assert kinds(crew) == [(1, "lost"), (1, "orphaned"), (2, "taken over"), (2, "returned")]
     assert crew._server.admission.pulled[2] == crew._server.version == 4
@@ -192,6 +192,12 @@ def test_a_restored_server_knows_where_everybody_was() -> None:
     assert start.place == Place(1, 10, 40)
     assert kinds(restored) == [(1, "returned")]
     assert restored.refused(1, 0, epoch=0)
+    again = asyncio.run(restored.go_on(2, -1, 0, 1))  # it was lost, but a new process hosts it as well
+    assert again
+    assert again.place.steps == 0
+    assert go_on(restored, 2, epoch=1) == Start(0, Place(2, 0, 10, taken=True), restored._server.center)
+    commit(restored, 2, steps=10)
+    assert restored.places[2] == Place(2, 10, 20, taken=True)
 
 
 def test_a_late_copy_of_a_question_changes_nothing_once_a_newer_one_was_answered() -> None:

@@ -77,7 +77,7 @@ def test_a_trace_of_another_configuration_is_refused_with_what_differs(tmp_path:
         replayed(tmp_path, original.folder, "workers=3", "epochs=1", "optimizer.gamma=0.5")
 
 
-@pytest.mark.parametrize("optimizer", ["adag", "softsync", "easgd"])
+@pytest.mark.parametrize("optimizer", ["adag", "softsync", "easgd", "backup"])
 def test_a_run_whose_workers_failed_is_repeated_from_its_events(tmp_path: Path, optimizer: str) -> None:
     failing = [*FAILING, f"optimizer={optimizer}"]
     original = distopt.run(["launcher=sim", *failing, f"output={tmp_path}"])
@@ -114,6 +114,6 @@ def test_windows_that_workers_took_over_are_repeated_as_such() -> None:
     lost = Event(1, 0.0, 1, "orphaned", owner=1, first_step=30)
     taken = Event(1, 0.0, 0, "taken over", sequence=1, owner=1, first_step=30)
     events = pd.DataFrame([lost.row(), taken.row()])
-    first, second = replay._updates(frame, replay.shares(frame, events), {}, replay._happened(events))
+    first, second = replay._updates(frame, replay.shares(frame, events), {}, replay._happened(frame, events))
     assert (first.left, first.joined, first.commits[0].share) == ((), (), None)
     assert (second.left, second.joined, second.commits[0].share) == ((1,), (0,), (1, 30))

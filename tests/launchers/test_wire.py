@@ -52,6 +52,15 @@ def test_the_payload_is_the_bytes_of_the_leaves(name: str) -> None:
     assert Wire(TREES[name]).payload_bytes == sum(leaf.nbytes for leaf in jax.tree.leaves(TREES[name]))
 
 
+def test_keys_for_random_numbers_travel_as_the_numbers_they_are_made_of() -> None:
+    tree = {"key": jax.random.split(jax.random.key(3), 2), "x": np.arange(3, dtype=np.float32)}
+    wire = Wire(jax.eval_shape(lambda: jax.tree.map(jnp.asarray, tree)))
+    again = wire.read(wire.pack(tree))
+    assert again["key"].dtype == tree["key"].dtype
+    assert (jax.random.key_data(again["key"]) == jax.random.key_data(tree["key"])).all()
+    assert again["x"].tolist() == [0, 1, 2]
+
+
 def test_shapes_alone_make_the_same_layout() -> None:
     tree = TREES["nested"]
     shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), tree)
@@ -83,21 +92,21 @@ def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any
     """As on Linux, and as where processes do not see each other's open files."""
     if request.param == "name":
         monkeypatch.setattr(wire, "OPEN_FILES", "/nowhere/")
-    path = Slots.create(3, 2 * ALIGN, ALIGN)
+    path = Slots.create(6, 2 * ALIGN, ALIGN)
     yield path
     with suppress(OSError):
         Slots.forget(path)
 
 
 def test_slots_do_not_overlap(path: str) -> None:
-    slots = Slots(path, 2, 2 * ALIGN, ALIGN, ALIGN)
-    views = [slots.up(k) for k in range(2)]
-    views += [slot(k, sequence) for k in range(2) for slot in (slots.down, slots.center) for sequence in (1, 2)]
+    slots = Slots(path, 2, 2 * ALIGN, ALIGN, ALIGN, 3 * ALIGN)
+    views, pairs = [slots.up(k) for k in range(2)], (slots.down, slots.center, slots.kept)
+    views += [slot(k, sequence) for k in range(2) for slot in pairs for sequence in (1, 2)]
     for value, view in enumerate(views):
         view[:] = value
-    assert [set(view.tolist()) for view in views] == [{value} for value in range(10)]
+    assert [set(view.tolist()) for view in views] == [{value} for value in range(14)]
     assert all(view.ctypes.data % ALIGN == 0 for view in views)
-    assert {view.nbytes for view in views} == {ALIGN, 2 * ALIGN}
+    assert {view.nbytes for view in views} == {ALIGN, 2 * ALIGN, 3 * ALIGN}
 
 
 def test_a_reply_stays_until_the_one_after_the_next(path: str) -> None:

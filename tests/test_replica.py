@@ -12,7 +12,7 @@ from distopt.itinerary import Batches, Itinerary
 from distopt.models import Model
 from distopt.replica import Replica
 from distopt.traffic import shapes
-from distopt.worker import Flight
+from distopt.worker import Flight, Kept
 from tests.small import ADAM, SGD, blobs, experiment
 
 MLP = {"name": "mlp", "hidden": [5], "dropout": 0.0}
@@ -118,6 +118,40 @@ def test_the_local_state_survives_a_pull_if_asked(on_pull: str) -> None:
     assert (momentum > 0) == (on_pull == "keep")
     if on_pull == "keep":
         assert identical(state, flight.local)
+
+
+@pytest.mark.parametrize("on_pull", ["keep", "reset"])
+def test_who_goes_on_in_a_workers_place_has_its_local_state_as_after_any_pull(on_pull: str) -> None:
+    made = small(local=ADAM | {"on_pull": on_pull})
+    replica = Replica(made)
+    flight = fly(replica, Itinerary(made, 0).next())
+    kept = jax.tree.map(np.array, flight.kept)
+    before = jax.tree.map(np.copy, kept)
+    center = jax.tree.map(lambda leaf: leaf + 1, replica.params)
+    position = replica.begin(center, kept)
+    assert identical(position.params, center)
+    assert identical(position.local, kept.local if on_pull == "keep" else replica.begin(center).local)
+    jax.block_until_ready(replica.fly(position, Itinerary(made, 0).next()))
+    assert identical(kept, before), "its buffers are not its own"
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "settings", "knows"),
+    [
+        ("gem", {"kappa": 2.0, "momentum": 0.9, "eps": 1e-6, "most": 5.0, "ahead": True}, lambda rule: rule.seen),
+        (
+            "easgd",
+            {"rho": 1.0, "elastic_learning_rate": 0.1, "equilibrium": "relative", "tolerance": 0.1},
+            lambda rule: rule,
+        ),
+    ],
+)
+def test_what_a_rule_knows_of_the_center_is_that_of_the_last_pull(optimizer: str, settings: Any, knows: Any) -> None:
+    replica = Replica(small(optimizer, settings=settings))
+    center = jax.tree.map(lambda leaf: leaf + 1, replica.params)
+    began = replica.begin()
+    position = replica.begin(center, Kept(began.local, began.model, began.rule))
+    assert identical(knows(position.rule), center)
 
 
 def test_full_and_tail_windows_share_one_program() -> None:

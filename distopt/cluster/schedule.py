@@ -9,7 +9,7 @@ import numpy as np
 from distopt.admission import Admission, Verdict
 from distopt.cluster.draws import Workload
 from distopt.cluster.settings import Cluster
-from distopt.cluster.workers import Commit, Event, StepsOf, Workers
+from distopt.cluster.workers import Commit, Event, Joined, StepsOf, Workers
 from distopt.errors import ConfigError
 
 
@@ -25,7 +25,7 @@ class Update(NamedTuple):
     pulled: workers that fetched the center without losing their window, ordered.
     dropped: commits that were answered with the center and not applied, in the order they were served.
     left: workers that nobody waits for any more, though there are steps left of their budget.
-    joined: workers that have used up their budget and commit once more, a window of another one's.
+    joined: workers that commit once more, a window of another one's budget.
     """
 
     time_s: float
@@ -34,7 +34,7 @@ class Update(NamedTuple):
     pulled: tuple[int, ...] = ()
     dropped: tuple[Commit, ...] = ()
     left: tuple[int, ...] = ()
-    joined: tuple[int, ...] = ()
+    joined: tuple[Joined, ...] = ()
 
 
 def schedule(cluster: Cluster, load: Workload, steps_of: StepsOf | None = None) -> Iterator[Update]:

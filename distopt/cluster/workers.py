@@ -27,6 +27,14 @@ class Commit(NamedTuple):
     kept: bool = False
 
 
+class Joined(NamedTuple):
+    """A worker that has used up its budget and commits once more, a window of another one's, from a step of that."""
+
+    worker: int
+    owner: int
+    first_step: int
+
+
 StepsOf = Callable[[int], int]
 """From a worker to the steps of the window that it opens now, where only its computation shows them."""
 

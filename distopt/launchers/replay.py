@@ -10,7 +10,7 @@ import pandas as pd
 
 from distopt import results
 from distopt.admission import Admission
-from distopt.cluster import Commit, Update
+from distopt.cluster import Commit, Joined, Update
 from distopt.config.identity import flat
 from distopt.errors import ResultsError
 from distopt.events import RESTARTS
@@ -153,9 +153,11 @@ def _firsts(frame: pd.DataFrame) -> dict[int, int]:
 def _happened(frame: pd.DataFrame, events: pd.DataFrame) -> Happened:
     first, found = _firsts(frame), dict[int, dict[str, Any]]()
     for name, kinds in (("returned", RESTARTS), ("left", ("orphaned",)), ("joined", ("taken over",))):
-        for version, workers in events[events["kind"].isin(kinds)].groupby("update")["worker"]:
+        for version, told in events[events["kind"].isin(kinds)].groupby("update"):
             row = first.get(int(str(version)) + 1, len(frame))  # beyond the end: no commit followed
-            found.setdefault(row, {})[name] = tuple(sorted(set(map(int, workers))))
+            who = told[list(Joined._fields)].astype(int).itertuples(index=False, name=None)
+            joined = sorted({Joined(*each) for each in who})
+            found.setdefault(row, {})[name] = tuple(joined if name == "joined" else sorted({k for k, *_ in joined}))
     return found
 
 

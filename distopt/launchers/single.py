@@ -131,15 +131,23 @@ class Single:
             itinerary, sequence = self._itineraries[worker], self._sequence[worker]
             rules, kept = self._experiment.optimizer, worker in self._kept
             self.events.append(returned(rules, update, self.version, itinerary, sequence, kept=kept))
+        for worker in update.left:
+            self._note(update, worker, "orphaned", worker, self._itineraries[worker].step)
         for applied in self._server.lose(update.left):
             self._land(update, applied)
-        for worker in update.joined:
+        for worker, owner, first in update.joined:
             self._server.join(worker)
+            self._note(update, worker, "taken over", owner, first)
         for worker in update.pulled:
             self._fetched[worker] = self._server.pull(worker)
         self._deliver(update, update.commits)
         return self._read(AHEAD)
         yield  # see above
+
+    def _note(self, update: Update, worker: int, kind: str, owner: int, first_step: int) -> None:
+        """Write an event that the order tells of."""
+        told = (self.version, update.time_s, worker, kind, "", 0, self._sequence[worker], owner, first_step)
+        self.events.append(Event(*told))
 
     def _return(self, worker: int) -> Position:
         """Let a worker start over from the center as it is now, with the local state of its last commit if kept."""

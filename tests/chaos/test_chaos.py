@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import distopt
 from distopt.results import load
 from scripts.chaos.account import Account, account, interval
 from scripts.chaos.disturb import disturbed, plan
@@ -38,6 +39,11 @@ def test_a_disturbed_run_applies_every_commit_once(tmp_path: Path, optimizer: st
     assert run.events.loc[run.events["kind"] == "lost", "worker"].tolist() in ([0, 1], [2, 3])
     assert (len(found.away_s) > 0) == (loss == "replace")
     assert run.events.loc[run.events["kind"] == "replaced", "kept"].eq(1).all(), "the local optimizers began anew"
+    for name in ("first", "second"):  # the second is one of the first
+        trace = [f"launcher.trace={folder}", "launcher=replay", f"output={tmp_path}", f"name={name}"]
+        folder = distopt.run([*trace, *TASK[1:2], *TASK[3:], f"optimizer={optimizer}"]).folder
+    centers = [np.load(tmp_path / name / "model.npz") for name in ("first", "second")]
+    assert all((centers[0][name] == centers[1][name]).all() for name in centers[0].files)
 
 
 def test_the_plan_is_that_of_its_seed() -> None:

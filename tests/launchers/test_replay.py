@@ -116,4 +116,4 @@ def test_windows_that_workers_took_over_are_repeated_as_such() -> None:
     events = pd.DataFrame([lost.row(), taken.row()])
     first, second = replay._updates(frame, replay.shares(frame, events), {}, replay._happened(frame, events))
     assert (first.left, first.joined, first.commits[0].share) == ((), (), None)
-    assert (second.left, second.joined, second.commits[0].share) == ((1,), (0,), (1, 30))
+    assert (second.left, second.joined, second.commits[0].share) == ((1,), ((0, 1, 30),), (1, 30))

@@ -113,7 +113,7 @@ def _connect(experiment: Experiment) -> Any:
     memory = settings["object_store_bytes"] or max(200 * 2**20, needed)
     try:
         ray.init(address="local", num_cpus=cores(), include_dashboard=False, object_store_memory=memory, **common)
-    except (OSError, RuntimeError, ValueError) as error:
+    except Exception as error:  # a node that does not come up in time raises no other class
         words = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise DistoptError(f"launcher: Ray does not start ({words}); launcher=sim needs no Ray") from None
     return ray

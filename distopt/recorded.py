@@ -10,6 +10,7 @@ import pandas as pd
 from distopt.errors import ResultsError
 from distopt.events import Event
 
+OPTIONAL = ("accepted", "kept")  # columns that the records of earlier versions do not have
 STATUSES = ("running", "done", "stopped", "diverged", "failed", "interrupted")
 COLUMNS = {
     "commits": (
@@ -17,13 +18,12 @@ COLUMNS = {
         *("commit_norm", "distance", "bytes_up", "bytes_down"),
     ),
     "evals": ("update", "time_s", "samples", "split", "loss", "accuracy"),
-    "events": tuple(name for name in Event._fields if name != "kept"),
+    "events": tuple(name for name in Event._fields if name not in OPTIONAL),
 }
 MOST = 10_000_000  # workers, and updates of staleness: tables and histograms have a place for each
 COUNTS = {"update": 2**53, "worker": MOST, "staleness": MOST, "steps": 2**53, "samples": 2**53}
 COUNTS |= {"bytes_up": 2**53, "bytes_down": 2**53, "accepted": 1}
 COUNTS |= {"lost_steps": 2**53, "sequence": 2**53, "first_step": 2**53, "owner": MOST, "kept": 1}
-OPTIONAL = ("accepted", "kept")  # not in the records of earlier versions
 TEXT = {"split", "kind", "reason"}
 
 

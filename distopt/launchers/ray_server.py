@@ -147,9 +147,8 @@ class ParameterServer:
         if payload is not None and payload.nbytes != self._up.buffer_bytes:
             head = head._replace(flaw=f"it has {payload.nbytes} bytes instead of {self._up.buffer_bytes}")
         if head.sequence > self._server.applied[worker]:
-            self._keepsakes.put(
-                worker, head.sequence, self._slots.kept(worker, head.sequence) if kept is None else kept
-            )
+            kept = self._slots.kept(worker, head.sequence) if kept is None else kept
+            self._keepsakes.put(worker, head.sequence, kept)
         self._slots.busy[worker] = 1
         if self._ended is None and (head.sequence > self._server.applied[worker] or self._server.waits(worker)):
             await self._deliver(head, payload)
@@ -226,19 +225,16 @@ class ParameterServer:
         self._unread = self._server.measure(applied)
         self._members.applied(applied)
         if self._stop["updates"] is not None and applied.version >= self._stop["updates"]:
-            self._read()
-            self._end("stopped", f"stop.updates={self._stop['updates']} reached")
+            self.end("stopped", f"stop.updates={self._stop['updates']} reached")
         elif self._stop["seconds"] is not None and self._updated >= self._stop["seconds"]:
-            self._read()
-            self._end("stopped", f"stop.seconds={self._stop['seconds']} reached")
+            self.end("stopped", f"stop.seconds={self._stop['seconds']} reached")
         self._end_if_over()
         self._wake([worker for worker in self._waiting if not self._server.waits(worker)])
 
     def _end_if_over(self) -> None:
         """End training where too few workers are left, unless one of those that are done can take over work."""
         if self._server.admission.over and not self._members.orphans:
-            self._read()  # or it would not be said that the last update diverged
-            self._end("done", None)
+            self.end("done", None)
 
     def _read(self) -> None:
         """Read the rows of the last update and keep its center for evaluation; training ends if it diverged."""
@@ -270,7 +266,7 @@ class ParameterServer:
 
     def end(self, status: str, reason: str | None) -> None:
         """End training: no further commit is applied, and every worker is told to stop."""
-        self._read()
+        self._read()  # or it would not be said that the last update diverged
         self._end(status, reason)
 
     def news(self, seen: int, events: int) -> tuple[list[Row], list[Row], int, tuple[str, str | None] | None]:

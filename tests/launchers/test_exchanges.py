@@ -64,11 +64,17 @@ def test_the_state_of_a_refused_commit_is_not_kept_however_often_it_comes() -> N
     asyncio.run(scene())
 
 
+async def whose_first_worker_is_done() -> Served:
+    """Return a server after the first update of three of its four workers, of which one had no more to do."""
+    served = Served("optimizer=backup", "optimizer.backups=1", "launcher.on_worker_loss=continue")
+    await asyncio.gather(served.commit(0, 1, last=True), served.commit(1, 1), served.commit(2, 1))
+    served.server._members.places[0] = served.server._members.places[0]._replace(end=1)
+    return served
+
+
 def test_who_was_done_takes_over_what_the_others_need_for_a_whole_quorum() -> None:
     async def scene() -> None:
-        served = Served("optimizer=backup", "optimizer.backups=1", "launcher.on_worker_loss=continue")
-        await asyncio.gather(served.commit(0, 1, last=True), served.commit(1, 1), served.commit(2, 1))
-        served.server._members.places[0] = served.server._members.places[0]._replace(end=1)
+        served = await whose_first_worker_is_done()
         served.server.lose([1], 0, "gone")
         await served.commit(3, 1)  # late: it is dropped, and two workers are left
         assert served.ended is None
@@ -83,9 +89,7 @@ def test_who_was_done_takes_over_what_the_others_need_for_a_whole_quorum() -> No
 
 def test_nobody_waits_for_workers_that_were_done_and_are_gone() -> None:
     async def scene() -> None:
-        served = Served("optimizer=backup", "optimizer.backups=1", "launcher.on_worker_loss=continue")
-        await asyncio.gather(served.commit(0, 1, last=True), served.commit(1, 1), served.commit(2, 1))
-        served.server._members.places[0] = served.server._members.places[0]._replace(end=1)
+        served = await whose_first_worker_is_done()
         await served.commit(3, 1)
         served.server.lose([0, 1], 0, "they were on one machine")
         await asyncio.wait_for(asyncio.gather(served.commit(2, 2), served.commit(3, 2)), timeout=60)

@@ -27,10 +27,11 @@ chaos: $(READY)  ## every optimizer trains while its processes are killed and it
 plots: $(READY)  ## redraw every figure from what lies under results/
 	$(BIN)/distopt plot results
 
-lint: $(READY)  ## style and types
+lint: $(READY)  ## style, types, and what may import what
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 
 docs: $(READY)  ## the documentation, into site/
 	$(BIN)/python -m sphinx -W -q docs site

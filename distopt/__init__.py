@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from omegaconf import DictConfig
 
-    from distopt.results import Run
+    from distopt.runs.results import Run
 
 __all__ = ["compare", "load", "run"]
 
@@ -30,8 +30,8 @@ def run(config: Sequence[str] | Mapping[str, Any] | DictConfig) -> Run:
         ConfigError: anything wrong with the configuration, before anything starts.
         DistoptError: the run could not be started or recorded.
     """
-    from distopt import runner
     from distopt.config import compose, recorded
+    from distopt.runner import run as runner
 
     if isinstance(config, Sequence):
         resumed = recorded(config)
@@ -40,14 +40,14 @@ def run(config: Sequence[str] | Mapping[str, Any] | DictConfig) -> Run:
 
 
 def load(folder: str | Path) -> Run:
-    """Read the run in a folder; see `distopt.results.load`."""
-    from distopt import results
+    """Read the run in a folder; see `distopt.runs.results.load`."""
+    from distopt.runs import results
 
     return results.load(folder)
 
 
 def compare(runs: Sequence[Run | str | Path], **options: Any) -> pd.DataFrame:
-    """Compare runs, or the runs below folders; see `distopt.report.comparison.compare`."""
-    from distopt.report import comparison
+    """Compare runs, or the runs below folders; see `distopt.report.comparison.compare.compare`."""
+    from distopt.report.comparison import compare as comparison
 
     return comparison.compare(runs, **options)

@@ -16,9 +16,9 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter, PercentFormatter, ScalarFormatter
 
 from distopt.cluster import Cluster, predict
-from distopt.cluster.workload import workload_from_config
 from distopt.config import compose, validate
-from distopt.report.style import STYLE, color, marker
+from distopt.launchers.workload import workload_from_config
+from distopt.report.figures.style import STYLE, color, marker
 
 PUBLISHED = Path(__file__).parents[1] / "results" / "thesis" / "published" / "agn_vs_aeasgd.csv"
 NAMES = {"agn": "AGN", "aeasgd": "AEASGD"}

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from scripts.command import ROOT
+from scripts.tools.command import ROOT
 
 SMALL = ["model=mlp", "model.hidden=[16]", "batch_size=16", "epochs=1", "workers=5", "evaluate.points=3"]
 SIM = ["launcher=sim", "cluster=heterogeneous", "optimizer.window=3", *SMALL]
@@ -51,10 +51,11 @@ COMPRESSED = ("bf16", "int8", "topk", "sign", "qsgd", "powersgd")
 REPLAYED = ("adag", "ssp", "gem", "sandblaster", "rennala", "easgd", "backup")
 WORKER = """
 import json, sys, distopt
+from distopt.errors import DistoptError
 for case in json.load(sys.stdin):
     try:
         distopt.run([*case["overrides"], "name=" + case["name"]])
-    except distopt.DistoptError as error:
+    except DistoptError as error:
         print(case["name"], "ended:", error, file=sys.stderr)
 """
 
@@ -95,7 +96,7 @@ def cases(optimizers: Sequence[str]) -> Iterator[Case]:
     yield Case("stop-accuracy", [*SIM, "optimizer=adag", "epochs=20", "stop.accuracy=0.5", "evaluate.every=5"])
     yield Case("stop-updates", [*SIM, "optimizer=rennala", "epochs=null", "stop.updates=17"])
     yield Case("stop-seconds", [*SIM, "optimizer=averaging", "epochs=null", "stop.seconds=0.5"])
-    yield Case("cnn", [*SIM, "optimizer=agn", "model=cnn", "epochs=0.2", "workers=2"])
+    yield Case("cnn", ["launcher=sim", "optimizer=agn", "model=cnn", "epochs=0.2", "workers=2"])
     plane = ["dataset=none", "epochs=null", "stop.updates=40", "launcher=sim", "local=sgd", "local.learning_rate=0.001"]
     yield Case("beale", [*plane, "model=beale", "optimizer=aeasgd", "workers=3"])
     yield Case("quadratic", [*plane, "model=quadratic", "optimizer=downpour", "workers=3"])
@@ -140,11 +141,13 @@ def make_resumed(checkout: Path, output: Path) -> None:
 
 
 def produce(some: Sequence[Case], checkout: Path, output: Path, processes: int) -> None:
-    """Make runs that can be compared directly, in a fresh folder."""
-    output.mkdir(parents=True)
+    """Make runs that can be compared directly, but for those that are there."""
+    output.mkdir(parents=True, exist_ok=True)
+    some = [case for case in some if not (output / case.name).exists()]
     with ThreadPoolExecutor(processes) as pool:
         tasks = [pool.submit(make, some[i : i + CHUNK], checkout, output) for i in range(0, len(some), CHUNK)]
-        tasks.append(pool.submit(make_resumed, checkout, output))
+        if not (output / resumed().name).exists():
+            tasks.append(pool.submit(make_resumed, checkout, output))
         for task in tasks:
             task.result()
 
@@ -154,8 +157,9 @@ def record(folder: Path, checkout: Path, only: str, processes: int) -> int:
     optimizers = sorted(path.stem for path in (checkout / "conf" / "optimizer").glob("*.yaml"))
     some = [case for case in cases(optimizers) if only in case.name]
     produce(some, checkout, folder / VIRTUAL, processes)
-    (folder / REAL).mkdir()
-    make([case for case in real() if only in case.name], checkout, folder / REAL)
+    (folder / REAL).mkdir(exist_ok=True)
+    on_ray = [case for case in real() if only in case.name and not (folder / REAL / case.name).exists()]
+    make(on_ray, checkout, folder / REAL)
     (folder / CASES).write_text(json.dumps([case._asdict() for case in some]))
     made = {path.parent.name for path in folder.glob("*/*/model.npz")}
     missing = [case.name for case in (*some, *real(), resumed()) if only in case.name and case.name not in made]
@@ -201,8 +205,10 @@ def differences(old: Path, new: Path) -> tuple[list[str], list[str]]:
             problems.append(f"only one has {table}")
             continue
         before, after = map(pd.read_parquet, paths)
-        added += sorted(set(after) - set(before))
-        problems += [f"{table}.{name}" for name in before if name not in after or not _equal(before, after, name)]
+        added += sorted(set(map(str, after)) - set(map(str, before)))
+        problems += [
+            f"{table}.{name}" for name in map(str, before) if name not in after or not _equal(before, after, name)
+        ]
     status = [_read(run / "run.json").get("status") for run in (old, new)]
     if status[0] != status[1]:
         problems.append(f"status {status[0]}, now {status[1]}")

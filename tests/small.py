@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from distopt import config as configuration
-from distopt import experiment as experiments
 from distopt.datasets import Dataset
-from distopt.experiment import Experiment
 from distopt.testing import Trained
+from distopt.training import experiment as experiments
+from distopt.training.experiment import Experiment
 
 BOOTH = {"name": "booth", "start": [-2.0, 3.0], "noise": 0.0}
 BEALE = {"name": "beale", "start": [1.0, 1.5], "noise": 0.0}

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from distopt import results
 from distopt.cli import COMMANDS
-from tests.launchers.processes import distopt
+from distopt.runs import results
+from scripts.tools.processes import distopt
 
 TINY = ("run", "launcher=sim", "workers=2", "epochs=2", "evaluate.points=2")
 

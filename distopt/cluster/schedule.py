@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from distopt.admission import Admission, Verdict
 from distopt.cluster.draws import Workload
 from distopt.cluster.settings import Cluster
 from distopt.cluster.workers import Commit, Event, Joined, StepsOf, Workers
 from distopt.errors import ConfigError
+from distopt.training.admission import Admission, Verdict
 
 
 class Update(NamedTuple):
@@ -42,9 +42,9 @@ def schedule(cluster: Cluster, load: Workload, steps_of: StepsOf | None = None) 
 
     Local steps, uplink, a first-come-first-served queue, server work, downlink; equal times are broken by worker. An
     update is applied when the last of its commits has been served, and its committers go on when their replies have
-    come down: `distopt.admission` says which commits these are, and who has to wait longer. A worker stops after its
-    budget. A pull, after a failure or before a commit, and a commit that is dropped wait their turn in the queue but
-    take no server time.
+    come down: `distopt.training.admission` says which commits these are, and who has to wait longer. A worker stops
+    after its budget. A pull, after a failure or before a commit, and a commit that is dropped wait their turn in the
+    queue but take no server time.
 
     Args:
         cluster: what takes how long.

@@ -1,7 +1,6 @@
 """The `cluster` group of the configuration as a value: what takes how long in virtual time."""
 
-from collections.abc import Callable, Mapping, Sequence
-from math import isfinite
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,7 +9,8 @@ from numpy.typing import NDArray
 
 from distopt.cluster.laws import LAWS, Law
 from distopt.errors import ConfigError
-from distopt.files import BROKEN, read_csv, reason
+from distopt.files.untrusted import BROKEN, read_csv, reason
+from distopt.settings import FLAG, WORD, Check, list_of, number, one_of, or_null, problem, whole
 
 Trace = dict[int, NDArray[np.float64]]
 
@@ -111,45 +111,36 @@ def _or_inf(value: float | None) -> float:
     return float("inf") if value is None else value
 
 
-def _sane(value: float) -> bool:
-    """Return whether squares and sums of a value are numbers too."""
-    return value == 0 or 1e-15 <= abs(value) <= 1e15
+def _sane(check: Check) -> Check:
+    """Return a check of numbers whose squares and sums are numbers too."""
+    return check._replace(accepts=lambda v: check.accepts(v) and (v == 0 or 1e-15 <= abs(v) <= 1e15))
 
 
-def _number(accepts: Callable[[float], bool]) -> Callable[[Any], bool]:
-    return lambda v: isinstance(v, int | float) and not isinstance(v, bool) and isfinite(v) and accepts(v) and _sane(v)
+_POSITIVE = _sane(number(0, above=True)._replace(words="a positive number"))
+_NOT_NEGATIVE = _sane(number(0)._replace(words="a number of at least 0"))
+_NO_LIMIT = or_null(_POSITIVE)._replace(words="a positive number, or null for no limit")
 
-
-def _ids(value: Any) -> bool:
-    return isinstance(value, Sequence) and not isinstance(value, str) and all(type(k) is int and k >= 0 for k in value)
-
-
-_positive, _not_negative = _number(lambda v: v > 0), _number(lambda v: v >= 0)
-_POSITIVE = ("a positive number", _positive)
-_NOT_NEGATIVE = ("a number of at least 0", _not_negative)
-_OPTIONAL = ("a positive number, or null for no limit", lambda v: v is None or _positive(v))
-
-#: every setting with what it accepts, in words and as a test
-RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    "name": ("a word", lambda v: isinstance(v, str)),
+#: every setting with what it must be
+RULES: dict[str, Check] = {
+    "name": WORD,
     "start_s": _NOT_NEGATIVE,
     "step.seconds": _POSITIVE,
-    "step.law": (f"one of {', '.join(LAWS)}", lambda v: v in LAWS),
+    "step.law": one_of(*LAWS),
     "step.cv": _NOT_NEGATIVE,
-    "step.trace": ("a path or null", lambda v: v is None or isinstance(v, str)),
+    "step.trace": or_null(WORD._replace(words="a path")),
     "step.spread": _NOT_NEGATIVE,
-    "stragglers.chance": ("a probability", _number(lambda v: 0 <= v <= 1)),
-    "stragglers.factor": ("a number of at least 1", _number(lambda v: v >= 1)),
-    "stragglers.workers": ("a list of worker ids", _ids),
+    "stragglers.chance": _sane(number(0, 1)._replace(words="a probability")),
+    "stragglers.factor": _sane(number(1)._replace(words="a number of at least 1")),
+    "stragglers.workers": list_of(whole(0), "a list of worker ids"),
     "network.up.latency_s": _NOT_NEGATIVE,
-    "network.up.bytes_per_s": _OPTIONAL,
+    "network.up.bytes_per_s": _NO_LIMIT,
     "network.down.latency_s": _NOT_NEGATIVE,
-    "network.down.bytes_per_s": _OPTIONAL,
-    "network.shared": ("true or false", lambda v: isinstance(v, bool)),
+    "network.down.bytes_per_s": _NO_LIMIT,
+    "network.shared": FLAG,
     "server.seconds": _NOT_NEGATIVE,
-    "server.law": (f"one of {', '.join(LAWS[:-1])}", lambda v: v in LAWS[:-1]),
+    "server.law": one_of(*LAWS[:-1]),
     "server.cv": _NOT_NEGATIVE,
-    "failures.mean_time_s": _OPTIONAL,
+    "failures.mean_time_s": _NO_LIMIT,
     "failures.downtime_s": _NOT_NEGATIVE,
 }
 
@@ -161,10 +152,7 @@ def check_settings(settings: Mapping[str, Any]) -> list[str]:
     problems += [
         f"cluster.{key} is no setting of a cluster; there are {', '.join(RULES)}" for key in flat.keys() - RULES
     ]
-    for key in flat.keys() & RULES:
-        words, accepts = RULES[key]
-        if not accepts(flat[key]):
-            problems.append(f"cluster.{key}={_text(flat[key])} must be {words}")
+    problems += filter(None, (problem(f"cluster.{key}", flat[key], RULES[key]) for key in flat.keys() & RULES))
     for group in ("step", "server"):
         law, cv = flat.get(f"{group}.law"), flat.get(f"{group}.cv")
         if law in ("gamma", "lognormal", "pareto") and cv == 0:
@@ -172,11 +160,6 @@ def check_settings(settings: Mapping[str, Any]) -> list[str]:
     if flat.get("step.law") == "trace" and flat.get("step.trace") is None:
         problems.append("cluster.step.law=trace needs cluster.step.trace=FILE.csv with the columns worker,step_s")
     return sorted(problems)
-
-
-def _text(value: Any) -> str:
-    """Write a value as one would in YAML."""
-    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from distopt.cluster.calibrate import Calibration
-    from distopt.results import Run
+    from distopt.runs.results import Run
 
 HELP = "estimate a cluster model from a run with launcher=ray; --simulate compares virtual time with the run"
 
@@ -25,9 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Write the cluster file, print what was estimated and, after a simulation, the errors."""
-    from distopt import results
     from distopt.cluster.calibrate import calibrate, to_yaml
     from distopt.errors import ResultsError
+    from distopt.runs import results
 
     real = results.load(args.folder)
     _check(real)
@@ -59,9 +59,10 @@ def _simulate(real: "Run", settings: dict[str, Any]) -> tuple["pd.DataFrame", li
     """Run the same configuration in virtual time on the estimated cluster; return the errors and the files written."""
     from rich.console import Console
 
-    from distopt import config, runner
+    from distopt import config
     from distopt.errors import ResultsError
-    from distopt.report import calibration
+    from distopt.report.figures import calibration
+    from distopt.runner import run as runner
 
     folder = real.folder / "calibration"
     launcher = dict(config.compose(["launcher=sim"]).launcher)

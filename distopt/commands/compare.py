@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from distopt.report.comparison import Comparison
+    from distopt.report.comparison.compare import Comparison
 
 HELP = "compare runs: convergence, efficiency, staleness and cost of each configuration in a table"
 
@@ -88,8 +88,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Print the comparison; return 1 when a folder could not be read or there is no run."""
-    from distopt.report.comparison import compare_runs
-    from distopt.results import load_all
+    from distopt.report.comparison.compare import compare_runs
+    from distopt.runs.results import load_all
 
     runs, problems = load_all(args.paths)
     chosen = {"reference": args.reference, "target": args.target, "metric": args.metric, "split": args.split}

@@ -31,8 +31,9 @@ def examine() -> dict[str, Any]:
 
     import jax
 
-    from distopt import datasets, memory
-    from distopt.provenance import provenance
+    from distopt import datasets
+    from distopt.files import memory
+    from distopt.runs.provenance import provenance
 
     told = provenance()
     shared = Path("/dev/shm")

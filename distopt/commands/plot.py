@@ -30,9 +30,9 @@ def main(args: argparse.Namespace) -> int:
     """Write the figures and print their paths; return 1 when a folder could not be read or there is no run."""
     from distopt.errors import ResultsError
     from distopt.metrics.convergence import METRICS
-    from distopt.report.animation import animate
-    from distopt.report.plots import MANY, plot_run, plot_runs
-    from distopt.results import load_all
+    from distopt.report.figures.animation import animate
+    from distopt.report.figures.plots import MANY, plot_run, plot_runs
+    from distopt.runs.results import load_all
 
     runs, problems = load_all(args.paths)
     readable = []

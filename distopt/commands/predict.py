@@ -21,8 +21,8 @@ def main(args: argparse.Namespace) -> int:
     import json
 
     from distopt.cluster import Cluster, predict
-    from distopt.cluster.workload import workload_from_config
     from distopt.config import compose, validate
+    from distopt.launchers.workload import workload_from_config
 
     config = validate(compose(args.overrides, args.config_dir))
     cluster = Cluster.from_settings(config["cluster"])

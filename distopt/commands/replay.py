@@ -21,9 +21,10 @@ def main(args: argparse.Namespace) -> int:
 
     import numpy as np
 
-    from distopt import results, runner
     from distopt.errors import ResultsError
     from distopt.launchers.replay import ADDED
+    from distopt.runner import run as runner
+    from distopt.runs import results
 
     recorded = results.load(args.folder)
     if not (recorded.folder / "model.npz").is_file():
@@ -65,9 +66,9 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _center(folder: Path) -> "dict[str, np.ndarray]":
-    from distopt.arrays import read_arrays
     from distopt.errors import ResultsError
-    from distopt.files import BROKEN, reason
+    from distopt.files.npz import read_arrays
+    from distopt.files.untrusted import BROKEN, reason
 
     path = folder / "model.npz"
     try:

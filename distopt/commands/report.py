@@ -25,8 +25,8 @@ def main(args: argparse.Namespace) -> int:
     """Write the page and print its path; return 1 when a folder could not be read or there is no run."""
     from distopt.errors import ResultsError
     from distopt.report import page
-    from distopt.report.comparison import compare_runs
-    from distopt.results import load_all
+    from distopt.report.comparison.compare import compare_runs
+    from distopt.runs.results import load_all
 
     runs, problems = load_all(args.paths)
     readable = []

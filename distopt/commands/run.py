@@ -10,8 +10,8 @@ from distopt.errors import ConfigError, unwritten
 
 if TYPE_CHECKING:
     from distopt.config import Combination
-    from distopt.results import Run
-    from distopt.sweep import End
+    from distopt.runner.sweep import End
+    from distopt.runs.results import Run
 
 HELP = "run an experiment: Hydra overrides such as optimizer=agn workers=16, -m for several"
 EXIT_CODES = {"done": 0, "stopped": 0, "interrupted": 130, "not started": 130}
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: list[str]) -> int:
     """Run what the overrides describe; return the worst exit code of all runs."""
-    from distopt.launchers import Watch
+    from distopt.records import Watch
 
     watch = Watch()  # a run's start-up includes our own imports
     parser = argparse.ArgumentParser(prog="distopt run", add_help=False, allow_abbrev=False)
@@ -43,7 +43,7 @@ def main(arguments: list[str]) -> int:
         return _run_several(runs, arguments)
     from rich.console import Console
 
-    from distopt import runner
+    from distopt.runner import run as runner
 
     finished = runner.run(runs[0].config, Console(stderr=True), watch)
     _show(finished)
@@ -69,7 +69,7 @@ def _run_several(runs: Sequence["Combination"], arguments: list[str]) -> int:
     from rich.console import Console
 
     from distopt.report import ends
-    from distopt.sweep import Sweep
+    from distopt.runner.sweep import Sweep
 
     def show(end: "End", run: "Run | None") -> None:
         if run:
@@ -96,7 +96,8 @@ def labels(runs: Sequence["Combination"]) -> list[str]:
 
 def _show(run: "Run") -> None:
     """Draw a run's figures and print how it ended."""
-    from distopt.report import ends, plots  # imports matplotlib: after training, for a quick start
+    from distopt.report import ends
+    from distopt.report.figures import plots  # imports matplotlib: after training, for a quick start
 
     try:
         plots.plot_run(run, run.folder / "plots")

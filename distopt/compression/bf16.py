@@ -15,8 +15,8 @@ import jax
 import jax.numpy as jnp
 
 from distopt.compression.rules import Code, Compressor, Memory
-from distopt.optimizers.parts import require_choice
 from distopt.rules import Params
+from distopt.settings import require_choice
 
 
 def bf16(*, rounding: str = "nearest") -> Compressor:

@@ -23,8 +23,8 @@ import jax
 import jax.numpy as jnp
 
 from distopt.compression.rules import Code, Compressor, Memory, biased
-from distopt.optimizers.parts import require_whole
 from distopt.rules import Params
+from distopt.settings import require_whole
 
 
 class Factors(NamedTuple):

@@ -18,8 +18,8 @@ from jax.flatten_util import ravel_pytree
 
 from distopt.compression import bits
 from distopt.compression.rules import Code, Compressor, Memory
-from distopt.optimizers.parts import require_whole
 from distopt.rules import Params
+from distopt.settings import require_whole
 
 MOST = 2**15 - 1  # levels; 16 bits per number
 

@@ -14,8 +14,8 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from distopt.compression.rules import Code, Compressor, Memory, biased
-from distopt.optimizers.parts import require_number, require_whole
 from distopt.rules import Params
+from distopt.settings import require_number, require_whole
 
 
 class Sparse(NamedTuple):

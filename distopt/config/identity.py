@@ -5,7 +5,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from distopt.files import regular
+from distopt.files.untrusted import regular
+from distopt.settings import flat
 
 #: where a run is written, how it is watched and kept, not what it computes
 IRRELEVANT = {"output", "name", "seeds", "trackers", "trackers_output", "launcher.log_to_driver", "launcher.timeout"}
@@ -30,14 +31,6 @@ def workload(plain: Mapping[str, Any]) -> str:
     """Return a hash of the settings that decide how long a run takes: runs that share it take similar times."""
     settings = flat(plain)
     return _hash({key: value for key, value in settings.items() if {key, key.partition(".")[0]} & COSTLY})
-
-
-def flat(plain: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested settings as one level with dotted keys."""
-    found: dict[str, Any] = {}
-    for key, value in plain.items():
-        found |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return found
 
 
 def _hash(settings: Mapping[str, Any]) -> str:

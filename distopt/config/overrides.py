@@ -12,7 +12,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from distopt.errors import ConfigError
-from distopt.files import BROKEN, read_mapping, reason, regular
+from distopt.files.untrusted import BROKEN, read_mapping, reason, regular
+from distopt.settings import shown
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
@@ -100,7 +101,7 @@ def check_overrides(overrides: Sequence[str], folder: str | None = None) -> None
         group = override.key_or_group
         if group in GROUPS and override.package is None:
             values = override.sweep_string_iterator() if override.is_sweep_override() else [override.value()]
-            for value in map(text, itertools.islice(values, MOST_CHOICES)):
+            for value in map(shown, itertools.islice(values, MOST_CHOICES)):
                 if value not in offered[group] and (value, group) != ("null", "experiment"):
                     problems.append(unknown(f"{group}={value}", value, offered[group]))
                 else:
@@ -116,11 +117,6 @@ def check_overrides(overrides: Sequence[str], folder: str | None = None) -> None
             problems.append(unknown(key, name, _siblings(base, parent), "key"))
     if problems:
         raise ConfigError(problems)
-
-
-def text(value: Any) -> str:
-    """Return a value as it is written on the command line."""
-    return "null" if value is None else str(value)
 
 
 def _exists(config: DictConfig, key: str) -> bool:

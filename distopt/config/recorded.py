@@ -5,10 +5,11 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from distopt.config.identity import IRRELEVANT, flat
-from distopt.config.overrides import GROUPS, parse, text
+from distopt.config.identity import IRRELEVANT
+from distopt.config.overrides import GROUPS, parse
 from distopt.errors import ConfigError
-from distopt.files import BROKEN, read_mapping, reason
+from distopt.files.untrusted import BROKEN, read_mapping, reason
+from distopt.settings import flat, shown
 
 PLACE = {"output", "name", "seeds", "resume"}  # the run's folder stays where it is
 
@@ -26,7 +27,7 @@ def recorded(overrides: Sequence[str]) -> DictConfig | None:
     given = {override.key_or_group: override.value() for override in parse(overrides)}
     if given["resume"] is None:
         return None
-    return resuming(Path(text(given["resume"])).expanduser().absolute(), given)
+    return resuming(Path(str(given["resume"])).expanduser().absolute(), given)
 
 
 def resuming(folder: Path, given: dict[str, object] | None = None) -> DictConfig:
@@ -44,7 +45,7 @@ def resuming(folder: Path, given: dict[str, object] | None = None) -> DictConfig
         if key in IRRELEVANT:
             OmegaConf.update(config, key, had.get(key) if key in PLACE else value)
         elif value != had.get(key):
-            problems.append(f"{key}={text(value)}: the run to resume has {text(had.get(key))}; leave {key} out")
+            problems.append(f"{key}={shown(value)}: the run to resume has {shown(had.get(key))}; leave {key} out")
     if problems:
         raise ConfigError(problems)
     config["resume"] = str(folder)

@@ -1,6 +1,6 @@
 """Checking a configuration: everything that is wrong with it at once, before anything starts."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -10,95 +10,63 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from distopt import cluster, datasets, trackers
-from distopt.config.overrides import GROUPS, text, unknown
+from distopt.config.overrides import GROUPS, unknown
 from distopt.errors import ConfigError
-from distopt.files import reason
-from distopt.launchers import chaos
+from distopt.files.untrusted import reason
+from distopt.launchers.ray import faults
+from distopt.settings import FLAG, PATH, Check, list_of, number, one_of, or_null, problem, shown, whole
 
-Check = tuple[str, Callable[[Any], bool], str]
-
-
-def _whole(low: int, *, optional: bool = False) -> tuple[Callable[[Any], bool], str]:
-    words = f"must be a whole number >= {low}" + (" or null" if optional else "")
-    return lambda v: (v is None and optional) or (type(v) is int and low <= v < 2**31), words
-
-
-def _number(low: float, *, above: bool = False, high: float = float("inf"), optional: bool = False) -> Any:
-    words = f"must be a number {'>' if above else '>='} {low:g}"
-    words += (f" and <= {high:g}" if high < float("inf") else "") + (" or null" if optional else "")
-
-    def check(v: Any) -> bool:
-        if v is None:
-            return optional
-        finite = isinstance(v, int | float) and not isinstance(v, bool) and abs(v) < float("inf")
-        return finite and (v > low if above else v >= low) and v <= high
-
-    return check, words
-
-
-def _one_of(*choices: Any) -> tuple[Callable[[Any], bool], str]:
-    return lambda v: v in choices, f"must be one of {', '.join(map(str, choices))}"
-
-
-def _distinct(seeds: Any) -> bool:
-    return isinstance(seeds, list) and all(map(_whole(0)[0], seeds)) and len(set(seeds)) == len(seeds) > 0
-
-
-def _trackers(names: Any) -> bool:
-    return isinstance(names, list) and all(n in trackers.NAMES for n in names) and len(set(names)) == len(names)
-
-
-def _path(value: Any) -> bool:
-    return isinstance(value, str) and value != "" and "\0" not in value
-
-
-def _folder_name(value: Any) -> bool:
-    return _path(value) and value.isprintable() and "/" not in value and value not in (".", "..")
-
-
-CHECKS: tuple[Check, ...] = (
-    ("workers", *_whole(1)),
-    ("epochs", *_number(0, above=True, high=1e9, optional=True)),
-    ("batch_size", *_whole(1)),
-    ("seed", *_whole(0)),
-    ("seeds", lambda v: v is None or _distinct(v), "must be a list of different whole numbers >= 0, or null"),
-    ("on_bad_commit", *_one_of("stop", "drop", "restart")),
-    ("output", _path, "must be the name of a folder"),
-    ("name", lambda v: v is None or _folder_name(v), "must be a folder name without /, or null"),
-    ("trackers", _trackers, f"must be a list of some of {', '.join(trackers.NAMES)}"),
-    ("trackers_output", lambda v: v is None or _path(v), "must be the name of a folder or null"),
-    ("resume", lambda v: v is None or _path(v), "must be the folder of a run or null"),
-    ("checkpoint.every", *_whole(1, optional=True)),
-    ("checkpoint.seconds", *_number(0, above=True, optional=True)),
-    ("evaluate.points", *_whole(1)),
-    ("evaluate.every", *_whole(1, optional=True)),
-    ("evaluate.samples", *_whole(1)),
-    ("stop.updates", *_whole(1, optional=True)),
-    ("stop.seconds", *_number(0, above=True, optional=True)),
-    ("stop.accuracy", *_number(0, above=True, high=1, optional=True)),
-    ("stop.loss", *_number(float("-inf"), optional=True)),
-    ("optimizer.window", *_whole(1)),
-    ("local.learning_rate", *_number(0, above=True)),
-    ("local.momentum", *_number(0, high=1)),
-    ("local.b1", *_number(0, high=1)),
-    ("local.b2", *_number(0, high=1)),
-    ("local.decay", *_number(0, high=1)),
-    ("local.eps", *_number(0)),
-    ("local.weight_decay", *_number(0)),
-    ("local.initial_accumulator_value", *_number(0)),
-    ("local.on_pull", *_one_of("keep", "reset")),
-    ("launcher.workers_per_actor", *_whole(1, optional=True)),
-    ("launcher.gpus_per_actor", *_number(0, optional=True)),
-    ("launcher.cpus_per_actor", *_number(0, above=True)),
-    ("launcher.placement", *_one_of("PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD")),
-    ("launcher.object_store_bytes", *_whole(75 * 2**20, optional=True)),
-    ("launcher.log_to_driver", *_one_of(True, False)),
-    ("launcher.timeout", *_number(0, above=True)),
-    ("launcher.on_server_loss", *_one_of("fail", "restore")),
-    ("launcher.on_worker_loss", *_one_of("fail", "continue", "replace")),
-    ("launcher.chaos", *chaos.CHECK),
-    ("launcher.width", *_whole(1, optional=True)),
+FOLDER = PATH._replace(words="the name of a folder")
+NAME = Check(
+    "a folder name without /",
+    lambda v: PATH.accepts(v) and v.isprintable() and "/" not in v and v not in (".", ".."),
 )
+SHARE, POSITIVE = number(0, 1), number(0, above=True)
+KNOWN_TRACKERS = list_of(one_of(*trackers.NAMES), f"a list of some of {', '.join(trackers.NAMES)}", different=True)
+
+CHECKS: Mapping[str, Check] = {
+    "workers": whole(1),
+    "epochs": or_null(number(0, above=True, most=1e9)),
+    "batch_size": whole(1),
+    "seed": whole(0),
+    "seeds": or_null(list_of(whole(0), "a list of different whole numbers >= 0,", different=True, least=1)),
+    "on_bad_commit": one_of("stop", "drop", "restart"),
+    "output": FOLDER,
+    "name": or_null(NAME),
+    "trackers": KNOWN_TRACKERS,
+    "trackers_output": or_null(FOLDER),
+    "resume": or_null(PATH._replace(words="the folder of a run")),
+    "checkpoint.every": or_null(whole(1)),
+    "checkpoint.seconds": or_null(POSITIVE),
+    "evaluate.points": whole(1),
+    "evaluate.every": or_null(whole(1)),
+    "evaluate.samples": whole(1),
+    "stop.updates": or_null(whole(1)),
+    "stop.seconds": or_null(POSITIVE),
+    "stop.accuracy": or_null(number(0, above=True, most=1)),
+    "stop.loss": or_null(number()),
+    "optimizer.window": whole(1),
+    "local.learning_rate": POSITIVE,
+    "local.momentum": SHARE,
+    "local.b1": SHARE,
+    "local.b2": SHARE,
+    "local.decay": SHARE,
+    "local.eps": number(0),
+    "local.weight_decay": number(0),
+    "local.initial_accumulator_value": number(0),
+    "local.on_pull": one_of("keep", "reset"),
+    "launcher.workers_per_actor": or_null(whole(1)),
+    "launcher.gpus_per_actor": or_null(number(0)),
+    "launcher.cpus_per_actor": POSITIVE,
+    "launcher.placement": one_of("PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD"),
+    "launcher.object_store_bytes": or_null(whole(75 * 2**20)),
+    "launcher.log_to_driver": FLAG,
+    "launcher.timeout": POSITIVE,
+    "launcher.on_server_loss": one_of("fail", "restore"),
+    "launcher.on_worker_loss": one_of("fail", "continue", "replace"),
+    "launcher.chaos": faults.CHECK,
+    "launcher.width": or_null(whole(1)),
+}
 
 
 def validate(config: DictConfig) -> dict[str, Any]:
@@ -113,11 +81,11 @@ def validate(config: DictConfig) -> dict[str, Any]:
         key = getattr(error, "full_key", None)
         raise ConfigError(f"{key or 'the configuration'}: cannot be resolved ({reason(error)})") from None
     problems = _strange(plain)
-    for key, check, words in CHECKS:
+    for key, check in CHECKS.items():
         group, _, name = key.rpartition(".")
         node = plain[group] if group else plain
-        if name in node and not check(node[name]):
-            problems.append(f"{key}={text(node[name])} {words}")
+        if name in node and (words := problem(key, node[name], check)):
+            problems.append(words)
     problems += datasets.check_settings(plain["dataset"])
     problems += cluster.check_settings(plain["cluster"])
     problems += _unlimited(plain)
@@ -131,7 +99,7 @@ def _plain(config: DictConfig) -> dict[str, Any]:
     """Resolve interpolations; refuse a configuration that lacks a part, or has something else in its place."""
     parts = [*GROUPS[:-1], *(key for key, value in _packaged("config").items() if isinstance(value, dict))]
     if wrong := [key for key in parts if config.get(key) and not isinstance(config[key], DictConfig)]:
-        raise ConfigError([f"{key}={text(config[key])} must hold settings by name" for key in wrong])
+        raise ConfigError([f"{key}={shown(config[key])} must hold settings by name" for key in wrong])
     problems = [
         f"{group}.{key} is missing: {group}={config[group].get('name')} needs it"
         for group in ("launcher", "dataset")
@@ -140,7 +108,7 @@ def _plain(config: DictConfig) -> dict[str, Any]:
     ]
     problems = problems or _incomplete(config)
     names = [group for group in GROUPS[:-1] if config.get(group) and not isinstance(config[group].get("name"), str)]
-    if problems := problems or [f"{group}.name={text(config[group].get('name'))} must be a name" for group in names]:
+    if problems := problems or [f"{group}.name={shown(config[group].get('name'))} must be a name" for group in names]:
         raise ConfigError(problems)
     return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[return-value]
 

@@ -10,7 +10,7 @@ import numpy as np
 from distopt.datasets import sources
 from distopt.datasets.dataset import Dataset, pixels
 from distopt.errors import DataError
-from distopt.files import BROKEN, reason, unpacked
+from distopt.files.untrusted import BROKEN, reason, unpacked
 
 FOLDER = "cifar-10-batches-bin"
 ARCHIVE = "cifar-10-binary.tar.gz"

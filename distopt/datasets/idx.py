@@ -11,7 +11,7 @@ import numpy as np
 from distopt.datasets import sources
 from distopt.datasets.dataset import Dataset, pixels
 from distopt.errors import DataError
-from distopt.files import BROKEN, need, reason, unpacked
+from distopt.files.untrusted import BROKEN, need, reason, unpacked
 
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 CLASSES = 10

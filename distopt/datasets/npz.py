@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.lib import format as npy
 
-from distopt.arrays import members, read_array
 from distopt.datasets.dataset import Dataset
 from distopt.datasets.own import Part, assemble, finite
 from distopt.errors import DataError, listed
-from distopt.files import BROKEN, reason, regular
+from distopt.files.npz import members, read_array
+from distopt.files.untrusted import BROKEN, reason, regular
 
 
 def load(settings: Mapping[str, Any]) -> Dataset:

@@ -9,7 +9,7 @@ import numpy as np
 from distopt.datasets.dataset import Dataset
 from distopt.datasets.own import Part, assemble, finite
 from distopt.errors import DataError, listed
-from distopt.files import BROKEN, need, read_csv, reason, regular
+from distopt.files.untrusted import BROKEN, need, read_csv, reason, regular
 
 if TYPE_CHECKING:
     import pandas as pd

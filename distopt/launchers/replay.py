@@ -8,20 +8,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from distopt import results
-from distopt.admission import Admission
 from distopt.cluster import Commit, Joined, Update
-from distopt.config.identity import flat
 from distopt.errors import ResultsError
-from distopt.events import RESTARTS
-from distopt.experiment import Experiment
-from distopt.files import BROKEN, read_csv, reason
-from distopt.launchers import Interrupted, Launch, News, Watch
-from distopt.launchers.inline import train
-from distopt.launchers.single import Single
+from distopt.files.untrusted import BROKEN, read_csv, reason
+from distopt.launchers.inprocess.loop import train
+from distopt.launchers.inprocess.one_by_one import Single
 from distopt.metrics import staleness
-from distopt.recorded import COLUMNS
-from distopt.replica import Replica
+from distopt.records import COLUMNS, RESTARTS, Interrupted, Launch, News, Watch
+from distopt.runs import results
+from distopt.settings import flat
+from distopt.training.admission import Admission
+from distopt.training.experiment import Experiment
+from distopt.training.worker_programs import Replica
 
 CLOCK = "virtual"
 TIMES = {"time_s", "compute_s", "exchange_s", "server_s"}

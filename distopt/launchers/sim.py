@@ -4,16 +4,16 @@ from collections.abc import Generator, Sequence
 
 import jax
 
-from distopt.checkpoints import wanted
 from distopt.cluster import Cluster, Draws, Workload, schedule
-from distopt.experiment import Experiment
-from distopt.launchers import Interrupted, Launch, News, Outcome, Training, Watch
-from distopt.launchers.batched import Batched
-from distopt.launchers.inline import NOTHING, train
-from distopt.launchers.pool import STRETCH, Pool, power_of_four
-from distopt.launchers.single import Single
-from distopt.replica import Replica
-from distopt.traffic import shapes, traffic
+from distopt.launchers.inprocess.loop import NOTHING, train
+from distopt.launchers.inprocess.one_by_one import Single
+from distopt.launchers.inprocess.vectorized.pool import STRETCH, Pool, power_of_four
+from distopt.launchers.inprocess.vectorized.run import Batched
+from distopt.records import Interrupted, Launch, News, Outcome, Training, Watch
+from distopt.runs.checkpoints import wanted
+from distopt.training.experiment import Experiment
+from distopt.training.shapes import shapes, traffic
+from distopt.training.worker_programs import Replica
 from distopt.trees import tree_bytes
 
 CLOCK = "virtual"

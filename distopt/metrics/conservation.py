@@ -2,7 +2,7 @@
 
 In an exchange the center gains what its committers give away. A commit that is lost, applied twice, or answered with
 another's reply breaks that. It is checked in every run of a rule that `conserves`, by probes of the trees (see
-`distopt.probes`): numbers that add up as the trees do.
+`distopt.optimizers.parts.probes`): numbers that add up as the trees do.
 
 Source: Zhang, Choromanska, LeCun 2015; the identity follows from their equations 5 and 6.
 """

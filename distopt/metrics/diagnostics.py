@@ -53,7 +53,7 @@ def describe(commits: pd.DataFrame, evals: pd.DataFrame, parameters: int | None)
     """Return the diagnostics for `summary.json`; of what was not recorded nothing.
 
     `gap_mean`, `gap_relative_mean`, shares of work for nothing (see `wasted`), `progress_cosine_mean` over commits
-    whose center had moved (see `distopt.diagnostics`); of `conservation.equilibrium` `equilibrium_median` and
+    whose center had moved (see `optimizers.parts.diagnostics`); of `conservation.equilibrium` `equilibrium_median` and
     `equilibrium_share`, of commits with a ratio of 1 at the most; `conserved_drift_max` of `conservation.drift`.
     """
     values = {"gap_relative_mean": _mean(relative_gap(commits, evals)), **wasted(commits)}

@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from distopt.events import RESTARTS
+from distopt.records import RESTARTS
 
 
 def accepted(commits: pd.DataFrame) -> pd.DataFrame:
@@ -67,7 +67,7 @@ def contradictions(
 
     Args:
         commits: in the order applied or dropped.
-        events: of the same run, see `distopt.events`; None: nobody pulled the center because of any.
+        events: of the same run, see `distopt.records`; None: nobody pulled the center because of any.
         pulls: workers may have pulled later, before a commit or because they had to wait: τ may then be smaller.
         fetch: every so many commits of a worker are answered.
     """

@@ -9,8 +9,9 @@ from typing import Any
 import jax
 import optax
 
-from distopt import compression, diagnostics
+from distopt import compression
 from distopt.errors import ConfigError
+from distopt.optimizers.parts import diagnostics
 from distopt.rules import DistributedOptimizer
 
 LAUNCHER_SETTINGS = {"name", "window"}  # of the group `optimizer`, but not the factory's: launchers read them

@@ -35,16 +35,7 @@ import jax
 import jax.numpy as jnp
 
 from distopt.optimizers.agn import warnings
-from distopt.optimizers.parts import (
-    additive,
-    adopt_center,
-    commit_mean_delta,
-    require_choice,
-    require_number,
-    sample,
-    scale_metrics,
-    stateless,
-)
+from distopt.optimizers.parts import additive, adopt_center, commit_mean_delta, sample, scale_metrics, stateless
 from distopt.rules import (
     Commits,
     DistributedOptimizer,
@@ -57,6 +48,7 @@ from distopt.rules import (
     Window,
     WorkerRule,
 )
+from distopt.settings import require_choice, require_number
 from distopt.trees import norms
 
 #: from θ̃ − pᵏ of some weights, ‖θ̃ − pᵏ‖² of all of them, and γ

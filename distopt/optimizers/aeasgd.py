@@ -24,8 +24,9 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from distopt.optimizers.parts import additive, elastic, require_flag, until_equilibrium
+from distopt.optimizers.parts import additive, elastic, until_equilibrium
 from distopt.rules import DistributedOptimizer, Message, Params, Reply, State, Window, WorkerRule
+from distopt.settings import require_flag
 
 
 def aeasgd(

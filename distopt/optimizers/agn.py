@@ -17,8 +17,9 @@ import math
 
 import optax
 
-from distopt.optimizers.parts import additive, adopt_center, commit_gradient, commit_mean_delta, require_choice
+from distopt.optimizers.parts import additive, adopt_center, commit_gradient, commit_mean_delta
 from distopt.rules import DistributedOptimizer, WorkerRule
+from distopt.settings import require_choice
 
 
 def agn(*, local: optax.GradientTransformation | None = None, commit: str = "delta") -> DistributedOptimizer:

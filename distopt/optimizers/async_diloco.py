@@ -28,8 +28,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from distopt.optimizers.parts import adopt_center, commit_delta, require_flag, require_number, require_whole
+from distopt.optimizers.parts import adopt_center, commit_delta
 from distopt.rules import Commits, DistributedOptimizer, Params, ServerRule, Update, WorkerRule
+from distopt.settings import require_flag, require_number, require_whole
 
 
 class DelayedNesterov(NamedTuple):

@@ -13,9 +13,9 @@ twice to an update. The samples of a dropped gradient are used up: which samples
 
 import optax
 
-from distopt.optimizers.parts import require_whole
 from distopt.optimizers.synchronous import synchronous
 from distopt.rules import DistributedOptimizer
+from distopt.settings import require_whole
 
 
 def backup(*, backups: int, local: optax.GradientTransformation, workers: int) -> DistributedOptimizer:

@@ -17,8 +17,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from distopt.optimizers.parts import additive, adopt_center, commit_gradient, require_number
+from distopt.optimizers.parts import additive, adopt_center, commit_gradient
 from distopt.rules import DistributedOptimizer, Message, Params, State, Window, WorkerRule
+from distopt.settings import require_number
 
 
 def dana(*, local: optax.GradientTransformation, momentum: float) -> DistributedOptimizer:

@@ -17,8 +17,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from distopt.optimizers.parts import adopt_center, commit_gradient, require_flag, require_number
+from distopt.optimizers.parts import adopt_center, commit_gradient
 from distopt.rules import Commits, DistributedOptimizer, Params, ServerRule, State, Update, WorkerRule
+from distopt.settings import require_flag, require_number
 
 
 def dcasgd(

@@ -13,8 +13,9 @@ DiLoCo of torchft had the sign of P wrong.
 
 import optax
 
-from distopt.optimizers.parts import additive, adopt_center, commit_delta, mean, require_number
+from distopt.optimizers.parts import additive, adopt_center, commit_delta, mean
 from distopt.rules import ALL, DistributedOptimizer, WorkerRule
+from distopt.settings import require_number
 
 
 def diloco(*, learning_rate: float, momentum: float) -> DistributedOptimizer:

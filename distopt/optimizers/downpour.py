@@ -27,15 +27,9 @@ from typing import Any
 
 from distopt import local
 from distopt.errors import ConfigError
-from distopt.optimizers.parts import (
-    additive,
-    adopt_center,
-    commit_delta,
-    commit_gradients,
-    require_number,
-    require_whole,
-)
+from distopt.optimizers.parts import additive, adopt_center, commit_delta, commit_gradients
 from distopt.rules import DistributedOptimizer, WorkerRule
+from distopt.settings import require_number, require_whole
 
 
 def downpour(*, server: Mapping[str, Any] | None = None, fetch: int = 1, warm_start: int = 0) -> DistributedOptimizer:

@@ -19,8 +19,9 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from distopt.optimizers.parts import adopt_center, commit_delta, require_choice, staleness_weighted
+from distopt.optimizers.parts import adopt_center, commit_delta, staleness_weighted
 from distopt.rules import DistributedOptimizer, WorkerRule
+from distopt.settings import require_choice
 
 WEIGHTS: dict[str, Callable[[jax.Array, jax.Array], jax.Array]] = {
     "delay_plus_one": lambda staleness, workers: 1 / (staleness + 1),

@@ -20,8 +20,9 @@ import jax.numpy as jnp
 import optax
 
 from distopt.optimizers import aeasgd, easgd
-from distopt.optimizers.parts import elastic, require_flag, require_number
+from distopt.optimizers.parts import elastic
 from distopt.rules import ALL, DistributedOptimizer, Message, Params, State, Window
+from distopt.settings import require_flag, require_number
 
 
 class Momentum(NamedTuple):

@@ -5,7 +5,7 @@
 No parameters are exchanged. A commit tells the server where a member is, so that the ensemble can be evaluated and
 kept: one copy of the parameters up per window, nothing down. The bytes are counted; training would not need them, and a
 longer window has fewer. Evaluations are of the mean of the members' probabilities, with further columns for the mean of
-their logits and the best single member (see `distopt.evaluation`); `model.npz` has all members, each array with a
+their logits and the best single member (see `training.evaluation`); `model.npz` has all members, each array with a
 leading axis of n. The center stays at the initial parameters. Members start from the same ones and differ by their
 batches: each has its own shard, or its own order of all samples with `dataset.partition=shared`.
 

@@ -21,15 +21,9 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from distopt.optimizers.parts import (
-    adopt_center,
-    commit_params,
-    require_choice,
-    require_number,
-    stateless,
-    weighted_sum,
-)
+from distopt.optimizers.parts import adopt_center, commit_params, stateless, weighted_sum
 from distopt.rules import Commits, DistributedOptimizer, Params, ServerRule, State, Update, WorkerRule
+from distopt.settings import require_choice, require_number
 
 #: from τ, a and b
 WEIGHTS: dict[str, Callable[[jax.Array, float, float], jax.Array]] = {

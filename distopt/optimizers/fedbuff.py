@@ -16,8 +16,9 @@ more than once; Plato's version has no staleness weight. Secure aggregation and 
 in the buffer when training ends is added with the same weight ηₛ / K per commit.
 """
 
-from distopt.optimizers.parts import buffered, require_number, require_whole
+from distopt.optimizers.parts import buffered
 from distopt.rules import DistributedOptimizer
+from distopt.settings import require_number, require_whole
 
 
 def fedbuff(*, buffer: int, learning_rate: float, exponent: float) -> DistributedOptimizer:

@@ -20,8 +20,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from distopt.optimizers.parts import additive, adopt_center, commit_delta, mean, require_choice, require_number
+from distopt.optimizers.parts import additive, adopt_center, commit_delta, mean
 from distopt.rules import ALL, DistributedOptimizer, Params, WorkerRule
+from distopt.settings import require_choice, require_number
 
 #: the new v from the old one, Δ² and β₂
 SECOND_MOMENTS: dict[str, Callable[[jax.Array, jax.Array, float], jax.Array]] = {

@@ -18,8 +18,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from distopt.optimizers.parts import adopt_center, commit_delta, require_number, sample, scale_metrics
+from distopt.optimizers.parts import adopt_center, commit_delta, sample, scale_metrics
 from distopt.rules import Commits, DistributedOptimizer, Params, ServerRule, Update, WorkerRule
+from distopt.settings import require_number
 
 
 class Usual(NamedTuple):

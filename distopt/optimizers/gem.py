@@ -27,8 +27,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from distopt.optimizers.parts import additive, require_flag, require_number
+from distopt.optimizers.parts import additive
 from distopt.rules import DistributedOptimizer, Message, Params, Reply, State, Window, WorkerRule
+from distopt.settings import require_flag, require_number
 
 
 class Energy(NamedTuple):

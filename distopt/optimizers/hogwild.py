@@ -23,8 +23,9 @@ there is.
 import jax
 import jax.numpy as jnp
 
-from distopt.optimizers.parts import additive, adopt_center, commit_delta, require_number
+from distopt.optimizers.parts import additive, adopt_center, commit_delta
 from distopt.rules import DistributedOptimizer, Params, Reply, State, Window, WorkerRule
+from distopt.settings import require_number
 
 
 def hogwild(*, torn: float) -> DistributedOptimizer:

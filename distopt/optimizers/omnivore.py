@@ -18,9 +18,10 @@ group's gradient is their mean. Groups are neighbours by number.
 
 import optax
 
-from distopt.optimizers.parts import additive, mean, require_number, require_whole
+from distopt.optimizers.parts import additive, mean
 from distopt.optimizers.synchronous import synchronous
 from distopt.rules import DistributedOptimizer
+from distopt.settings import require_number, require_whole
 
 
 def omnivore(*, groups: int, momentum: float, local: optax.GradientTransformation) -> DistributedOptimizer:

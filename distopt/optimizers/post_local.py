@@ -14,8 +14,8 @@ counted per worker.
 """
 
 from distopt.optimizers.averaging import averaging
-from distopt.optimizers.parts import require_whole
 from distopt.rules import DistributedOptimizer
+from distopt.settings import require_whole
 
 
 def post_local(*, warmup: int | None) -> DistributedOptimizer:

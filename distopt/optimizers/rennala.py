@@ -21,8 +21,9 @@ differ from worker to worker, dropping the commits of slow workers biases the ce
 
 import jax.numpy as jnp
 
-from distopt.optimizers.parts import buffered, require_whole
+from distopt.optimizers.parts import buffered
 from distopt.rules import DistributedOptimizer
+from distopt.settings import require_whole
 
 
 def rennala(*, batch: int | None, workers: int) -> DistributedOptimizer:

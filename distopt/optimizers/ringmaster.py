@@ -14,8 +14,9 @@ stops late workers in the middle, is left out. With shards that differ from work
 slow workers biases the center.
 """
 
-from distopt.optimizers.parts import additive, adopt_center, commit_delta, require_whole
+from distopt.optimizers.parts import additive, adopt_center, commit_delta
 from distopt.rules import DistributedOptimizer, WorkerRule
+from distopt.settings import require_whole
 
 
 def ringmaster(*, threshold: int | None, workers: int) -> DistributedOptimizer:

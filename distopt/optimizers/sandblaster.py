@@ -30,10 +30,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from distopt.optimizers.parts import require_number, require_whole
 from distopt.optimizers.parts.line_search import Search
 from distopt.optimizers.parts.portions import Board, Task
 from distopt.rules import Commits, DistributedOptimizer, Params, Reply, ServerRule, Update, Window, WorkerRule
+from distopt.settings import require_number, require_whole
 from distopt.trees import norms
 
 LEAST_CURVATURE = 1e-10

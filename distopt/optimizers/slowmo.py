@@ -13,8 +13,9 @@ workers keep or reset their own momentum; the paper tries both.
 
 import optax
 
-from distopt.optimizers.parts import additive, adopt_center, commit_delta, mean, require_number
+from distopt.optimizers.parts import additive, adopt_center, commit_delta, mean
 from distopt.rules import ALL, DistributedOptimizer, WorkerRule
+from distopt.settings import require_number
 
 
 def slowmo(*, momentum: float, learning_rate: float) -> DistributedOptimizer:

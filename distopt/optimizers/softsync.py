@@ -16,8 +16,9 @@ added with the same weight 1/q per commit.
 
 import jax.numpy as jnp
 
-from distopt.optimizers.parts import buffered, require_whole
+from distopt.optimizers.parts import buffered
 from distopt.rules import DistributedOptimizer
+from distopt.settings import require_whole
 
 
 def softsync(*, splitting: int, workers: int) -> DistributedOptimizer:

@@ -13,8 +13,9 @@ is at most B windows ahead when it starts one, B + 1 when it has finished it. Wo
 not waited for.
 """
 
-from distopt.optimizers.parts import additive, adopt_center, commit_delta, require_whole
+from distopt.optimizers.parts import additive, adopt_center, commit_delta
 from distopt.rules import DistributedOptimizer, WorkerRule
+from distopt.settings import require_whole
 
 
 def ssp(*, bound: int | None) -> DistributedOptimizer:

@@ -16,8 +16,9 @@ parameters, which is `explore: false`, although its algorithm leaves open what t
 
 import optax
 
-from distopt.optimizers.parts import additive, adopt_center, commit_delta, commit_gradients, require_flag
+from distopt.optimizers.parts import additive, adopt_center, commit_delta, commit_gradients
 from distopt.rules import DistributedOptimizer, WorkerRule
+from distopt.settings import require_flag
 
 
 def zealous(*, local: optax.GradientTransformation, explore: bool) -> DistributedOptimizer:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from distopt.report.table import render
-from distopt.results import Run
+from distopt.runs.results import Run
 
 if TYPE_CHECKING:
-    from distopt.sweep import End
+    from distopt.runner.sweep import End
 
 HEADERS = {"time_s": "time (s)", "staleness_mean": "staleness", "folder": "folder, or why there is none"}
 COLUMNS = {"accuracy": "validation_accuracy_final", "loss": "validation_loss_final", "time_s": "time_s"}

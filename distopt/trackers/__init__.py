@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from distopt.launchers import News
+from distopt.records import News
 
 NAMES = ("tensorboard", "wandb", "mlflow")
 IDENTITIES = {"update", "worker", "sequence", "time_s"}  # columns of a commit that are no measurements

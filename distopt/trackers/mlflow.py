@@ -12,7 +12,7 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 from mlflow.entities import Metric, Param
 from mlflow.tracking import MlflowClient
 
-from distopt.config.identity import flat
+from distopt.settings import flat
 
 EXPERIMENT = "distopt"
 LONGEST = 500  # characters of a parameter that MLflow takes

@@ -9,8 +9,8 @@ import pandas as pd
 from scipy import stats
 
 import distopt
-from distopt.results import Run
-from tests.launchers.processes import distopt as command
+from distopt.runs.results import Run
+from scripts.tools.processes import distopt as command
 
 
 class Account(NamedTuple):

@@ -11,7 +11,7 @@ import psutil
 import pyarrow as pa
 
 from scripts.chaos.node import OPEN, Node
-from tests.launchers.processes import Launched
+from scripts.tools.processes import Launched
 
 STOP_S = (0.2, 1.0)  # how long a stopped process stays so
 CALLS = 0.02  # probability of each way in which a call can go wrong

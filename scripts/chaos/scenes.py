@@ -10,13 +10,13 @@ from tempfile import mkdtemp
 from typing import NamedTuple
 
 from distopt import config as configuration
-from distopt import experiment as experiments
-from distopt import runner
-from distopt.experiment import Experiment
+from distopt.runner import run as runner
+from distopt.training import experiment as experiments
+from distopt.training.experiment import Experiment
 from scripts.chaos.account import Account, account, interval
 from scripts.chaos.disturb import Fault, disturbed, plan
 from scripts.chaos.node import Node
-from tests.launchers.processes import Cluster
+from scripts.tools.processes import Cluster
 
 TASK = ["workers=4", "model.hidden=[128,128]", "batch_size=128", "epochs=300", "evaluate.points=1"]
 ACTORS = ["launcher=ray", "launcher.workers_per_actor=2"]

@@ -5,7 +5,7 @@ Runs what is not finished yet (Ctrl-C loses nothing, the same command goes on), 
 
 import sys
 
-from scripts import command
+from scripts.tools import command
 
 
 def main() -> int:

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from scripts.batch import execute, plan
-from scripts.runs import Runs
 from scripts.study import report, tuning
 from scripts.study.sizes import CLUSTERS, Size
+from scripts.tools.batch import execute, plan
+from scripts.tools.runs import Runs
 
 
 def carry_out(size: Size, names: list[str], output: Path, results: Path, cores: int) -> list[str]:

@@ -8,10 +8,10 @@ from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 
 from distopt.metrics.profiles import MAX_RATIO, profile
-from distopt.report.style import COLUMN, PAGE, STYLE, color, marker
-from scripts.runs import Array
+from distopt.report.figures.style import COLUMN, PAGE, STYLE, color, marker
 from scripts.study.outcome import REFERENCE, Outcome
 from scripts.study.sizes import CLUSTERS, Size
+from scripts.tools.runs import Array
 
 DPI = 120
 DARK = 1.3  # sum of red, green and blue, each in [0, 1], below which white is easier to read

@@ -8,10 +8,10 @@ import pandas as pd
 from distopt.metrics.convergence import to_target
 from distopt.metrics.profiles import performance_ratios, score
 from distopt.metrics.statistics import Interval, geometric_mean_interval, mean_interval, median_interval
-from distopt.report.rows import columns
-from distopt.results import Run
-from scripts.runs import Array, Runs, accuracy, efficiencies, final
+from distopt.report.comparison.rows import columns
+from distopt.runs.results import Run
 from scripts.study.sizes import Size, Trial
+from scripts.tools.runs import Array, Runs, accuracy, efficiencies, final
 
 REFERENCE = "synchronous"
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import pandas as pd
 
 from distopt.report.table import render
-from scripts.runs import Runs
 from scripts.study import figures, tuning
 from scripts.study.outcome import REFERENCE, Outcome, judge
 from scripts.study.sizes import CLUSTERS, TUNED_WITH, Size
+from scripts.tools.runs import Runs
 
 HEADERS = {"learning_rate": "learning rate", "fastest_in": "fastest in", "reached_in": "reached in", "efficiency": "TE"}
 TITLES = {

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 
 from distopt.metrics.statistics import mean_interval
-from distopt.results import Run
-from scripts.runs import Runs, final
+from distopt.runs.results import Run
 from scripts.study.sizes import Trial
+from scripts.tools.runs import Runs, final
 
 COLUMNS = ("optimizer", "learning_rate", "window", "seeds", "accuracy", "accuracy_low", "accuracy_high", "chosen")
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from scripts import command
+from scripts.tools import command
 
 if TYPE_CHECKING:
     from scripts.thesis.studies import Study
@@ -35,9 +35,9 @@ def main() -> int:
 
 def _carry_out(studies: Sequence["Study"], args: argparse.Namespace) -> list[str]:
     """Run what is asked for, judge the claims by all that is there, and return what failed."""
-    from scripts.batch import execute, plan
-    from scripts.runs import Runs
     from scripts.thesis import report
+    from scripts.tools.batch import execute, plan
+    from scripts.tools.runs import Runs
 
     groups = plan(studies, args.runs)
     chosen = [group for group in groups if not args.only or group[0].study in args.only]

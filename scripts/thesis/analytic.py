@@ -8,8 +8,8 @@ import numpy as np
 
 from distopt import models
 from distopt.cluster import Cluster, predict
-from distopt.cluster.workload import workload_from_config
 from distopt.config import compose, validate
+from distopt.launchers.workload import workload_from_config
 from distopt.metrics.statistics import Interval
 from scripts.thesis.verdicts import proportion
 

@@ -6,10 +6,10 @@ from distopt import models
 from distopt.metrics.convergence import curve
 from distopt.metrics.efficiency import temporal_efficiency
 from distopt.metrics.statistics import Interval, geometric_mean_interval, mean_interval, median_interval
-from distopt.results import Run
-from scripts.runs import Array, Runs, final
+from distopt.runs.results import Run
 from scripts.thesis.analytic import exchange_radius
 from scripts.thesis.verdicts import Claim, Part, Verdict, above, claim, exact, proportion, show, within
+from scripts.tools.runs import Array, Runs, final
 
 STEPS = 40_000  # local steps after which the thesis sees the equilibrium
 

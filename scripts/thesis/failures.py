@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from distopt.metrics.statistics import UNKNOWN, Interval, mean_interval, paired_difference
-from distopt.results import Run
-from scripts.runs import Runs, accuracy, final
+from distopt.runs.results import Run
 from scripts.thesis.analytic import distance_to_geometric, staleness
 from scripts.thesis.studies import CRITICAL, RATES
 from scripts.thesis.verdicts import Claim, Part, above, below, claim, opposite, proportion, show, within
+from scripts.tools.runs import Runs, accuracy, final
 
 TRAINED = 0.9  # of the accuracy that one worker reaches with as many local steps
 LAWS = ("deterministic", "gamma", "exponential")

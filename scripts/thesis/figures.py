@@ -7,12 +7,12 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from distopt.report.style import COLUMN, STYLE, color, marker
-from scripts.drawing import errors, panels
-from scripts.runs import Runs, final
+from distopt.report.figures.style import COLUMN, STYLE, color, marker
 from scripts.thesis import elastic, failures, figures_grid, methods
 from scripts.thesis.analytic import averaged_beale, staleness
 from scripts.thesis.studies import CRITICAL
+from scripts.tools.drawing import errors, panels
+from scripts.tools.runs import Runs, final
 
 DPI = 120  # keeps a figure of page width below 150 kB
 

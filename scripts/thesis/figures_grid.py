@@ -4,11 +4,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from distopt.report.style import color, marker
-from scripts.drawing import errors, panels
+from distopt.report.figures.style import color, marker
 from scripts.predict_thesis import PUBLISHED
-from scripts.runs import Array, Runs
 from scripts.thesis.grid import WINDOWS, WORKERS, efficiency_surface, surface
+from scripts.tools.drawing import errors, panels
+from scripts.tools.runs import Array, Runs
 
 
 def efficiency(runs: Runs) -> Figure | None:

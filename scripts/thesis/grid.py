@@ -3,8 +3,8 @@
 import numpy as np
 
 from distopt.metrics.statistics import Interval, geometric_mean_interval, mean_interval
-from scripts.runs import Array, Runs, efficiencies, final
 from scripts.thesis.verdicts import Claim, Part, above, below, claim, combine, everywhere, show, within
+from scripts.tools.runs import Array, Runs, efficiencies, final
 
 WORKERS, WINDOWS = (10, 20, 30, 40), (10, 15, 20, 30, 40)
 LAYERS = 4  # dense layers of the thesis's network

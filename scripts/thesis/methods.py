@@ -7,12 +7,12 @@ import pandas as pd
 
 from distopt.metrics.convergence import to_target
 from distopt.metrics.statistics import Interval, mean_interval, median_interval, paired_difference
-from distopt.results import Run
+from distopt.runs.results import Run
 from scripts.predict_thesis import PUBLISHED, predictions
-from scripts.runs import Array, Runs, accuracy, final
 from scripts.thesis.analytic import averaged_beale
 from scripts.thesis.grid import WORKERS
 from scripts.thesis.verdicts import Claim, Part, above, below, claim, exact, show, within
+from scripts.tools.runs import Array, Runs, accuracy, final
 
 GAMMAS = (1e-3, 1e-4, 1e-5)
 FACTORS = (0.98, 0.99, 0.95)  # smallest mean factors of figure 4.3

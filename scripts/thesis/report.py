@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from scripts.runs import Runs
 from scripts.thesis import elastic, failures, figures, grid, methods
 from scripts.thesis.verdicts import Claim, Verdict
+from scripts.tools.runs import Runs
 
 HEAD = """# The claims of CERN-THESIS-2017-103, measured anew
 

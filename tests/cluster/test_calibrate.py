@@ -7,16 +7,16 @@ import pandas as pd
 import pytest
 import yaml
 
-from distopt import runner
 from distopt.cluster import Cluster, Law, Link, Workload, schedule
 from distopt.cluster.calibrate import Calibration, calibrate, to_yaml
 from distopt.commands import calibrate as command
 from distopt.config import compose
 from distopt.errors import ResultsError
 from distopt.metrics.convergence import Curve
-from distopt.report.calibration import differences, errors, relative_error, total_variation
-from distopt.results import load
-from tests import fixtures
+from distopt.report.figures.calibration import differences, errors, relative_error, total_variation
+from distopt.runner import run as runner
+from distopt.runs.results import load
+from scripts.tools import folders
 
 NOISY = Cluster(step=Law(0.01, "gamma", 0.3), server=Law(0.005, "gamma", 0.4), up=Link(0.004), down=Link(0.002))
 
@@ -41,8 +41,8 @@ def call(*arguments) -> int:
 @pytest.fixture
 def real(tmp_path):
     """The folder of a run that looks as if it came from real processes."""
-    settings = fixtures.config(launcher={"name": "ray"})
-    return fixtures.write(tmp_path / "real", settings=settings, facts=fixtures.info(clock="wall"))
+    settings = folders.config(launcher={"name": "ray"})
+    return folders.write(tmp_path / "real", settings=settings, facts=folders.info(clock="wall"))
 
 
 @pytest.mark.parametrize(
@@ -137,8 +137,8 @@ def test_the_name_is_that_of_the_file(real, tmp_path, capsys):
     ("launcher", "status", "words"), [("sim", "done", "launcher=sim"), ("ray", "failed", "the run is failed")]
 )
 def test_runs_that_measured_nothing_are_refused(tmp_path, launcher, status, words):
-    settings = fixtures.config(launcher={"name": launcher})
-    folder = fixtures.write(tmp_path / "run", settings=settings, facts=fixtures.info(status))
+    settings = folders.config(launcher={"name": launcher})
+    folder = folders.write(tmp_path / "run", settings=settings, facts=folders.info(status))
     with pytest.raises(ResultsError, match=words):
         call(folder)
 
@@ -149,8 +149,8 @@ def test_a_run_has_no_error_against_itself(real):
 
 
 def test_errors_are_what_differs(real, tmp_path):
-    slow = fixtures.write(
-        tmp_path / "slow", commit_rows=fixtures.commits(step_s=0.2), eval_rows=fixtures.evals(step_s=0.2)
+    slow = folders.write(
+        tmp_path / "slow", commit_rows=folders.commits(step_s=0.2), eval_rows=folders.evals(step_s=0.2)
     )
     found = errors(load(real), load(slow)).set_index("quantity")["error_percent"]
     assert found["training time (s)"] == pytest.approx(100)

@@ -7,8 +7,8 @@ import pytest
 
 from distopt.cli import main
 from distopt.cluster import Cluster, Law, Workload, predict
-from distopt.cluster.workload import workload_from_config
 from distopt.config import compose, validate
+from distopt.launchers.workload import workload_from_config
 
 PUBLISHED = Path(__file__).parents[2] / "results" / "thesis" / "published" / "agn_vs_aeasgd.csv"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.launchers.processes import Launched, distopt
+from scripts.tools.processes import Launched, distopt
 
 SMALL = ("launcher=sim", "model=booth", "dataset=none", "local=sgd", "local.learning_rate=0.001", "evaluate.points=2")
 SWEEP = ("run", *SMALL, "optimizer=agn,adag", "-m", "workers=4", "stop.updates=20000")

@@ -20,8 +20,8 @@ from distopt.optimizers.downpour import downpour
 from distopt.optimizers.easgd import easgd
 from distopt.optimizers.ringmaster import ringmaster
 from distopt.rules import Commits, DistributedOptimizer, Window
-from distopt.server import Server
 from distopt.testing import train
+from distopt.training.server import Server
 from tests.compression.tools import METHODS, NOTHING, flat
 from tests.optimizers.tools import array, delivery
 from tests.small import UNEVEN, experiment

@@ -26,7 +26,7 @@ def test_every_data_set_has_a_description_and_a_configuration() -> None:
 def test_configuration_is_valid_as_shipped(name: str) -> None:
     settings = yaml.safe_load((CONF / f"{name}.yaml").read_text())
     assert settings.keys() == {"name", *KEYS[name]}
-    expected = ["dataset.file=null: must be the path of a file"] if name in OWN else []
+    expected = ["dataset.file=null must be the path of a file"] if name in OWN else []
     assert datasets.check_settings(settings) == expected
 
 

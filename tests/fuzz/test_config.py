@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from distopt.config import combine, compose, fingerprint, validate
-from distopt.config.identity import flat
+from distopt.settings import flat
 from tests.fuzz.damage import damaged, read_or_refuse
 
 PLAIN: dict[str, Any] = validate(compose(["launcher=sim"]))

@@ -13,13 +13,14 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distopt import results
 from distopt.cluster.settings import read_trace
 from distopt.errors import ResultsError
-from distopt.history import History
 from distopt.launchers import replay
-from distopt.report import comparison
-from tests import fixtures
+from distopt.report.comparison import compare as comparison
+from distopt.runner.finished import History
+from distopt.runs import results
+from distopt.runs.schema import REQUIRED
+from scripts.tools import folders
 from tests.fuzz.damage import damaged, read_or_refuse
 
 VALUES = st.recursive(
@@ -31,7 +32,7 @@ VALUES = st.recursive(
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return fixtures.write(tmp_path_factory.mktemp("good") / "run")
+    return folders.write(tmp_path_factory.mktemp("good") / "run")
 
 
 def examine(run: Path, other: Path) -> None:
@@ -70,7 +71,7 @@ COLUMN = st.sampled_from([np.nan, np.inf, -1, 2**62, 0.5, "x", None, True])
 def test_any_column_of_the_tables_of_a_run(tmp_path: Path, run: Path, value: Any, data: st.DataObject) -> None:
     copy = shutil.copytree(run, tmp_path / "run", dirs_exist_ok=True)
     name = data.draw(st.sampled_from(["commits", "evals"]))
-    column = data.draw(st.sampled_from(results.COLUMNS[name]))
+    column = data.draw(st.sampled_from(REQUIRED[name]))
     pd.read_parquet(run / f"{name}.parquet").assign(**{column: value}).to_parquet(copy / f"{name}.parquet")
     examine(copy, run)
 

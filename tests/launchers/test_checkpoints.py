@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 
 from distopt import config as configuration
-from distopt import experiment as experiments
-from distopt.checkpoints import Checkpoint
-from distopt.launchers import Watch, inline, sim
-from distopt.launchers.batched import Batched
-from distopt.launchers.single import Single
+from distopt.launchers import sim
+from distopt.launchers.inprocess import loop
+from distopt.launchers.inprocess.one_by_one import Single
+from distopt.launchers.inprocess.vectorized.run import Batched
+from distopt.records import Checkpoint, Watch
+from distopt.training import experiment as experiments
 
 FAILING = ["cluster.failures.mean_time_s=0.1", "cluster.failures.downtime_s=0.05", "cluster.step.law=exponential"]
 SMALL = ["launcher=sim", "local=adam", "workers=5", "optimizer.window=3", "stop.updates=60", "evaluate.every=9"]
@@ -86,7 +87,7 @@ def test_checkpoints_change_nothing() -> None:
 def test_a_checkpoint_that_becomes_due_while_news_are_written_lacks_no_row(monkeypatch: pytest.MonkeyPatch) -> None:
     """Time passes between two questions: here the answer changes with each of them."""
     asked = iter(range(10**6))
-    monkeypatch.setattr(inline.Due, "__call__", lambda self, version: next(asked) % 5 == 4)
+    monkeypatch.setattr(loop.Due, "__call__", lambda self, version: next(asked) % 5 == 4)
     overrides = ["optimizer=adag", *BOOTH, "launcher.width=1"]
     _, _, taken, _ = train(overrides)
     assert len(taken) > 5

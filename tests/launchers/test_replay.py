@@ -8,9 +8,9 @@ import pytest
 
 import distopt
 from distopt.errors import ResultsError
-from distopt.events import Event
 from distopt.launchers import replay
-from distopt.results import Run
+from distopt.records import Event
+from distopt.runs.results import Run
 from tests.launchers.records import assert_same
 
 SETTINGS = ["workers=3", "epochs=4", "evaluate.points=2"]

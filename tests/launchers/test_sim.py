@@ -7,7 +7,7 @@ import pytest
 
 import distopt
 from distopt.errors import ConfigError
-from distopt.results import Run
+from distopt.runs.results import Run
 from tests.launchers.records import assert_complete, assert_same, staleness_from_order
 
 SMALL = ["launcher=sim", "workers=4", "epochs=4", "evaluate.points=4", "cluster=heterogeneous"]

@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from distopt import compression, probes
-from distopt.experiment import Experiment
+from distopt import compression
 from distopt.metrics import conservation
+from distopt.optimizers.parts import probes
 from distopt.testing import train
+from distopt.training.experiment import Experiment
 from tests.small import ADAM, UNEVEN, blobs, experiment
 
 ELASTIC = {"rho": 5.0, "elastic_learning_rate": 0.03}

@@ -4,7 +4,7 @@ import pytest
 
 from distopt.errors import ResultsError
 from distopt.metrics.convergence import Curve, aggregate, area, best, curve, to_target
-from tests import fixtures
+from scripts.tools import folders
 
 
 def line(x, y) -> Curve:
@@ -22,7 +22,7 @@ def test_curve_takes_one_split_and_any_axis():
             "accuracy": [0.1, 0.2, 0.5, 0.6],
         }
     )
-    commits = fixtures.commits(updates=3)
+    commits = folders.commits(updates=3)
     options = {"commits": commits, "train_samples": 320}
     ends = {axis: curve(evals, x=axis, **options).x[-1] for axis in ("time", "updates", "samples", "bytes", "epochs")}
     assert ends == {"time": 5, "updates": 2, "samples": 640, "bytes": 2 * 4000, "epochs": 2}
@@ -31,19 +31,19 @@ def test_curve_takes_one_split_and_any_axis():
 
 
 def test_bytes_of_a_barrier_count_all_its_commits():
-    commits = fixtures.commits(updates=4).assign(update=[1, 1, 2, 2])
-    evals = fixtures.evals(points=3, updates=2)
+    commits = folders.commits(updates=4).assign(update=[1, 1, 2, 2])
+    evals = folders.evals(points=3, updates=2)
     assert curve(evals, x="bytes", commits=commits).x.tolist() == [0, 8000, 16000]
 
 
 @pytest.mark.parametrize(("axis", "word"), [("epochs", "train_samples"), ("bytes", "commits"), ("miles", "updates")])
 def test_axis_that_cannot_be_had_is_named(axis, word):
     with pytest.raises(ResultsError, match=word):
-        curve(fixtures.evals(), x=axis)
+        curve(folders.evals(), x=axis)
 
 
 def test_evaluations_without_a_number_are_left_out():
-    evals = fixtures.evals(points=5)
+    evals = folders.evals(points=5)
     evals.loc[evals.index[-1], "loss"] = np.nan
     assert curve(evals, "loss").x.size == 4
 

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from distopt.metrics import diagnostics
-from tests import fixtures
+from scripts.tools import folders
 
 
 def test_gap_is_the_distance_per_weight():
@@ -32,7 +32,7 @@ def test_waste_is_counted_in_samples():
 
 
 def test_a_summary_tells_what_was_recorded():
-    commits, evals = fixtures.commits(updates=10), fixtures.evals(points=3, updates=10)
+    commits, evals = folders.commits(updates=10), folders.evals(points=3, updates=10)
     plain = diagnostics.describe(commits, evals, None)
     assert set(plain) == {"gap_relative_mean", "dropped_share", "duplicated_share"}
     assert np.isnan(plain["gap_relative_mean"])
@@ -47,7 +47,7 @@ def test_a_summary_tells_what_was_recorded():
 
 
 def test_the_share_at_equilibrium_counts_ratios_of_1_and_less() -> None:
-    commits = fixtures.commits(updates=5).assign(steps=2, exchange_sampled=[1.0, 1.0, 1.0, 0.0, 0.0])
+    commits = folders.commits(updates=5).assign(steps=2, exchange_sampled=[1.0, 1.0, 1.0, 0.0, 0.0])
     commits = commits.assign(moved_sampled=[1.0, 2.0, 3.0, 1.0, 0.0])  # ratios 1/2, 1, 3/2, infinite, and 0 / 0
-    described = diagnostics.describe(commits, fixtures.evals(points=2, updates=5), None)
+    described = diagnostics.describe(commits, folders.evals(points=2, updates=5), None)
     assert described["equilibrium_share"] == 2 / 4

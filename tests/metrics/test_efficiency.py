@@ -2,15 +2,9 @@ import numpy as np
 import pytest
 
 from distopt.metrics.convergence import Curve
-from distopt.metrics.efficiency import (
-    common,
-    hardware,
-    matrix,
-    pairs,
-    temporal_efficiency,
-)
+from distopt.metrics.efficiency import common, hardware, matrix, pairs, temporal_efficiency
 from distopt.metrics.statistics import geometric_mean_interval
-from tests import fixtures
+from scripts.tools import folders
 
 
 def constant(value: float, end: float = 10.0) -> Curve:
@@ -89,7 +83,7 @@ def test_repeated_runs_of_a_seed_are_paired_in_their_order():
 
 
 def test_hardware_shares_and_rates():
-    numbers = hardware(fixtures.commits(updates=200, step_s=0.1), time_s=20, train_samples=1000)
+    numbers = hardware(folders.commits(updates=200, step_s=0.1), time_s=20, train_samples=1000)
     assert numbers["samples_per_s"] == pytest.approx(200 * 320 / 20)
     assert numbers["updates_per_s"] == pytest.approx(10)
     assert numbers["epoch_s"] == pytest.approx(20 / 64)
@@ -98,4 +92,4 @@ def test_hardware_shares_and_rates():
 
 
 def test_hardware_of_nothing_is_not_a_number():
-    assert np.isnan(list(hardware(fixtures.commits(updates=0), time_s=0).values())).all()
+    assert np.isnan(list(hardware(folders.commits(updates=0), time_s=0).values())).all()

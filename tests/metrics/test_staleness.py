@@ -3,14 +3,14 @@ import pandas as pd
 import pytest
 
 from distopt.metrics import staleness
-from tests import fixtures
+from scripts.tools import folders
 
 
 def test_histogram_is_normalised_and_starts_at_zero():
     values, shares = staleness.histogram(pd.DataFrame({"staleness": [3, 1, 1, 3]}))
     assert values.tolist() == [0, 1, 2, 3]
     assert shares.tolist() == [0, 0.5, 0, 0.5]
-    assert staleness.histogram(fixtures.commits(updates=0))[1].size == 0
+    assert staleness.histogram(folders.commits(updates=0))[1].size == 0
 
 
 def test_describe_against_numpy():
@@ -30,11 +30,11 @@ def test_by_worker():
 
 @pytest.mark.parametrize(("workers", "updates"), [(1, 7), (4, 200), (30, 10), (4, 0)])
 def test_no_order_contradicts_itself(workers, updates):
-    assert staleness.contradictions(fixtures.commits(workers, updates, seed=3)) == 0
+    assert staleness.contradictions(folders.commits(workers, updates, seed=3)) == 0
 
 
 def test_lost_and_repeated_commits_and_wrong_counts_are_noticed():
-    commits = fixtures.commits(4, 100)
+    commits = folders.commits(4, 100)
     lost = commits.drop(index=50).assign(update=range(1, 100))
     repeated = pd.concat([commits, commits.iloc[[50]]])
     wrong = commits.assign(staleness=commits["staleness"] + (commits["update"] == 7))

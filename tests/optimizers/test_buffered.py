@@ -16,7 +16,7 @@ from distopt.optimizers.ringmaster import ringmaster
 from distopt.optimizers.softsync import softsync
 from distopt.optimizers.synchronous import synchronous
 from distopt.rules import DistributedOptimizer
-from distopt.server import Server
+from distopt.training.server import Server
 from tests.optimizers.tools import array, centers, delivery, equal, follow, served, server
 from tests.small import UNEVEN
 

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 import distopt
 from distopt import config, optimizers
 from distopt.optimizers import GIVEN, LAUNCHER_SETTINGS
-from distopt.results import Run
+from distopt.runs.results import Run
 from distopt.testing import check
 
 #: optimizer -> settings that suit three workers on small problems, besides those of its YAML

@@ -7,11 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from distopt.evaluation import Evaluator
 from distopt.optimizers.ensemble import ensemble
-from distopt.replica import Replica
 from distopt.rules import Commits
 from distopt.testing import Trained, train
+from distopt.training.evaluation import Evaluator
+from distopt.training.worker_programs import Replica
 from tests.optimizers.tools import array, equal
 from tests.small import ADAM, UNEVEN, blobs, experiment
 

@@ -8,13 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from distopt.experiment import Experiment
-from distopt.itinerary import portion_indices
 from distopt.optimizers.parts.line_search import Search
 from distopt.optimizers.parts.portions import Board, Task
 from distopt.optimizers.sandblaster import Commit, Coordinator, Sums, sandblaster
 from distopt.rules import Commits, Update
 from distopt.testing import train
+from distopt.training.batches import portion_indices
+from distopt.training.experiment import Experiment
 from tests.optimizers.tools import array, equal
 from tests.small import UNEVEN, blobs, experiment
 

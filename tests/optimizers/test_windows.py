@@ -11,7 +11,7 @@ from distopt.optimizers.aeasgd import aeasgd
 from distopt.optimizers.async_diloco import proportional
 from distopt.optimizers.easgd import easgd
 from distopt.optimizers.post_local import post_local
-from distopt.results import Run
+from distopt.runs.results import Run
 from distopt.windows import count, lengths
 from tests.launchers.records import assert_complete, assert_same
 from tests.optimizers.tools import array, centers, equal, window

@@ -6,10 +6,10 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from distopt.deliveries import Delivery
 from distopt.rules import Commits, DistributedOptimizer, Update, Window
-from distopt.server import Server
 from distopt.testing import train
+from distopt.training.messages import Delivery
+from distopt.training.server import Server
 from tests.small import UNEVEN, experiment, path
 
 WORKERS = 2

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from scripts.bench_server import passes, server_cost
-from scripts.bench_tools import make_images
+from scripts.bench.server import passes, server_cost
+from scripts.bench.tools import make_images
 from tests.small import ADAM, blobs, experiment
 
 ELASTIC = {"rho": 5.0, "elastic_learning_rate": 0.03}

@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 
 from distopt.config import combine, validate
-from scripts.batch import Planned
-from scripts.runs import Runs
 from scripts.study import figures, report, tuning
 from scripts.study.outcome import Outcome, judge
 from scripts.study.sizes import CLUSTERS, FULL, REDUCED, Size, Trial, optimizers
-from tests import fixtures
+from scripts.tools import folders
+from scripts.tools.batch import Planned
+from scripts.tools.runs import Runs
 
 SIZE = REDUCED._replace(workers=(2, 8), seeds=2, learning_rates=(0.001, 0.01), windows=(1, 5), target=0.5)
 SLOPES = {"synchronous": 0.1, "agn": 0.2, "easgd": 0.02}
@@ -43,7 +43,7 @@ def _run(
 ):
     from distopt import load
 
-    settings = fixtures.config(
+    settings = folders.config(
         name,
         seed,
         workers,
@@ -54,7 +54,7 @@ def _run(
     time_s = np.linspace(0, 4, 9)
     evals = pd.DataFrame({"update": range(9), "time_s": time_s, "samples": 0, "split": "validation", "loss": 1.0})
     target = folder / f"{part}-{rate}-{window}-{workers}-{cluster}-{seed}"
-    return part, load(fixtures.write(target, settings=settings, eval_rows=evals.assign(accuracy=slope * time_s)))
+    return part, load(folders.write(target, settings=settings, eval_rows=evals.assign(accuracy=slope * time_s)))
 
 
 def test_every_optimizer_has_the_same_trials_and_the_best_mean_is_chosen(runs: Runs) -> None:

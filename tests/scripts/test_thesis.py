@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from distopt.config import combine, validate
-from scripts.batch import answers, execute, plan
-from scripts.runs import Runs
 from scripts.thesis import analytic, methods, report
 from scripts.thesis.failures import critical_gain
 from scripts.thesis.studies import STUDIES, Study
 from scripts.thesis.verdicts import Verdict, texts
+from scripts.tools.batch import answers, execute, plan
+from scripts.tools.runs import Runs
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ import pytest
 
 import distopt
 from distopt.errors import ConfigError
-from distopt.launchers import News
-from distopt.results import Run
+from distopt.records import News
+from distopt.runs.results import Run
 from distopt.trackers import Tracking
 
 SMALL = ["launcher=sim", "model=booth", "dataset=none", "optimizer=agn", "local=sgd", "local.learning_rate=0.01"]

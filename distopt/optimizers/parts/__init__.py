@@ -1,10 +1,9 @@
-"""Parts that several optimizers share: settings, ways to commit and adopt, and ways to fold commits into the center."""
+"""Parts that several optimizers share: ways to commit and adopt, and ways to fold commits into the center."""
 
 from distopt.optimizers.parts.equilibrium import until_equilibrium
 from distopt.optimizers.parts.rounds import buffered
 from distopt.optimizers.parts.scales import scale_metrics
 from distopt.optimizers.parts.server import additive, elastic, mean, staleness_weighted, stateless, weighted_sum
-from distopt.optimizers.parts.settings import require_choice, require_flag, require_number, require_whole
 from distopt.optimizers.parts.worker import (
     adopt_center,
     commit_delta,
@@ -26,10 +25,6 @@ __all__ = [
     "commit_params",
     "elastic",
     "mean",
-    "require_choice",
-    "require_flag",
-    "require_number",
-    "require_whole",
     "sample",
     "scale_metrics",
     "staleness_weighted",

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from distopt.optimizers.parts.settings import require_choice, require_number
 from distopt.rules import Params, Reply, State, Window, WorkerRule
+from distopt.settings import require_choice, require_number
 
 Test = Callable[[jax.Array, jax.Array, float], jax.Array]
 

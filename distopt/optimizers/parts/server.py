@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from distopt import probes
-from distopt.optimizers.parts.settings import require_number
+from distopt.optimizers.parts import probes
 from distopt.optimizers.parts.worker import commit_params
 from distopt.rules import Commits, Message, Params, Reply, ServerRule, State, Update, Window, WorkerRule
+from distopt.settings import require_number
 
 
 def stateless(center: Params, workers: int) -> State:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from distopt.errors import ResultsError
-from distopt.report.comparison import Comparison
+from distopt.report.comparison.compare import Comparison
 from distopt.report.page.content import content
 
 HERE = Path(__file__).parent

@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from distopt.metrics.statistics import CONFIDENCE
-from distopt.report.grouping import Configuration, Group
+from distopt.report.comparison.grouping import Configuration, Group
+from distopt.report.comparison.rows import against, measure
 from distopt.report.page.race import Heat, first_by_workers, heats
-from distopt.report.rows import against, measure
 from distopt.report.table import text, with_interval
-from distopt.results import Run
+from distopt.runs.results import Run
 
 SHOWN = 8  # lines of evidence
 ALONE = "Cannot be told: no two optimizers ran on the same setting."

@@ -9,16 +9,16 @@ import pandas as pd
 from matplotlib.colors import to_hex
 
 from distopt.metrics.convergence import AXES
-from distopt.report.comparison import Comparison
-from distopt.report.curves import x_label
-from distopt.report.grouping import Configuration, Group, caption, differing, settings
+from distopt.report.comparison.compare import Comparison
+from distopt.report.comparison.grouping import Configuration, Group, caption, differing, settings
+from distopt.report.figures.curves import x_label
+from distopt.report.figures.style import appearance
 from distopt.report.page import columns
 from distopt.report.page.answers import answers
 from distopt.report.page.details import details, files
 from distopt.report.page.series import Curves
-from distopt.report.style import appearance
 from distopt.report.table import plain, text
-from distopt.results import Run
+from distopt.runs.results import Run
 
 NAMED = 6  # optimizers that fit into a heading
 MEASURES = ("time_to_target_s", "final", "te_target")  # over a setting, with their intervals

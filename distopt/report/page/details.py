@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from distopt.report.grouping import flatten
-from distopt.results import Run
+from distopt.report.comparison.grouping import flatten
+from distopt.runs.results import Run
 
 LONGEST = 160  # characters of a value
 Values = dict[str, str]

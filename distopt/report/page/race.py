@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from distopt.metrics import efficiency
-from distopt.report.grid import workload
-from distopt.report.grouping import Configuration, Group, differing, words
-from distopt.report.rows import against, measure
+from distopt.report.comparison.grid import workload
+from distopt.report.comparison.grouping import Configuration, Group, differing, words
+from distopt.report.comparison.rows import against, measure
 
 
 class Entrant(NamedTuple):

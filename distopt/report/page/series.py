@@ -7,9 +7,9 @@ import numpy.typing as npt
 
 from distopt.metrics import convergence
 from distopt.metrics.convergence import Array, Axis, Curve
-from distopt.report.curves import run_curve
-from distopt.report.grouping import Group
-from distopt.results import Run
+from distopt.report.comparison.grouping import Group
+from distopt.report.figures.curves import run_curve
+from distopt.runs.results import Run
 
 NUMBERS = 700_000  # of all curves of a page together, about 7 bytes each
 MOST, LEAST = 300, 24  # points of one curve

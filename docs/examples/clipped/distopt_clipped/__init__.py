@@ -11,8 +11,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from distopt.optimizers.parts import adopt_center, commit_delta, require_number, weighted_sum
+from distopt.optimizers.parts import adopt_center, commit_delta, weighted_sum
 from distopt.rules import Commits, DistributedOptimizer, Params, ServerRule, Update, WorkerRule
+from distopt.settings import require_number
 from distopt.trees import norms
 
 

@@ -1,0 +1,178 @@
+"""Files that others wrote: opened only if they are files, never allowed to fill the memory, and never run."""
+
+import bz2
+import gzip
+import io
+import json
+import lzma
+import stat
+import struct
+import tarfile
+import tokenize
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import yaml
+
+from distopt.files import memory
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: what readers raise at a file that is missing, damaged or made to harm
+BROKEN = (
+    *(OSError, EOFError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, AssertionError),
+    *(MemoryError, RuntimeError, SyntaxError, struct.error, tokenize.TokenError, yaml.YAMLError),
+    *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError),
+)
+LONGEST = 200  # characters of a reason
+LARGEST = {".json": 64 << 20, ".yaml": 1 << 20}  # bytes; the shard sizes of a million workers take 8 MiB
+DEEPEST = 100  # levels of a YAML file
+MOST_VALUES = 2_000_000  # in such a file, once its aliases are followed
+CSV_ROOM = 18  # bytes of memory at the most for each byte of text, measured with columns of single digits
+_UNPACKERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+_PACKED = (".zip", ".tar", ".tgz", ".tbz2", ".txz", ".zst", ".7z", ".rar")  # archives, and what is not unpacked here
+_YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def reason(error: BaseException) -> str:
+    """Return in one line why something cannot be read."""
+    if isinstance(error, FileNotFoundError):
+        return "no such file"
+    if isinstance(error, RecursionError):
+        return "nested too deeply"
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
+        return f"line {error.problem_mark.line + 1}: {error.problem}"
+    words = (isinstance(error, OSError) and error.strerror) or str(error).strip() or type(error).__name__
+    line = words.splitlines()[0]
+    return line if len(line) <= LONGEST else f"{line[:LONGEST]} ..."
+
+
+def regular(name: str | Path) -> Path:
+    """Return the path of a file; folders, and pipes and devices, which may never end, are refused.
+
+    Raises:
+        OSError, RuntimeError, ValueError: no such file, or it is no regular one.
+    """
+    path = Path(name).expanduser()
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError("it is a folder, a pipe or a device")
+    return path
+
+
+def need(size: int, what: str) -> None:
+    """Refuse what does not fit into the memory that is free.
+
+    Raises:
+        MemoryError: `size`, an estimate in bytes of what is needed while `what` is read, is more than that.
+    """
+    free = memory.free()
+    if size > free:
+        raise MemoryError(f"{what} needs {in_words(size)} of memory, {in_words(free)} are free; take fewer samples")
+
+
+def unpacked(path: Path, per_byte: int = 1, limit: int | None = None) -> io.BufferedReader:
+    """Open a file, through gzip, bzip2 or xz if its suffix says so, that is refused once it is too large.
+
+    Args:
+        path: of the file.
+        per_byte: bytes of memory needed for each byte read.
+        limit: bytes after unpacking, if it is known how many there can be.
+    """
+    file = _UNPACKERS.get(path.suffix, open)(path, "rb")
+    return io.BufferedReader(_Bounded(file, path.name, per_byte, limit), 1 << 20)
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """Return what a JSON or a YAML file holds under its names; raises one of `BROKEN`."""
+    size, largest = regular(path).stat().st_size, LARGEST[path.suffix]
+    if size > largest:
+        raise ValueError(f"it has {in_words(size)}, such a file at most {in_words(largest)}")
+    text = path.read_text(encoding="utf-8")
+    content = json.loads(text) if path.suffix == ".json" else _parse_yaml(text)
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+        raise ValueError("it holds no settings by name")
+    _follow(content)
+    return content
+
+
+def read_csv(name: Path) -> "pd.DataFrame":
+    """Return a table whose columns all have names of their own; raises one of `BROKEN`."""
+    import pandas as pd
+
+    path = regular(name)
+    if packed := [suffix for suffix in path.suffixes if suffix.lower() in _PACKED]:
+        raise ValueError(f"{packed[0]} is not unpacked, only .gz, .bz2 and .xz of a single table; unpack it")
+    with unpacked(path, CSV_ROOM) as file:
+        names = pd.read_csv(file, header=None, nrows=1, dtype=str).iloc[0].dropna()
+    if names.str.contains("\0").any():
+        raise ValueError("it is no text")
+    if names.duplicated().any():  # pandas would rename the second one
+        raise ValueError(f"the first line names {names[names.duplicated()].iloc[0]!r} twice")
+    with unpacked(path, CSV_ROOM) as file:
+        table = pd.read_csv(file, low_memory=False)
+    if not table.index.equals(pd.RangeIndex(len(table))):
+        raise ValueError("the first line names fewer columns than there are")
+    return table
+
+
+def in_words(size: int) -> str:
+    """Return a number of bytes with its unit."""
+    for unit, power in (("TB", 12), ("GB", 9), ("MB", 6)):
+        if size >= 10**power:
+            return f"{size / 10**power:,.1f} {unit}"
+    return f"{size} bytes"
+
+
+def _parse_yaml(text: str) -> Any:
+    depth = 0
+    for event in yaml.parse(text, Loader=_YAML):  # building what is nested deeply overflows the stack of the C library
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise RecursionError
+    return yaml.load(text, Loader=_YAML)
+
+
+def _follow(content: Any) -> None:
+    """Count values as whoever walks through them meets them: a YAML file of a kilobyte can have a billion."""
+    left, stack = MOST_VALUES, [content]
+    while stack:
+        node = stack.pop()
+        children = list(node.values()) if isinstance(node, dict) else node if isinstance(node, list | tuple) else []
+        stack += children
+        left -= len(children)
+        if left < 0:
+            raise ValueError(f"its aliases expand to more than {MOST_VALUES:,} values")
+
+
+class _Bounded(io.RawIOBase):
+    """A stream of bytes that is refused as soon as there are too many of them."""
+
+    def __init__(self, file: IO[bytes], name: str, per_byte: int, limit: int | None) -> None:
+        self._file = file
+        self._name = name
+        self._per_byte = per_byte
+        self._limit = limit
+        self._count = 0
+
+    def readable(self) -> bool:
+        """Return that this can be read."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Read as many bytes as there are, and as fit into the buffer; return how many."""
+        block = self._file.read(len(buffer))
+        self._count += len(block)
+        if self._limit is not None and self._count > self._limit:
+            raise ValueError(f"it unpacks to more than {in_words(self._limit)}")
+        need(self._count * self._per_byte, self._name)
+        buffer[: len(block)] = block
+        return len(block)
+
+    def close(self) -> None:
+        """Close the file too."""
+        self._file.close()
+        super().close()

@@ -1,0 +1,73 @@
+"""What a configuration asks of a cluster, found without training and, where need be, without the data."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from distopt import datasets, local, models, optimizers
+from distopt.cluster.draws import Workload
+from distopt.datasets import Dataset
+from distopt.datasets.sampler import steps_for
+from distopt.errors import ConfigError
+from distopt.launchers import sim
+from distopt.training.experiment import UNLIMITED, Experiment, whole_portions
+
+
+def workload_from_config(
+    config: Mapping[str, Any], samples: int | None = None, parameters: int | None = None
+) -> Workload:
+    """Return the workload of a resolved configuration, the samples dealt out evenly.
+
+    Args:
+        config: plain containers, checked by `distopt.config.validate`.
+        samples: size of the training set; by default the data are loaded to see. May be less than the workers, some
+            of which then have nothing to do.
+        parameters: d of float32; by default those of the model on these data.
+
+    Raises:
+        ConfigError: settings that do not fit together, or a run that nothing would end.
+        DataError: data that are needed and missing.
+    """
+    data = datasets.load(config["dataset"]) if samples is None or parameters is None else None
+    if samples is None and data is not None:
+        samples = data.size
+    tx = local.build(config["local"])
+    optimizer = optimizers.from_config(config, tx)
+    workers = min(config["workers"], optimizer.workers or config["workers"])
+    steps = _budget(config, samples, workers)
+    if steps.min() >= UNLIMITED and config["stop"]["updates"] is None and config["stop"]["seconds"] is None:
+        raise ConfigError("nothing ends this run in a prediction: set epochs, stop.updates or stop.seconds")
+    experiment = Experiment(
+        config=config,
+        dataset=data,
+        model=_model(config, data, parameters),
+        local=tx,
+        optimizer=optimizer,
+        workers=workers,
+        window=config["optimizer"]["window"],
+        batch_size=config["batch_size"] if samples else 0,
+        seed=config["seed"],
+        shards=[],
+        budget=whole_portions(steps, optimizer, config["optimizer"]["window"]),
+    )
+    return sim.workload(experiment)
+
+
+def _model(config: Mapping[str, Any], data: Dataset | None, parameters: int | None) -> models.Model:
+    """Return the model, or one that has the right number of parameters and is never evaluated."""
+    if parameters is None:
+        return models.build(config["model"], data.shape if data else None, data.classes if data else None)
+    return models.Model(
+        init=lambda key: (jnp.zeros(parameters), {}), loss=lambda *_: (jnp.zeros(()), ({}, jnp.zeros(())))
+    )
+
+
+def _budget(config: Mapping[str, Any], samples: int | None, workers: int) -> np.ndarray:
+    """Return the local steps of each worker, int64, shape (n,): `epochs` passes over equal shards."""
+    if samples is None or config["epochs"] is None:
+        return np.full(workers, UNLIMITED, np.int64)
+    small, rest = divmod(samples, workers)
+    few, more = (steps_for(size, config["epochs"], config["batch_size"]) for size in (small, small + 1))
+    return np.where(np.arange(workers) < rest, more, few).astype(np.int64)

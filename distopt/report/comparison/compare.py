@@ -1,0 +1,185 @@
+"""Comparison of runs: one row per configuration, its efficiency over a reference, and all pairs in a matrix."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from distopt.errors import ResultsError
+from distopt.metrics import convergence, efficiency
+from distopt.report.comparison.grid import cells, profiles, sensitivity
+from distopt.report.comparison.grouping import Configuration, Group, group
+from distopt.report.comparison.reference import bases, check
+from distopt.report.comparison.rows import SUMMED, Measured, against, measure, row
+from distopt.runs.results import Run, load_all
+
+INTERVALS = ("te_target", "te_area", "difference", "se_target")
+PAIRED = (*(f"{name}{end}" for name in INTERVALS for end in ("", "_low", "_high")), "p_value")
+
+
+class Comparison(NamedTuple):
+    """What `compare_runs` finds: one row per configuration (see `compare`), the groups, metric and split of each."""
+
+    rows: pd.DataFrame
+    groups: list[Group]
+    chosen: list[tuple[str, str]]
+
+    @property
+    def parts(self) -> list[tuple[Group, pd.DataFrame]]:
+        """Each group with its rows, which are in the order of its configurations."""
+        ends = np.cumsum([len(each.configurations) for each in self.groups])
+        starts = [0, *ends[:-1]]
+        return [(g, self.rows.iloc[i:j]) for g, i, j in zip(self.groups, starts, ends, strict=True)]
+
+    @property
+    def profile(self) -> pd.DataFrame:
+        """How often each optimizer is how close to the fastest, over all workloads; see `grid.profiles`."""
+        return profiles(cells(self.parts)).table()
+
+    @property
+    def sensitivity(self) -> pd.DataFrame:
+        """How much of its grid of learning rates and windows suits each optimizer; see `grid.sensitivity`."""
+        return pd.concat([sensitivity(*part) for part in self.parts], ignore_index=True)
+
+    @property
+    def matrix(self) -> pd.DataFrame:
+        """Temporal efficiency, second definition, of each configuration over each other; NaN between groups."""
+        return self.efficiency[0]
+
+    @property
+    def efficiency(self) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+        """The `matrix` and the ends of its 95 % confidence interval, NaN where not available."""
+        pairs = zip(self.groups, self.chosen, strict=True)
+        blocks = [_efficiencies(each.configurations, *chosen) for each, chosen in pairs]
+        labels = [f"{c.label} ({g.name})" if g.name else c.label for g in self.groups for c in g.configurations]
+        values = np.full((3, len(labels), len(labels)), np.nan)
+        start = 0
+        for block in blocks:
+            stop = start + block.shape[1]
+            values[:, start:stop, start:stop] = block
+            start = stop
+        value, low, high = (pd.DataFrame(layer, index=labels, columns=labels) for layer in values)
+        return value, low, high
+
+
+def compare(
+    runs: Sequence[Run | str | Path],
+    *,
+    reference: str | None = None,
+    target: float | None = None,
+    metric: str | None = None,
+    split: str | None = None,
+) -> pd.DataFrame:
+    """Compare runs, or the runs at and below folders: one row per configuration, seeds taken together.
+
+    Columns: `group` (what sets incomparable runs apart, empty if nothing does), `configuration`, `seeds` (number of
+    runs), `status`, `metric` as SPLIT METRIC; `final` and `best`, means over the runs that came to an end or diverged
+    (see `Measured.concluded`), and `final_std`; `target`, `time_to_target_s`, the median over all runs, where one that
+    never gets there, for whatever reason, counts as infinite; `success_rate`, the share of runs that do;
+    `updates_to_target`, such a median too. Against `reference`, in pairs of equal seeds: `te_target`, temporal
+    efficiency by the first definition, the ratio of median times; `te_area`, by the second, the geometric mean over
+    finished runs; `difference` of final values and its `p_value` (see `statistics.paired_difference`);
+    `se_target`, statistical efficiency, the ratio of median updates. `implicit_momentum`, where runs on an analytic
+    function allow to measure it (see `metrics.momentum`). Then means over seeds of numbers in
+    `summary.json`. `NAME_low` and `NAME_high` are the ends of the 95 % confidence interval of column NAME, by the
+    bootstrap for what is made of medians and Student's otherwise; NaN where not available, as for a single seed.
+
+    Args:
+        runs: runs as loaded, or folders.
+        reference: a run's folder or its name, a configuration's label or an optimizer, which in a grid means its
+            configuration on the same workload; by default each group's first optimizer with a finished run (see
+            `reference.bases`).
+        target: the value to reach; by default the best that every finished run of the group reached.
+        metric: `accuracy` or `loss`; by default accuracy where it exists.
+        split: `validation` or `train`; by default validation where it exists.
+
+    Raises:
+        ResultsError: a folder cannot be read, there is no run, or the reference fits no configuration or several.
+    """
+    folders = [run for run in runs if not isinstance(run, Run)]
+    loaded, problems = load_all(folders)
+    if problems:
+        raise ResultsError("\n".join(problems))
+    every = [run for run in runs if isinstance(run, Run)] + loaded
+    return compare_runs(every, reference=reference, target=target, metric=metric, split=split).rows
+
+
+def compare_runs(
+    runs: Sequence[Run],
+    *,
+    reference: str | None = None,
+    target: float | None = None,
+    metric: str | None = None,
+    split: str | None = None,
+) -> Comparison:
+    """Compare runs as `compare` does, and keep the groups."""
+    if not runs:
+        raise ResultsError("no run to compare; give the folder of a run, or one with runs below it")
+    groups = group(runs)
+    check(groups, reference)
+    chosen = [choose(each.runs, metric, split) for each in groups]
+    rows = [_rows(each, reference, target, *pair) for each, pair in zip(groups, chosen, strict=True)]
+    return Comparison(pd.concat(rows, ignore_index=True), groups, chosen)
+
+
+def choose(runs: Sequence[Run], metric: str | None, split: str | None) -> tuple[str, str]:
+    """Return metric and split as given, or accuracy and validation where the runs have them, else loss and train."""
+    evals = [run.evals for run in runs]
+    if split is None:
+        split = "validation" if any((e["split"] == "validation").any() for e in evals) else "train"
+    if metric is None:
+        metric = "accuracy" if any(e["accuracy"].notna().any() for e in evals) else "loss"
+    return metric, split
+
+
+def efficiency_matrix(configurations: Sequence[Configuration], metric: str, split: str) -> pd.DataFrame:
+    """Return temporal efficiency, second definition, of rows over columns, both labelled by configuration.
+
+    Only finished runs count: a run that broke off early would be compared over its good start alone.
+    """
+    labels = [configuration.label for configuration in configurations]
+    return pd.DataFrame(_efficiencies(configurations, metric, split)[0], index=labels, columns=labels)
+
+
+def _efficiencies(configurations: Sequence[Configuration], metric: str, split: str) -> npt.NDArray[np.float64]:
+    curves = [[convergence.curve(run.evals, metric, split) for run in c.finished] for c in configurations]
+    return efficiency.matrix(curves, [[run.seed for run in c.finished] for c in configurations], metric)
+
+
+def default_target(measured: Sequence[Measured]) -> float:
+    """Return the best value that every finished run reached; NaN if none has finished."""
+    bests = [
+        convergence.best(curve.y, one.metric)
+        for one in measured
+        for run, curve in zip(one.configuration.runs, one.curves, strict=True)
+        if run.finished
+    ]
+    if not bests:
+        return float("nan")
+    return max(bests) if measured[0].metric == "loss" else min(bests)
+
+
+def _rows(group: Group, reference: str | None, target: float | None, metric: str, split: str) -> pd.DataFrame:
+    measured = [measure(configuration, metric, split) for configuration in group.configurations]
+    goal = default_target(measured) if target is None else target
+    found, by_label = [], {one.configuration.label: one for one in measured}
+    for one, base in zip(measured, bases(group, reference), strict=True):
+        mine: dict[str, Any] = {"group": group.name, **row(one, goal)}
+        mine |= against(one, by_label[base.label], goal) if base else {"reference": None}
+        found.append(mine | _summed(one.configuration))
+    kept = [*dict.fromkeys([*found[0], *PAIRED])]
+    return pd.DataFrame(found).reindex(columns=[*(c for c in kept if c not in SUMMED), *SUMMED])
+
+
+def _summed(configuration: Configuration) -> dict[str, float]:
+    """Return the means over seeds of what `summary.json` tells."""
+    table = [[_number(run.summary.get(name)) for name in SUMMED] for run in configuration.runs]
+    known = np.ma.masked_invalid(np.array(table))
+    return dict(zip(SUMMED, known.mean(axis=0).filled(np.nan).tolist(), strict=True))
+
+
+def _number(value: Any) -> float:
+    return float("nan") if value is None else float(value)

@@ -1,0 +1,174 @@
+"""Which runs belong together: repetitions of one configuration, and configurations that may be compared."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from distopt.runs.results import Run
+
+IRRELEVANT = (
+    *("seed", "seeds", "output", "name", "experiment", "evaluate", "trackers", "hydra", "diagnostics"),
+    *("dataset.root", "dataset.download"),
+    *("launcher.address", "launcher.log_to_driver", "launcher.object_store_bytes", "launcher.timeout"),
+    *("launcher.trace", "launcher.width"),
+)
+PROBLEM = ("dataset", "model", "batch_size", "clock")
+SHARDING = ("dataset.partition", "dataset.alpha")
+BEFORE = {"compression.name": "none"}  # what runs from before a setting existed had
+Settled = tuple[dict[str, str], Run]
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """Runs that differ in nothing but the seed (and what cannot change a result), ordered by seed."""
+
+    label: str
+    runs: tuple[Run, ...]
+
+    @property
+    def optimizer(self) -> str:
+        """The optimizer's name."""
+        return self.runs[0].optimizer
+
+    @property
+    def finished(self) -> tuple[Run, ...]:
+        """The runs that came to their end."""
+        return tuple(run for run in self.runs if run.finished)
+
+    @property
+    def status(self) -> str:
+        """The status of all runs, or how many have which: `done`, or `done 2, failed 1`."""
+        statuses = [run.status for run in self.runs]
+        if len(set(statuses)) == 1:
+            return statuses[0]
+        return ", ".join(f"{status} {statuses.count(status)}" for status in sorted(set(statuses)))
+
+
+@dataclass(frozen=True)
+class Group:
+    """Configurations on one problem and clock; `setting` names what sets the group apart from the others."""
+
+    configurations: tuple[Configuration, ...]
+    setting: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def runs(self) -> list[Run]:
+        """All runs of the group."""
+        return [run for configuration in self.configurations for run in configuration.runs]
+
+    @property
+    def name(self) -> str:
+        """What sets the group apart, in words; empty for the only group."""
+        return words(self.setting)
+
+
+def settings(run: Run) -> dict[str, str]:
+    """Return the settings that can change a run's results, by dotted key; the virtual cluster only where it counts.
+
+    A setting that is null is as good as absent, so that runs from before it existed still compare.
+    """
+    flat = dict(flatten(run.config))
+    ignored = IRRELEVANT if run.info["clock"] == "virtual" else (*IRRELEVANT, "cluster")
+    kept = {key: value for key, value in flat.items() if not _within(key, ignored)}
+    return {"clock": str(run.info["clock"]), **BEFORE} | kept
+
+
+def group(runs: Sequence[Run]) -> list[Group]:
+    """Sort runs into groups with equal data, model, batch size and clock, and each group into configurations.
+
+    Labels show the optimizer and only those settings that differ within the group.
+    """
+    problems: dict[tuple[tuple[str, str], ...], list[Settled]] = {}
+    for run in runs:
+        mine = settings(run)
+        problem = {k: v for k, v in mine.items() if _within(k, PROBLEM) and not _within(k, SHARDING)}
+        problems.setdefault(tuple(sorted(problem.items())), []).append((mine, run))
+    apart = differing([dict(problem) for problem in problems])
+    return [Group(_configurations(members), setting) for members, setting in zip(problems.values(), apart, strict=True)]
+
+
+def caption(runs: Sequence[Run]) -> str:
+    """Return what all runs have in common, in one line: data, model, workers, window, batch size, clock and its law."""
+    every = [settings(run) for run in runs]
+    common = {k: v for k, v in every[0].items() if all(other.get(k) == v for other in every)}
+    parts = [common.get("dataset.name"), common.get("model.name")]
+    named = {"workers": "workers", "optimizer.window": "window", "batch_size": "batch size", "local.name": "local"}
+    parts += [f"{word} {common[key]}" for key, word in named.items() if key in common]
+    if common.get("clock") == "virtual":
+        parts.append(" ".join(["virtual time", *_law(common)]))
+    elif common.get("clock") == "wall":
+        parts.append("wall clock")
+    seeds = sorted({run.seed for run in runs})
+    parts.append(f"{len(seeds)} seeds" if len(seeds) > 1 else f"seed {seeds[0]}")
+    return " · ".join(part for part in parts if part and part != "none")
+
+
+def _law(common: Mapping[str, str]) -> list[str]:
+    """Return the cluster's name and the law of its step times with the coefficient of variation that it has."""
+    law = common.get("cluster.step.law")
+    variation = {"deterministic": "0", "exponential": "1"}.get(law or "", common.get("cluster.step.cv", "?"))
+    words = [f"on cluster {common['cluster.name']}"] if "cluster.name" in common else []
+    return [*words, f"({law} step times, cv {variation})"] if law else words
+
+
+def _configurations(members: Sequence[Settled]) -> tuple[Configuration, ...]:
+    repeated: dict[tuple[tuple[str, str], ...], list[Run]] = {}
+    for mine, run in members:
+        repeated.setdefault(tuple(sorted(mine.items())), []).append(run)
+    apart = differing([dict(every) for every in repeated])
+    found = []
+    for (every, runs), setting in zip(repeated.items(), apart, strict=True):
+        setting.pop("optimizer.name", None)
+        label = " ".join([runs[0].optimizer, words(setting)]).strip()
+        order = (runs[0].optimizer, [(key, *_natural(value)) for key, value in every])
+        runs.sort(key=lambda run: (run.seed, run.folder.name))
+        found.append((order, Configuration(label, tuple(runs))))
+    return tuple(configuration for _, configuration in sorted(found, key=lambda pair: pair[0]))
+
+
+def differing(every: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
+    """For each mapping, its settings that differ from others'; `group.key` only among those of equal `group.name`."""
+    kept: list[dict[str, str]] = [{} for _ in every]
+    for key in dict.fromkeys(key for flat in every for key in flat):
+        kind = key.split(".")[0] + ".name"
+        peers: dict[str, list[int]] = {}
+        for i, flat in enumerate(every):
+            peers.setdefault("" if key == kind else flat.get(kind, ""), []).append(i)
+        for members in peers.values():
+            if len({every[i].get(key) for i in members}) > 1:
+                for i in members:
+                    kept[i][key] = every[i].get(key, "null")
+    return kept
+
+
+def words(setting: Mapping[str, str]) -> str:
+    """`workers=4 local=sgd`: a group's name stands for the group, any other key for itself without its group."""
+    return " ".join(f"{_short(key)}={value}" for key, value in setting.items())
+
+
+def _short(key: str) -> str:
+    head, _, tail = key.rpartition(".")
+    return head if tail == "name" and head else tail
+
+
+def _natural(value: str) -> tuple[float, str]:
+    """A key that sorts numbers by size, before words."""
+    try:
+        return float(value), ""
+    except ValueError:
+        return float("inf"), value
+
+
+def _within(key: str, roots: Sequence[str]) -> bool:
+    return f"{key}.".startswith(tuple(f"{root}." for root in roots))
+
+
+def flatten(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Return the settings as pairs of dotted key and value in words, without those that are null."""
+    pairs: list[tuple[str, str]] = []
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            pairs += flatten(value, f"{prefix}{key}.")
+        elif value is not None:
+            pairs.append((f"{prefix}{key}", str(value)))
+    return pairs

@@ -1,0 +1,52 @@
+"""Implicit momentum of runs on analytic functions, measured from the centers that they recorded."""
+
+import json
+from collections.abc import Callable
+from functools import lru_cache
+
+import numpy as np
+
+from distopt.metrics.momentum import LEAST, Array, ImplicitMomentum, implicit_momentum
+from distopt.metrics.statistics import UNKNOWN
+from distopt.report.comparison.grouping import Configuration
+from distopt.runs.results import Run
+
+NOTHING = ImplicitMomentum(UNKNOWN, UNKNOWN)
+
+
+def measured(configuration: Configuration) -> ImplicitMomentum:
+    """Return the implicit momentum over a configuration's seeds; NaN where runs do not tell.
+
+    They tell if they are on an analytic function and their center was evaluated after every update
+    (`evaluate.every=1`); runs of different lengths count as far as the shortest one goes.
+    """
+    if len(configuration.runs) < LEAST or not all(map(_complete, configuration.runs)):
+        return NOTHING
+    paths = [_centers(run) for run in configuration.runs]
+    shortest = min(map(len, paths))
+    centers = np.stack([path[:shortest] for path in paths])
+    return implicit_momentum(centers, _gradient(json.dumps(configuration.runs[0].config["model"]))(centers))
+
+
+def _complete(run: Run) -> bool:
+    updates = run.evals["update"].to_numpy()
+    return "x0" in run.evals and len(updates) > LEAST and bool((updates == np.arange(len(updates))).all())
+
+
+def _centers(run: Run) -> Array:
+    names = [str(name) for name in run.evals]
+    axes = sorted((name for name in names if name[0] == "x" and name[1:].isdigit()), key=lambda name: int(name[1:]))
+    return run.evals[axes].to_numpy(np.float64)
+
+
+@lru_cache(maxsize=8)
+def _gradient(settings: str) -> Callable[[Array], Array]:
+    """Return the exact gradient of an analytic function, from points of shape (runs, updates + 1, d)."""
+    import jax  # here alone: other comparisons do without
+
+    from distopt import models
+
+    model = models.build(json.loads(settings), None, None)
+    each = jax.grad(lambda x: model.loss({"x": x}, {}, (), None)[0])
+    compiled = jax.jit(jax.vmap(jax.vmap(each)))
+    return lambda points: np.asarray(compiled(points.astype(np.float32)), np.float64)

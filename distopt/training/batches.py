@@ -1,0 +1,82 @@
+"""Which steps a worker takes and on which samples: a function of (seed, worker, step) alone."""
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from distopt.datasets.sampler import Sampler
+from distopt.training.experiment import Experiment
+
+
+class Batches(NamedTuple):
+    """Which samples a window uses, and where in the worker's life it starts."""
+
+    worker: Any  # int32, shape ()
+    first_step: Any  # int32, shape ()
+    steps: Any  # int32, shape (), at most λ; the tail of a budget is a shorter window
+    indices: Any  # int32, shape (λ, batch size); rows beyond `steps` are not read
+
+
+class Itinerary:
+    """The windows of one worker, one after the other, until its budget of local steps is used up."""
+
+    def __init__(self, experiment: Experiment, worker: int, first_step: int = 0, windows: int = 0) -> None:
+        self.worker = worker
+        self.budget = int(experiment.budget[worker])
+        self.step = first_step  # local steps taken so far
+        self._windows = windows  # windows begun so far
+        self.last = 0  # steps of the last one
+        self._experiment = experiment
+        shard = experiment.shards[worker]
+        self._sampler = Sampler(shard, experiment.batch_size, experiment.seed, worker) if experiment.dataset else None
+
+    @property
+    def remaining(self) -> int:
+        """Return the local steps left."""
+        return self.budget - self.step
+
+    def save(self) -> list[int]:
+        """Return where in the worker's life this is."""
+        return [self.step, self._windows, self.last]
+
+    def load(self, saved: Sequence[int]) -> None:
+        """Go on from what `save` returned."""
+        self.step, self._windows, self.last = saved
+
+    @property
+    def ahead(self) -> int:
+        """Return the steps of the next window."""
+        return self._experiment.steps(self.worker, self._windows + 1, self.remaining)
+
+    def next(self, steps: int = 0) -> Batches:
+        """Return the next window's batches and move on; `steps` is its length where more is known than the rules."""
+        steps = steps or self.ahead
+        indices = np.zeros((self._experiment.window, self._experiment.batch_size), np.int32)
+        if self._sampler:
+            indices[:steps] = self._sampler.batches(self.step, steps)
+        batches = Batches(np.int32(self.worker), np.int32(self.step), np.int32(steps), indices)
+        self.step += steps
+        self._windows += 1
+        self.last = steps
+        return batches
+
+    def stop(self, steps: int) -> None:
+        """Note that the last window ended after fewer steps than planned."""
+        self.step += steps - self.last
+        self.last = steps
+
+    def back(self) -> None:
+        """Take the last window's steps again: its work was lost."""
+        self.step -= self.last
+        self._windows -= self.last > 0
+        self.last = 0
+
+
+def portion_indices(portion: jax.Array, samples: int, shape: tuple[int, ...]) -> jax.Array:
+    """Return the samples of a portion of the data, `shape` = (λ, batch size), shuffled once; the last wraps around."""
+    size = math.prod(shape)
+    return ((portion * size + jnp.arange(size)) % samples).reshape(shape)

@@ -1,0 +1,241 @@
+"""From a resolved configuration to everything a launcher needs: the same values in every process that builds it."""
+
+import json
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import optax
+
+from distopt import datasets, local, models, optimizers
+from distopt.datasets import Dataset
+from distopt.datasets.partition import partition
+from distopt.datasets.sampler import steps_for
+from distopt.errors import ConfigError
+from distopt.records import Checkpoint
+from distopt.rules import DistributedOptimizer
+from distopt.training.admission import quorums
+from distopt.windows import count, length
+
+UNLIMITED = 2**31 - 1  # local steps of a worker whose budget is not in samples
+
+
+class Experiment(NamedTuple):
+    """One run, before anything moves."""
+
+    config: Mapping[str, Any]
+    dataset: Dataset | None
+    model: models.Model
+    local: optax.GradientTransformation  # what workers run
+    optimizer: DistributedOptimizer
+    workers: int  # n, workers that really train
+    window: int  # λ
+    batch_size: int
+    seed: int
+    shards: list[np.ndarray]  # per worker, int32 indices into the training set; empty without data
+    budget: np.ndarray  # local steps of each worker, int64, shape (n,)
+    speeds: tuple[float, ...] = ()  # of each worker relative to the fastest, in (0, 1]; (): not known, taken as 1
+    start: Checkpoint | None = None  # where a run that was cut off goes on
+
+    @property
+    def limited(self) -> bool:
+        """Return whether the budget of samples ends the run."""
+        return bool(self.budget.max() < UNLIMITED)
+
+    @property
+    def guarded(self) -> bool:
+        """Return whether commits that are not finite are refused, and training goes on without them."""
+        return bool(self.config["on_bad_commit"] != "stop")
+
+    @property
+    def program(self) -> Hashable:
+        """Return what decides the compiled programs: runs that differ only in other settings can share them."""
+        shapes = tuple((a.shape, a.dtype) for a in self.dataset[1:5]) if self.dataset else ()
+        reset = self.config["local"]["on_pull"]
+        return self.model, self.local, self.optimizer, reset, self.workers, self.window, self.batch_size, shapes
+
+    @property
+    def train_samples(self) -> int | None:
+        """Return the size of the training set."""
+        return self.dataset.size if self.dataset else None
+
+    @property
+    def parameters(self) -> int:
+        """Return d, the number of parameters."""
+        params, _ = jax.eval_shape(lambda: self.model.init(jax.random.key(0)))
+        return sum(leaf.size for leaf in jax.tree.leaves(params))
+
+    def warnings(self) -> list[str]:
+        """Return what may distort the results of this configuration."""
+        words = []
+        if self.workers < self.config["workers"]:
+            name = self.config["optimizer"]["name"]
+            words.append(f"optimizer={name} uses {self.workers} of the {self.config['workers']} workers")
+        if self.dataset and min(len(shard) for shard in self.shards) < self.batch_size:
+            words.append(f"some shards have fewer samples than batch_size={self.batch_size}: a batch repeats samples")
+        if self.limited and self.budget.min() < self.window:
+            words.append(
+                f"some workers take only {self.budget.min()} local steps, less than one window of {self.window}"
+            )
+        words += self._uneven() + self._uncovered() + self._noisy()
+        return words + self.optimizer.warnings(self.workers, self.window)
+
+    def _uneven(self) -> list[str]:
+        """Return a warning if updates that wait for all workers will be of fewer at the end, because some are done."""
+        if not self.limited or self.quorum < self.workers or self.optimizer.whole:
+            return []
+        windows = sorted(self.windows)
+        updates = min(windows[-1], self.config["stop"]["updates"] or windows[-1])
+        alone = updates - windows[0]
+        if alone <= max(1, updates // 50):
+            return []
+        return [
+            f"workers have {windows[0]} to {windows[-1]} windows: the last {alone} of {updates} updates are of fewer "
+            f"than {self.workers}; with dataset.partition=iid, or epochs=null stop.updates={windows[0]}, none is"
+        ]
+
+    def _uncovered(self) -> list[str]:
+        """Return a warning if the portions of the data leave samples out, or take many twice."""
+        if not (self.dataset and self.optimizer.portions):
+            return []
+        portions, size = self.optimizer.portions, self.dataset.size
+        taken, needed = portions * self.window * self.batch_size, -(-size // (portions * self.batch_size))
+        if needed == self.window:
+            return []
+        return [
+            f"{portions} portions of optimizer.window={self.window} batches are {taken:,} samples of {size:,}: "
+            f"optimizer.window={needed} takes each once"
+        ]
+
+    def _noisy(self) -> list[str]:
+        """Return a warning for each setting of the model that makes the passes of a batch method differ."""
+        if not self.optimizer.portions:
+            return []
+        model, name = self.config["model"], self.config["optimizer"]["name"]
+        return [
+            f"model.{setting}={model[setting]} makes the loss another function in every pass over the portions, from "
+            f"which optimizer={name} cannot learn its curvature; set model.{setting}=0"
+            for setting in ("dropout", "noise")
+            if model.get(setting)
+        ]
+
+    @property
+    def windows(self) -> list[int]:
+        """Return the number of windows in the budget of each worker, the fewest where it shows only in training."""
+        rule, budgets = self.optimizer.windows, self.budget.tolist()
+        return [count(rule, self.window, self.speed(k), budget) for k, budget in enumerate(budgets)]
+
+    def steps(self, worker: int, sequence: int, remaining: int) -> int:
+        """Return the local steps of a worker's window number `sequence`, at the most those that remain."""
+        return length(self.optimizer.windows, self.window, sequence, self.speed(worker), remaining)
+
+    def speed(self, worker: int) -> float:
+        """Return a worker's local steps per second relative to the fastest worker's, in (0, 1]."""
+        return self.speeds[worker] if self.speeds else 1.0
+
+    @property
+    def quorum(self) -> int:
+        """Return the commits per update while every worker is active."""
+        return quorums(self.optimizer, self.workers)[-1]
+
+    @property
+    def expected_updates(self) -> int | None:
+        """Return the number of updates the budgets allow; None if only a stop criterion ends the run."""
+        if not self.limited:
+            return self.config["stop"]["updates"]
+        if self.optimizer.whole:
+            updates = sorted(self.windows)[-self.quorum]
+        else:
+            updates = max(self.windows) if self.quorum >= self.workers else sum(self.windows) // self.quorum
+        return min(updates, self.config["stop"]["updates"] or updates)
+
+    @property
+    def evaluate_every(self) -> int:
+        """Return the number of updates between two evaluations of the center."""
+        settings = self.config["evaluate"]
+        return settings["every"] or max(1, (self.expected_updates or 1000) // settings["points"])
+
+
+def build(config: Mapping[str, Any], dataset: Dataset | str | None = "load") -> Experiment:
+    """Build the experiment that a resolved configuration describes.
+
+    Args:
+        config: plain containers, checked by `distopt.config.validate`.
+        dataset: the data, where the caller has them already; by default they are loaded.
+
+    Raises:
+        ConfigError: names, settings, shapes or sizes that do not fit together.
+        DataError: data that are missing or damaged.
+    """
+    problems: list[str] = []
+    tx = _attempt(problems, _once, local.build, config["local"])
+    optimizer = _attempt(problems, _once, optimizers.from_config, _rules(config), tx or optax.identity())
+    data = _attempt(problems, datasets.load, config["dataset"]) if isinstance(dataset, str) else dataset
+    if problems:
+        raise ConfigError(problems)
+    given = (data.shape, data.classes) if data else (None, None)
+    model = _attempt(problems, _once, models.build, config["model"], *given)
+    workers = min(config["workers"], optimizer.workers or config["workers"])
+    divided = _attempt(problems, _divide, config, data, workers)
+    if problems:
+        raise ConfigError(problems)
+    shards, budget = divided
+    return Experiment(
+        config=config,
+        dataset=data,
+        model=model,
+        local=optimizer.local or tx,
+        optimizer=optimizer,
+        workers=workers,
+        window=config["optimizer"]["window"],
+        batch_size=config["batch_size"],
+        seed=config["seed"],
+        shards=shards,
+        budget=whole_portions(budget, optimizer, config["optimizer"]["window"]),
+    )
+
+
+def _rules(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that decide the rules."""
+    return {key: config.get(key) for key in ("optimizer", "compression", "diagnostics", "workers")}
+
+
+def _attempt(problems: list[str], make: Callable[..., Any], *arguments: Any) -> Any:
+    """Call `make`; on a ConfigError note its problems and return None."""
+    try:
+        return make(*arguments)
+    except ConfigError as error:
+        problems += error.problems
+        return None
+
+
+_built: dict[Hashable, Any] = {}
+
+
+def _once(make: Callable[..., Any], settings: Mapping[str, Any], *arguments: Any) -> Any:
+    """Call `make` once for equal settings: equal experiments then have the same functions, and share programs."""
+    key = (make, json.dumps(settings, sort_keys=True), arguments)
+    if key not in _built:
+        _built[key] = make(settings, *arguments)
+    return _built[key]
+
+
+def whole_portions(budget: np.ndarray, optimizer: DistributedOptimizer, window: int) -> np.ndarray:
+    """Return the local steps of each worker, rounded up to whole windows where a window is a portion of the data."""
+    return -(-budget // window) * window if optimizer.portions else budget
+
+
+def _divide(config: Mapping[str, Any], data: Dataset | None, workers: int) -> tuple[list[np.ndarray], np.ndarray]:
+    """Deal the training samples to the workers and turn epochs into local steps."""
+    if data is None:
+        return [np.empty(0, np.int32)] * workers, np.full(workers, UNLIMITED, np.int64)
+    settings = config["dataset"]
+    shards = partition(data.train_y, workers, settings["partition"], settings["alpha"], config["seed"])
+    if config["epochs"] is None:
+        return shards, np.full(workers, UNLIMITED, np.int64)
+    sizes = [len(shard) for shard in shards]
+    if settings["partition"] == "shared":  # every worker holds all samples, but takes only its part of the budget
+        sizes = [-(-data.size // workers)] * workers
+    steps = [steps_for(size, config["epochs"], config["batch_size"]) for size in sizes]
+    return shards, np.array(steps, np.int64)

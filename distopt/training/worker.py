@@ -1,0 +1,177 @@
+"""A worker's pure half: local steps, commit and adopt.
+
+Everything random is a function of (seed, worker, step): batches come from the sampler, keys are folded from the three.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from distopt.models import ModelState
+from distopt.optimizers.parts import probes
+from distopt.rules import Message, Params, Reply, State, Window
+from distopt.training.batches import Batches, portion_indices
+from distopt.training.experiment import Experiment
+
+
+class Position(NamedTuple):
+    """What a worker holds between two windows."""
+
+    params: Params  # θᵏ
+    local: optax.OptState
+    model: ModelState
+    rule: State
+
+
+class Kept(NamedTuple):
+    """What a worker has besides its parameters when it sends a commit; it outlives the worker's process."""
+
+    local: optax.OptState
+    model: ModelState
+    rule: State
+
+
+class Flight(NamedTuple):
+    """A finished window, its commit not made or not answered yet."""
+
+    window: Window
+    local: optax.OptState
+    model: ModelState
+    rule: State
+    message: Message = None  # None while the commit waits for the center, and once it was sent
+    loss: Any = None  # mean over the window's steps, of the mini-batch at the parameters of that step; shape ()
+    accuracy: Any = None
+    ended: Any = None  # whether the worker rule ended the window, 0 or 1; None if it has no say
+
+    @property
+    def kept(self) -> Kept:
+        """Return what the worker has besides its parameters."""
+        return Kept(self.local, self.model, self.rule)
+
+
+class Progress(NamedTuple):
+    """A window under way."""
+
+    steps: jax.Array  # taken so far; int32, shape ()
+    params: Params  # θᵏ now
+    local: optax.OptState
+    model: ModelState
+    gradient: Params | None  # Σ g so far, if the worker rule asks for it
+    loss: jax.Array  # sum over the steps; shape ()
+    accuracy: jax.Array
+    ended: jax.Array | None  # whether the worker rule wants to commit; None if it has no say; shape ()
+
+
+class Worker:
+    """What a worker does, as pure functions: they hold nothing of a run's data, seed or size."""
+
+    def __init__(self, experiment: Experiment) -> None:
+        self._model, self._local, self._rules = experiment.model, experiment.local, experiment.optimizer
+        self.reset = experiment.config["local"]["on_pull"] == "reset"
+
+    def window(
+        self,
+        params: Params,
+        local: optax.OptState,
+        model: ModelState,
+        rule: State,
+        batches: Batches,
+        step_key: jax.Array,
+        data: Any,
+    ) -> Flight:
+        """Take the local steps of one window, and make its commit unless that waits for the center; pure."""
+        progress = self.depart(params, local, model)
+        progress = self.steps(progress, params, rule, batches, step_key, data)
+        return self.arrive(progress, params, rule, batches, step_key)
+
+    def depart(self, params: Params, local: optax.OptState, model: ModelState) -> Progress:
+        """Open a window; pure."""
+        worker = self._rules.worker
+        return Progress(
+            steps=jnp.zeros((), jnp.int32),
+            params=params,
+            local=local,
+            model=model,
+            gradient=jax.tree.map(jnp.zeros_like, params) if worker.gradient else None,
+            loss=jnp.zeros(()),
+            accuracy=jnp.zeros(()),
+            ended=jnp.zeros((), bool) if worker.ends else None,
+        )
+
+    def steps(
+        self, progress: Progress, start: Params, rule: State, batches: Batches, step_key: jax.Array, data: Any
+    ) -> Progress:
+        """Take local steps until `batches.steps` are taken, or the worker rule ends the window; pure."""
+        worker = self._rules.worker
+        key = jax.random.fold_in(step_key, batches.worker)
+        indices = batches.indices
+        if worker.portion and data:
+            indices = portion_indices(worker.portion(rule, batches.worker), len(data[1]), indices.shape)
+        differentiate = jax.value_and_grad(self._model.loss, has_aux=True)
+
+        def more(progress: Progress) -> jax.Array:
+            left = progress.steps < batches.steps
+            return left if progress.ended is None else left & ~progress.ended
+
+        def step(progress: Progress) -> Progress:
+            i, theta, local, model, total, loss, accuracy, ended = progress
+            batch = jax.tree.map(lambda a: a[indices[i]], data)
+            (value, (model, hits)), g = differentiate(
+                theta, model, batch, jax.random.fold_in(key, batches.first_step + i)
+            )
+            if worker.gradient:
+                total = jax.tree.map(jnp.add, total, g)
+            if worker.explore:
+                followed = worker.correct(g, theta, start) if worker.correct else g
+                updates, local = self._local.update(followed, local, theta)
+                theta = optax.apply_updates(theta, updates)
+            if worker.ends:
+                ended = worker.ends(Window(start, theta, i + 1, total), g, rule)
+            return Progress(i + 1, theta, local, model, total, loss + value, accuracy + hits, ended)
+
+        return jax.lax.while_loop(more, step, progress)
+
+    def arrive(self, progress: Progress, start: Params, rule: State, batches: Batches, step_key: jax.Array) -> Flight:
+        """End a window and make its commit; pure."""
+        steps, end, local, model, total, loss, accuracy, ended = progress
+        key = jax.random.fold_in(step_key, batches.worker)
+        draw = jax.random.fold_in(key, ~batches.first_step)  # no step has that number
+        window = Window(start, end, steps, total, key=draw, loss=loss)
+        message = None
+        if not self._rules.worker.pull:
+            message, rule = self.commit(window, local, rule)
+            window = landing(window)
+        return Flight(window, local, model, rule, message, loss / steps, accuracy / steps, ended)
+
+    def commit(self, window: Window, local: optax.OptState, rule: State) -> tuple[Message, State]:
+        """Make the commit of a window; pure."""
+        return self._rules.worker.commit(window._replace(local=local if self._rules.local else None), rule)
+
+    @property
+    def tells(self) -> bool:
+        """Return whether there is anything to record of where windows open and end."""
+        return self._model.minimum is not None or self._rules.worker.conserves
+
+    def positions(self, start: Params, end: Params) -> dict[str, jax.Array]:
+        """Return where a window opened and ended, as columns of shape ().
+
+        The coordinates `start_x0`, …, `end_x0`, … of an analytic function; probes where a sum is conserved.
+        """
+        told = probes.of_window(start, end) if self._rules.worker.conserves else {}
+        if self._model.minimum is None:
+            return told
+        points = {"start": start["x"], "end": end["x"]}
+        return told | {f"{name}_x{i}": x[i] for name, x in points.items() for i in range(x.shape[0])}
+
+    def adoption(self, reply: Reply, flight: Flight) -> Position:
+        """Adopt the server's reply to a flight's commit; pure."""
+        params, rule = self._rules.worker.adopt(reply, flight.window, flight.rule)
+        local = self._local.init(params) if self.reset else flight.local
+        return Position(params, local, flight.model, rule)
+
+
+def landing(window: Window) -> Window:
+    """Return what `adopt` is told about a window."""
+    return window._replace(gradient=None, local=None, key=None, loss=None)

@@ -1,0 +1,92 @@
+"""The finished runs of the studies, picked by their settings."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+import distopt
+from distopt.metrics.convergence import Curve, curve
+from distopt.metrics.efficiency import temporal_efficiency
+from distopt.runs.results import Run
+from scripts.tools.batch import Planned, answers
+
+Array = np.ndarray
+
+
+class Runs:
+    """Finished runs by study."""
+
+    def __init__(self, groups: Sequence[Sequence[Planned]], output: Path) -> None:
+        folders = answers(groups, output)
+        planned = [run for group in groups for run in group]
+        self.missing = [run for run in planned if run.fingerprint not in folders]
+        self._runs = [
+            (run.study, distopt.load(folders[run.fingerprint])) for run in planned if run.fingerprint in folders
+        ]
+
+    def pick(self, study: str, **settings: Any) -> list[Run]:
+        """Return the runs of a study with these settings, ordered by seed.
+
+        Settings are those of the top level, then those of the optimizer: `workers=10, window=5`.
+        """
+        found = [run for name, run in self._runs if name == study and _matches(run, settings)]
+        return sorted(found, key=lambda run: run.seed)
+
+    @property
+    def datasets(self) -> list[str]:
+        """Return the names of the data sets that were used."""
+        return sorted({run.config["dataset"]["name"] for _, run in self._runs} - {"none"})
+
+    def table(self) -> pd.DataFrame:
+        """Return one row per run: study, settings that vary, and how it ended."""
+        return pd.DataFrame([_row(study, run) for study, run in self._runs])
+
+
+def _matches(run: Run, settings: dict[str, Any]) -> bool:
+    flat = {**run.config["local"], **run.config, **run.config["optimizer"], "optimizer": run.optimizer}
+    flat["law"], flat["model"] = run.config["cluster"]["step"]["law"], run.config["model"]["name"]
+    return all(flat.get(key) == value for key, value in settings.items())
+
+
+def _row(study: str, run: Run) -> dict[str, Any]:
+    kept = ("validation_accuracy", "validation_loss", "train_accuracy", "train_loss")
+    cluster = run.config["cluster"]
+    return {
+        "study": study,
+        "optimizer": run.optimizer,
+        "workers": run.config["workers"],
+        "window": run.config["optimizer"]["window"],
+        "gamma": run.config["optimizer"].get("gamma"),
+        "learning_rate": run.config["local"]["learning_rate"],
+        "cluster": f"{cluster['name']} {cluster['step']['law']}",
+        "epochs": run.config["epochs"],
+        "seed": run.seed,
+        "status": run.status,
+        **{name: run.summary.get(f"{name}_final") for name in kept},
+        "staleness_mean": run.summary["staleness_mean"],
+        "virtual_s": run.summary["time_s"],
+        "wall_s": round(run.info.get("total_s", float("nan")), 1),
+    }
+
+
+def final(runs: Sequence[Run], what: str = "validation_accuracy") -> Array:
+    """Return the last value of a metric of the center for each run; NaN where it is not finite."""
+    values = [run.summary.get(f"{what}_final") for run in runs]
+    return np.array([np.nan if value is None else value for value in values], np.float64)
+
+
+def accuracy(run: Run, split: str = "validation") -> Curve:
+    """Return the accuracy of the center over virtual time."""
+    return curve(run.evals, "accuracy", split)
+
+
+def efficiencies(a: Sequence[Run], b: Sequence[Run], integrand: Any = "metric", split: str = "train") -> Array:
+    """Return the temporal efficiency E(a, b) by areas for each seed that both have."""
+    other = {run.seed: run for run in b}
+    pairs = [(run, other[run.seed]) for run in a if run.seed in other]
+    return np.array(
+        [temporal_efficiency(accuracy(x, split), accuracy(y, split), integrand=integrand, classes=10) for x, y in pairs]
+    )

@@ -1,0 +1,139 @@
+"""A sweep keeps what is finished, repeats what is not, and goes on after what fails."""
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from distopt.config import combine
+from distopt.runner import run as runner
+from distopt.runner.sweep import End, Sweep, duration
+
+SMALL = ["launcher=sim", "model=booth", "dataset=none", "optimizer=agn", "local=sgd", "local.learning_rate=0.01"]
+SMALL += ["workers=2", "stop.updates=6", "evaluate.points=2"]
+
+
+def sweep(output: Path, *overrides: str, **options: Any) -> tuple[list[End], str]:
+    """The ends of a sweep whose labels are the last words of its combinations, and what was told about it."""
+    told = io.StringIO()
+    runs = combine([*SMALL, f"output={output}", *overrides])
+    ends = Sweep(Console(file=told, width=1000), **options).run([(run.words[-1], run.config) for run in runs])
+    return ends, told.getvalue()
+
+
+def change(folder: Path | None, **info: Any) -> None:
+    assert folder
+    path = folder / "run.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | info))
+
+
+def test_finished_runs_are_kept_and_seeds_are_added(tmp_path: Path) -> None:
+    first, told = sweep(tmp_path, "seed=0,1")
+    assert [(end.label, end.status, end.before) for end in first] == [
+        ("seed=0", "stopped", False),
+        ("seed=1", "stopped", False),
+    ]
+    assert "2 runs; the first one will tell how long they take" in told
+    assert "runs 1 to 2 of 2: seed=0, seed=1" in told
+    again, told = sweep(tmp_path, "seed=0,1,2", "name=null")
+    assert [end.before for end in again] == [True, True, False]
+    assert [end.folder for end in again[:2]] == [end.folder for end in first]
+    assert "3 runs, 1 of them to be made; about" in told
+    assert "judging by 2 like them" in told
+    assert len(list(tmp_path.glob("*/run.json"))) == 3
+
+
+def test_seeds_of_each_configuration_are_trained_together(tmp_path: Path) -> None:
+    made: list[Any] = []
+    ends, told = sweep(tmp_path, "seed=0,1", "optimizer=agn,adag", ended=lambda end, run: made.append(run))
+    assert [run.info["trained_together"] for run in made] == [2] * 4
+    assert {end.folder for end in ends} == {run.folder for run in made}
+    assert "runs 3 to 4 of 4 (about " in told
+
+
+def test_what_failed_or_was_computed_by_other_code_is_repeated(tmp_path: Path) -> None:
+    first, _ = sweep(tmp_path, "seed=0,1,2,3")
+    change(first[0].folder, status="failed")
+    change(first[1].folder, status="running")
+    change(first[2].folder, code="other")
+    again, told = sweep(tmp_path, "seed=0,1,2,3")
+    assert [end.before for end in again] == [False, False, False, True]
+    assert {end.status for end in again} == {"stopped"}
+    assert (
+        f"seed=2: {first[2].folder.name if first[2].folder else ''} was computed by other code, and is repeated" in told
+    )
+    assert told.count("other code") == 1
+
+
+def test_a_run_that_diverges_is_an_answer(tmp_path: Path) -> None:
+    overrides = (
+        "optimizer=downpour",
+        "model=rosenbrock",
+        "workers=4",
+        "stop.updates=10000",
+        "local.learning_rate=0.002",
+    )
+    first, _ = sweep(tmp_path, *overrides)
+    again, _ = sweep(tmp_path, *overrides)
+    assert [end.status for end in first] == [end.status for end in again] == ["diverged"]
+    assert all(end.before for end in again)
+
+
+def test_a_run_that_fails_is_named_at_once_and_the_others_go_on(tmp_path: Path) -> None:
+    ends, told = sweep(tmp_path, "model.start=[1,2],[1],[2,1]", "epochs=null,0")
+    assert [end.status for end in ends] == ["stopped", "failed"] + ["failed"] * 2 + ["stopped", "failed"]
+    refused, wrong_start = ends[1], ends[2]
+    assert "epochs=0" in str(refused.reason)
+    assert "start" in str(wrong_start.reason)
+    assert told.index("failed: epochs=0") < told.index("run 1 of 3")
+    assert (
+        told.index("run 2 of 3") < told.index(f"failed: epochs=null: {wrong_start.reason}") < told.index("run 3 of 3")
+    )
+    assert [end.folder is None for end in ends] == [False, True, True, True, False, True]
+
+
+def test_a_mistake_of_ours_costs_one_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = runner.run_together
+
+    def fails_once(configs: Any, *arguments: Any) -> Any:
+        if configs[0].batch_size == 2:
+            raise ZeroDivisionError("a mistake")
+        return run(configs, *arguments)
+
+    monkeypatch.setattr(runner, "run_together", fails_once)
+    ends, told = sweep(tmp_path, "batch_size=1,2,3")
+    assert [end.status for end in ends] == ["stopped", "failed", "stopped"]
+    assert ends[1].reason == "ZeroDivisionError: a mistake"
+    assert "failed: batch_size=2: ZeroDivisionError: a mistake" in told
+    assert "fails_once" in capsys.readouterr().err
+
+
+def test_an_interruption_ends_the_sweep_and_keeps_what_is_there(tmp_path: Path) -> None:
+    def interrupt(end: End, run: Any) -> None:
+        if end.label == "batch_size=2":
+            raise KeyboardInterrupt
+
+    ends, _ = sweep(tmp_path, "batch_size=1,2,3", ended=interrupt)
+    assert [end.status for end in ends] == ["stopped", "not started", "not started"]
+    again, _ = sweep(tmp_path, "batch_size=1,2,3")
+    assert [end.before for end in again] == [True, True, False]
+
+
+def test_damaged_folders_are_named_and_cost_nothing(tmp_path: Path) -> None:
+    sweep(tmp_path, "seed=0")
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "run.json").write_text("{")
+    ends, told = sweep(tmp_path, "seed=0")
+    assert ends[0].before
+    assert f"warning: {tmp_path / 'damaged' / 'run.json'}: cannot be read" in told
+
+
+def test_times_are_told_in_two_units() -> None:
+    assert [duration(seconds) for seconds in (3.4, 60, 3599.9, 3600, 8000)] == [
+        *("3 s", "1 min 0 s", "60 min 0 s", "1 h 0 min", "2 h 13 min")
+    ]

@@ -1,9 +1,9 @@
-"""The interface: a distributed optimizer is a worker rule, a server rule and a quorum, all pure functions.
+"""The interface: a distributed optimizer is a worker rule, a server rule and a synchrony.
 
 A worker opens a window at its parameters θᵏ, takes λ local steps, and turns what it did into a message (`commit`). The
 server folds the messages of a quorum of workers into one update of the center θ̃ (`update`). Each committer then turns
 the reply into the parameters its next window starts from (`adopt`). Launchers call these functions and never ask which
-algorithm they belong to. Parameters, messages, replies and states are pytrees of arrays.
+algorithm they belong to. Rules are pure functions; parameters, messages, replies and states are pytrees of arrays.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,21 +12,49 @@ from typing import Any, Literal, NamedTuple
 import jax
 import optax
 
-from distopt.windows import Windows
+from distopt.synchrony import ALL, ASYNCHRONOUS, BARRIER, Synchrony
+from distopt.windows import Judged, Planned, Until, WhenFree
+
+__all__ = [
+    "ALL",
+    "ASYNCHRONOUS",
+    "BARRIER",
+    "CommitKind",
+    "Commits",
+    "DistributedOptimizer",
+    "Judged",
+    "Message",
+    "Params",
+    "Pass",
+    "Planned",
+    "Reply",
+    "Result",
+    "ServerRule",
+    "State",
+    "Steps",
+    "Synchrony",
+    "Until",
+    "Update",
+    "WhenFree",
+    "Window",
+    "WorkerRule",
+]
 
 Params = Any
 State = Any
 Message = Any
 Reply = Any
 
-ALL = 2**31 - 1
-"""A quorum larger than any number of workers: every worker still training takes part in every update."""
-
 CommitKind = Literal["delta", "gradient", "parameters", "elastic", "difference", "sums"]
-"""What a message is. `delta`, `gradient`: local updates or gradients, a pytree like the parameters that the server adds
-up. `parameters`: where the worker is. `elastic`: the same, and the reply is the difference E that the center has gained
-with it: θ̃ ← θ̃ + Σ E. `difference`: the worker knows E itself, sends it, and loses it when it adopts the reply: what
-`adopt` returns is θᵏ − E. `sums`: of gradients and losses over a portion of the data, that must not be changed.
+"""What a message is.
+
+| kind | message |
+|---|---|
+| `delta`, `gradient` | local updates or gradients, a pytree like the parameters that the server adds up |
+| `parameters` | where the worker is |
+| `elastic` | the same; the reply is E, what the center has gained with it: θ̃ ← θ̃ + Σ E, and the worker loses it |
+| `difference` | E itself, which the worker knows and loses when it adopts the reply: `adopt` returns θᵏ − E |
+| `sums` | sums of gradients and losses over a portion of the data, which must not be changed |
 """
 
 
@@ -68,42 +96,57 @@ def _no_state(params: Params) -> State:
     return ()
 
 
-class WorkerRule(NamedTuple):
-    """The worker's half: what it sends at the end of a window, and how it goes on from the reply.
+class Pass(NamedTuple):
+    """A pass over the data in P fixed portions of λ batches; a worker trains on the portion that its state names."""
 
-    With `ends` or `eager` a window may end before its λ steps are taken. `ends` is asked after each of them, and is not
-    combined with `eager`.
-    """
+    portions: int  # P, the same for all workers
+    portion: Callable[[State, jax.Array], jax.Array]  # state of the worker rule, worker → the portion it takes
+
+
+class Steps(NamedTuple):
+    """What a worker does inside its window."""
+
+    takes: Literal["local", "gradients", "both"] = "local"
+    """`local`: steps of the local method. `gradients`: none, θᵏ stays; gradients are summed into `Window.gradient`.
+    `both`: steps, and the sum of the gradients along them."""
+    until: Until = None  # when the window ends; None: after λ steps
+    correct: Callable[[Params, Params, Params], Params] | None = None  # g, θ, θᵏ → what the local method is given for g
+    passes: Pass | None = None  # None: each worker draws from its own shard
+
+
+class WorkerRule(NamedTuple):
+    """The worker's half: what it sends at the end of a window, and how it goes on from the reply."""
 
     commit: Callable[[Window, State], tuple[Message, State]]
     adopt: Callable[[Reply, Window, State], tuple[Params, State]]
     init: Callable[[Params], State] = _no_state
-    gradient: bool = False  # fill `Window.gradient`; costs one addition per step
-    explore: bool = True  # False: parameters stay at θᵏ while gradients are summed
-    ends: Callable[[Window, Params, State], jax.Array] | None = (
-        None  # window so far, its last g → whether to commit now
-    )
-    eager: bool = False  # commit after every step at whose end the server is free
-    correct: Callable[[Params, Params, Params], Params] | None = None  # g, θ, θᵏ → what the local method is given for g
-    commits: CommitKind | None = None  # what a message is; None: it is not said, and nobody else may change messages
-    conserves: bool = False  # θ̃ + Σ θᵏ changes by local steps alone: checked in every run, see `metrics.conservation`
+    sends: CommitKind | None = None  # what a message is; None: it is not said, and nobody else may change messages
+    steps: Steps = Steps()
     pull: bool = False  # fetch the center before each commit: `Window.center`; staleness counts from there
     rejoin: Callable[[Params, State], State] | None = None  # θ̃ pulled without a commit, state → state; None: as it is
-    fetch: int = 1  # only every so many commits are answered; after the others a worker goes on from θᵏ
-    portion: Callable[[State, jax.Array], jax.Array] | None = None  # state, worker → the portion of the data it takes
 
-    def answered(self, sequence: int) -> bool:
-        """Return whether the server answers a worker's commit number `sequence`, 1, 2, …, with a reply to adopt."""
-        return sequence % self.fetch == 0
+    @property
+    def conserves(self) -> bool:
+        """Whether θ̃ + Σ θᵏ changes by local steps alone: checked in every run, see `metrics.conservation`."""
+        return self.sends in ("elastic", "difference")
 
 
 class ServerRule(NamedTuple):
-    """The server's half: fold the commits of a quorum into the center."""
+    """The server's half: fold the commits of a quorum into the center.
+
+    An update whose messages are all zero counts as one and moves the center only by what the rule has kept from earlier
+    ones. That is how refused commits keep their place within a `period`, and how its rest is applied in the end.
+    """
 
     init: Callable[[Params, int], State]  # θ̃₀, number of workers
     update: Callable[[Commits, State, Params], Update]
-    flush: Callable[[State, Params], Params] | None = None  # θ̃ with what the rule still keeps when training is over
-    skip: Callable[[State, Params], tuple[Params, State]] | None = None  # for an update of which no commit is left
+
+
+class Result(NamedTuple):
+    """What is evaluated and kept instead of the center."""
+
+    of: Callable[[State], Params]  # from the state of the server rule
+    members: bool = False  # every leaf has a leading axis: members of an ensemble whose predictions are averaged
 
 
 def _no_warnings(workers: int, window: int) -> list[str]:
@@ -113,40 +156,21 @@ def _no_warnings(workers: int, window: int) -> list[str]:
 
 
 class DistributedOptimizer(NamedTuple):
-    """A distributed optimizer. `quorum` counts commits per update: 1 asynchronous, `ALL` a barrier, between K-of-n.
+    """A distributed optimizer: who computes what, and when commits make an update.
 
-    groups: split the workers into that many groups of neighbours; an update takes the quorum of one of them.
-    max_staleness: drop commits that are later than that. A dropped commit is not applied and no update; its worker
-    goes on from the center as it is. Staleness is τ, or, with a `buffer`, how often the center moved in τ updates. Not
-    together with groups.
-    buffer: the rule moves the center with every so many updates, and keeps what it is given in between; at the end
-    `ServerRule.flush` applies the rest. An update whose commits were all refused has its place among them:
-    `ServerRule.skip` returns center and state after it.
-    bound: a worker whose applied commits are more than that ahead of the slowest active worker's waits before it goes
-    on; it then starts from the center as it has become. Who is dropped or has to wait is answered with the center: not
-    together with other replies, nor with `WorkerRule.fetch` above 1.
-    whole: training ends when so many workers have used up their budgets that the others are no quorum; without it they
-    go on with smaller ones.
+    An update that may drop commits, or hold workers back (`Synchrony.direct`), answers with the center: its replies are
+    None.
     """
 
     worker: WorkerRule
     server: ServerRule
-    quorum: int = 1
-    workers: int | None = None  # the most workers the method can use; None: any number
+    synchrony: Synchrony = ASYNCHRONOUS
     local: optax.GradientTransformation | None = None  # what its workers run; None: the configured one
+    workers: int | None = None  # the most workers the method can use; None: any number
     warnings: Callable[[int, int], list[str]] = _no_warnings  # n, λ → which known bounds of stability are exceeded
-    windows: Windows | None = None  # λ, number and speed → steps of a window; None: λ in every window
-    start_after: int = 0  # updates that worker 0 makes alone; the others then start from the center as it is
-    groups: int | None = None
-    max_staleness: int | None = None
-    buffer: int = 1
-    bound: int | None = None
-    whole: bool = False
-    result: Callable[[State], Params] | None = None  # of the server's state, what is evaluated and kept; None: θ̃
-    ensemble: bool = False  # the leaves of `result` have a leading axis: members whose predictions are averaged
-    portions: int | None = None  # P portions of λ batches, fixed for all workers; None: each worker has its own shard
+    result: Result | None = None  # None: the center is evaluated and kept
 
     @property
-    def fetch(self) -> int:
-        """Return how many commits of a worker there are to a reply."""
-        return self.worker.fetch
+    def pulls_apart(self) -> bool:
+        """Whether workers may pull the center at another moment than with the reply to a commit."""
+        return self.worker.pull or self.synchrony.bound is not None

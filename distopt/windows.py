@@ -1,37 +1,58 @@
-"""How many local steps the windows of a worker have, where that is known before they begin."""
+"""When a window ends, and how many local steps it has where that is known before it begins."""
 
 from collections.abc import Callable, Iterator
-
-Windows = Callable[[int, int, float], int]
-"""From λ, a window's number i = 1, 2, … and the worker's speed to the steps of that window, 1 to λ.
-
-The speed is in local steps per second relative to the fastest worker, in (0, 1].
-"""
+from typing import Any, NamedTuple
 
 
-def length(windows: Windows | None, window: int, sequence: int, speed: float, remaining: int) -> int:
+class Planned(NamedTuple):
+    """A window ends after a number of steps that is known before it begins."""
+
+    steps: Callable[[int, int, float], int]
+    """From λ, a window's number i = 1, 2, … and the worker's speed to the steps of that window, 1 to λ.
+
+    The speed is in local steps per second relative to the fastest worker, in (0, 1].
+    """
+
+
+class Judged(NamedTuple):
+    """A window ends after any step, as the worker's rule decides, at the latest after λ."""
+
+    ends: Callable[[Any, Any, Any], Any]  # the window so far, the gradient of its last step, the rule's state → bool
+
+
+class WhenFree(NamedTuple):
+    """A window ends after any step at whose end no commit waits at the server, at the latest after λ."""
+
+
+Until = Planned | Judged | WhenFree | None
+"""When a window ends; None: after λ steps."""
+
+
+def length(until: Until, window: int, sequence: int, speed: float, remaining: int) -> int:
     """Return the local steps of a worker's window number `sequence`, at the most those that remain.
 
     Args:
-        windows: what the optimizer declares; None: every window has λ steps.
+        until: what the optimizer declares.
         window: λ.
         sequence: i.
         speed: of the worker.
         remaining: local steps of its budget.
     """
-    return min(windows(window, sequence, speed) if windows else window, remaining)
+    return min(until.steps(window, sequence, speed) if isinstance(until, Planned) else window, remaining)
 
 
-def lengths(windows: Windows | None, window: int, speed: float, budget: int) -> Iterator[int]:
+def lengths(until: Until, window: int, speed: float, budget: int) -> Iterator[int]:
     """Yield the steps of a worker's windows, one after the other, until its budget is used up; see `length`."""
     sequence = 0
     while budget > 0:
         sequence += 1
-        steps = length(windows, window, sequence, speed, budget)
+        steps = length(until, window, sequence, speed, budget)
         yield steps
         budget -= steps
 
 
-def count(windows: Windows | None, window: int, speed: float, budget: int) -> int:
+def count(until: Until, window: int, speed: float, budget: int) -> int:
     """Return the number of windows in a worker's budget; see `length`."""
-    return sum(1 for _ in lengths(windows, window, speed, budget)) if windows else -(-budget // window)
+    if isinstance(until, Planned):
+        return sum(1 for _ in lengths(until, window, speed, budget))
+    return -(-budget // window)

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from distopt.cluster.laws import FAILURE, SERVER, SPEED, STEP, STRAGGLER, Law, Streams, totals
 from distopt.cluster.settings import Cluster
-from distopt.windows import Windows, lengths
+from distopt.synchrony import ASYNCHRONOUS, Synchrony
+from distopt.windows import Planned, Until, lengths
 
 #: draws made at a time: enough to hide the cost of a call, few enough for 100,000 workers
 CHUNK = 32
@@ -18,34 +19,19 @@ CHUNK = 32
 class Workload(NamedTuple):
     """What a run asks of a cluster.
 
-    workers: n. window: λ, local steps between two exchanges. steps: local steps of each worker in all, shape (n,);
-    the last window of a worker is shorter where λ does not divide them. quorum: commits folded into one update, 1
-    asynchronous, n a barrier; it shrinks to the number of workers that still have steps to do, unless `whole`.
-    bytes_up, bytes_down: size of a commit and of a reply. bytes_center: of the center, if workers fetch it before each
-    commit. fetch: every so many commits of a worker are answered with a reply, the others with nothing. batch_size:
-    samples of one local step. windows: how many steps a window has where it is not λ. eager: a window ends after any
-    step at whose end the server is free. groups, max_staleness, buffer, bound, whole, start_after: see
-    `distopt.rules.DistributedOptimizer`.
+    The last window of a worker is shorter where λ does not divide its steps.
     """
 
-    workers: int
-    window: int
-    steps: NDArray[np.int64]
-    quorum: int = 1
-    bytes_up: int = 0
-    bytes_down: int = 0
+    workers: int  # n
+    window: int  # λ, local steps between two exchanges
+    steps: NDArray[np.int64]  # local steps of each worker in all, shape (n,)
+    synchrony: Synchrony = ASYNCHRONOUS
+    until: Until = None  # when a window ends; None: after λ steps
+    bytes_up: int = 0  # size of a commit
+    bytes_down: int = 0  # of a reply
+    bytes_center: int | None = None  # of the center, if workers fetch it before each commit
     seed: int = 0
-    batch_size: int = 1
-    bytes_center: int | None = None
-    fetch: int = 1
-    windows: Windows | None = None
-    eager: bool = False
-    start_after: int = 0
-    groups: int | None = None
-    max_staleness: int | None = None
-    buffer: int = 1
-    bound: int | None = None
-    whole: bool = False
+    batch_size: int = 1  # samples of one local step
 
 
 class Draws:
@@ -56,7 +42,7 @@ class Draws:
         self.load = load
         self.streams = Streams(load.seed)
         self.slowness = self._slowness().tolist()
-        self.speeds = self._speeds() if load.windows else [1.0] * load.workers
+        self.speeds = self._speeds() if isinstance(load.until, Planned) else [1.0] * load.workers
 
     def _slowness(self) -> NDArray[np.floating]:
         """Draw the factor on each worker's step times, shape (n,): lognormal with mean 1, times the stragglers'."""
@@ -91,17 +77,17 @@ class Draws:
 
     def steps(self, worker: int) -> Iterator[tuple[int, float]]:
         """Yield 1 and the compute seconds of a worker's local steps in order, each drawn by itself."""
-        return Draws(self.cluster, self.load._replace(window=1, windows=None)).windows(worker)
+        return Draws(self.cluster, self.load._replace(window=1, until=None)).windows(worker)
 
     def _counts(self, worker: int) -> Iterator[NDArray[np.int64]]:
         """Yield the local steps of a worker's windows, `CHUNK` windows at a time."""
-        rule, window, budget = self.load.windows, self.load.window, int(self.load.steps[worker])
-        if rule is None:
+        until, window, budget = self.load.until, self.load.window, int(self.load.steps[worker])
+        if not isinstance(until, Planned):
             for first in range(0, budget, CHUNK * window):
                 left = budget - np.arange(first, min(first + CHUNK * window, budget), window)
                 yield np.minimum(window, left)
             return
-        each = lengths(rule, window, self.speeds[worker], budget)
+        each = lengths(until, window, self.speeds[worker], budget)
         while some := list(islice(each, CHUNK)):
             yield np.array(some, np.int64)
 

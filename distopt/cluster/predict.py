@@ -31,7 +31,7 @@ def predict(
     sent = [0] * load.workers
     staleness: list[int] = []
     version = steps = failures = dropped = pulls = 0
-    late = set(range(1, load.workers)) if load.start_after else set[int]()
+    late = set(range(1, load.workers)) if load.synchrony.start_after else set[int]()
     time_s, computing, waiting, serving = cluster.start_s, 0.0, 0.0, 0.0
     for update in schedule(cluster, load):
         staleness += [commit.staleness for commit in update.commits]
@@ -69,7 +69,7 @@ def predict(
 
 def _bytes_down(load: Workload, sent: list[int], pulls: int) -> int:
     """Return what the server sends for `sent` commits of each worker: replies, centers before commits, and `pulls`."""
-    replies = sum(commits // load.fetch for commits in sent)
+    replies = sum(commits // load.synchrony.fetch for commits in sent)
     if load.bytes_center is None:
         return (replies + pulls) * load.bytes_down
     return replies * load.bytes_down + (sum(sent) + pulls) * load.bytes_center

@@ -90,10 +90,10 @@ class _Simulation:
         self._workers = Workers(cluster, load, steps_of)
         self._port = _Port(cluster, load)
         self._start_s = cluster.start_s
-        self._admission = Admission(load, load.workers, np.flatnonzero(load.steps).tolist())
+        self._admission = Admission(load.synchrony, load.workers, np.flatnonzero(load.steps).tolist())
         self._pending: dict[int, Commit] = {}
         self._returned: set[int] = set()
-        self._pulls, self._fetch = load.bytes_center is not None, load.fetch
+        self._pulls, self._fetch = load.bytes_center is not None, load.synchrony.fetch
         self._pulled: set[int] = set()
         self._fetched: set[int] = set()  # have the center, and their commit is on its way
         self._answered = [0] * load.workers  # commits since a worker's last reply
@@ -193,11 +193,11 @@ def check(cluster: Cluster, load: Workload) -> list[str]:
         for key, value, least in (
             ("workers", load.workers, 1),
             ("window", load.window, 1),
-            ("quorum", load.quorum, 1),
+            ("quorum", load.synchrony.quorum, 1),
             ("bytes_up", load.bytes_up, 0),
             ("bytes_down", load.bytes_down, 0),
             ("bytes_center", load.bytes_center or 0, 0),
-            ("fetch", load.fetch, 1),
+            ("fetch", load.synchrony.fetch, 1),
             ("seed", load.seed, 0),
         )
         if value < least

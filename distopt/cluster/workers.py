@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from distopt.cluster.draws import Draws, Workload
 from distopt.cluster.settings import Cluster
+from distopt.windows import WhenFree
 
 
 class Commit(NamedTuple):
@@ -49,7 +50,7 @@ class Workers:
 
     def __init__(self, cluster: Cluster, load: Workload, steps_of: StepsOf | None) -> None:
         ids = range(load.workers)
-        self.window, self.eager, self.steps_of = load.window, load.eager, steps_of
+        self.window, self.when_free, self.steps_of = load.window, isinstance(load.until, WhenFree), steps_of
         self.up_s, _ = cluster.up.split(load.bytes_up, cluster.shared)
         self.latency_s = cluster.up.latency_s
         self.first_s = self.up_s if load.bytes_center is None else self.latency_s  # what a worker sends first
@@ -58,7 +59,7 @@ class Workers:
         self.began = [cluster.start_s] * load.workers
         self.ended = [cluster.start_s] * load.workers
         draws = Draws(cluster, load)
-        self.compute = [draws.steps(k) if load.eager or steps_of else draws.windows(k) for k in ids]
+        self.compute = [draws.steps(k) if self.when_free or steps_of else draws.windows(k) for k in ids]
         self.redo: list[deque[tuple[int, float]]] = [deque() for _ in ids]  # drawn before, for windows that were lost
         self.taken: list[list[tuple[int, float]]] = [[] for _ in ids]  # steps and seconds of the window under way
         self.service = [draws.services(k) for k in ids]
@@ -83,7 +84,7 @@ class Workers:
             self.uptime[worker] = next(self.gaps[worker])
             return now + uptime + self.pull_s, worker, None
         self.uptime[worker] = uptime - seconds
-        return (now + seconds, worker, STEP) if self.eager else self.commit(worker, now + seconds)
+        return (now + seconds, worker, STEP) if self.when_free else self.commit(worker, now + seconds)
 
     def full(self, worker: int) -> bool:
         """Return whether the window under way has all its steps, each drawn by itself."""

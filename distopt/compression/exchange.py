@@ -32,6 +32,7 @@ from distopt.compression.rules import Compressor, Memory
 from distopt.rules import (
     Commits,
     DistributedOptimizer,
+    Judged,
     Message,
     Params,
     Reply,
@@ -45,7 +46,7 @@ from distopt.trees import norms
 
 REFUSED = {
     None: "what its workers send is none of the kinds that can be encoded, or it does not say which; the author of an "
-    "optimizer sets `WorkerRule.commits`",
+    "optimizer sets `WorkerRule.sends`",
     "sums": "its line search needs exact sums of gradients and losses",
     "parameters": "its workers send parameters, and of those nothing may be left out; choose an optimizer that sends "
     "updates (diloco with learning_rate=1 and momentum=0 is model averaging by updates)",
@@ -77,11 +78,11 @@ def compressed(optimizer: DistributedOptimizer, method: Compressor, error_feedba
         ValueError: commits that cannot be compressed.
     """
     worker, server = optimizer.worker, optimizer.server
-    if worker.ends:
+    if isinstance(worker.steps.until, Judged):
         raise ValueError("its workers judge by exact replies when to exchange; set optimizer.equilibrium=none")
-    if reason := REFUSED.get(worker.commits):
+    if reason := REFUSED.get(worker.sends):
         raise ValueError(reason)
-    if worker.commits == "elastic":
+    if worker.sends == "elastic":
         return optimizer._replace(worker=_elastic_worker(worker, method), server=_elastic_server(server, method))
 
     def warnings(workers: int, window: int) -> list[str]:
@@ -91,14 +92,14 @@ def compressed(optimizer: DistributedOptimizer, method: Compressor, error_feedba
         words = words + method.warnings(error_feedback)
         return [*words, UNDONE] if error_feedback and _drops(optimizer, workers) else words
 
-    stays = worker.commits == "difference"
+    stays = worker.sends == "difference"
     sender = _sender(worker, method, error_feedback, stays)
     return optimizer._replace(worker=sender, server=_receiver(server, method), warnings=warnings)
 
 
 def _drops(optimizer: DistributedOptimizer, workers: int) -> bool:
     """Return whether commits may be dropped: an update that takes in everybody leaves nobody late."""
-    return optimizer.max_staleness is not None and optimizer.quorum < workers
+    return optimizer.synchrony.max_staleness is not None and optimizer.synchrony.quorum < workers
 
 
 def _sender(rule: WorkerRule, method: Compressor, error_feedback: bool, stays: bool) -> WorkerRule:
@@ -128,7 +129,7 @@ def _sender(rule: WorkerRule, method: Compressor, error_feedback: bool, stays: b
     def rejoin(center: Params, state: Sender) -> Sender:
         return state._replace(rule=rule.rejoin(center, state.rule)) if rule.rejoin else state
 
-    return rule._replace(commit=commit, adopt=adopt, init=init, rejoin=rejoin, commits=None)
+    return rule._replace(commit=commit, adopt=adopt, init=init, rejoin=rejoin)
 
 
 def _receiver(rule: ServerRule, method: Compressor) -> ServerRule:
@@ -151,7 +152,7 @@ def _elastic_worker(rule: WorkerRule, method: Compressor) -> WorkerRule:
     def adopt(reply: Reply, window: Window, state: State) -> tuple[Params, State]:
         return rule.adopt(method.decode(reply, window.end), window, state)
 
-    return rule._replace(commit=commit, adopt=adopt, commits=None)
+    return rule._replace(commit=commit, adopt=adopt)
 
 
 def _elastic_server(rule: ServerRule, method: Compressor) -> ServerRule:

@@ -54,8 +54,8 @@ def check(experiment: Experiment) -> list[str]:
     if unlike := differences(recorded.config, experiment.config):
         raise ResultsError(f"launcher.trace={path}: is of another configuration: {'; '.join(unlike)}")
     rules = experiment.optimizer
-    pulls = rules.worker.pull or rules.bound is not None
-    if staleness.contradictions(recorded.commits, events, pulls=pulls, fetch=rules.fetch):
+    fetch = rules.synchrony.fetch
+    if staleness.contradictions(recorded.commits, events, pulls=rules.pulls_apart, fetch=fetch):
         raise ResultsError(
             f"launcher.trace={path}: its workers pulled the center without a commit, and no events say when; run it "
             "once more instead: virtual time gives the same run for the same seed"
@@ -211,7 +211,7 @@ def verify(
     n = experiment.workers
     left, windows = experiment.budget.tolist(), [0] * n
     waiting: set[int] = set()
-    admission = Admission(experiment.optimizer, n)
+    admission = Admission(experiment.optimizer.synchrony, n)
     for i, (worker, steps, share) in enumerate(zip(frame["worker"].tolist(), _steps(frame), shares, strict=True)):
         for returned in happened.get(i, {}).get("returned", ()):
             admission.pull(returned)

@@ -4,17 +4,19 @@ from collections.abc import Generator, Sequence
 
 import jax
 
-from distopt.cluster import Cluster, Draws, Workload, schedule
+from distopt.cluster import Draws, schedule
 from distopt.launchers.inprocess.loop import NOTHING, train
 from distopt.launchers.inprocess.one_by_one import Single
 from distopt.launchers.inprocess.vectorized.pool import STRETCH, Pool, power_of_four
-from distopt.launchers.inprocess.vectorized.run import Batched
+from distopt.launchers.inprocess.vectorized.run import Batched, unsupported
+from distopt.launchers.workload import cluster, workload
 from distopt.records import Interrupted, Launch, News, Outcome, Training, Watch
 from distopt.runs.checkpoints import wanted
 from distopt.training.experiment import Experiment
-from distopt.training.shapes import shapes, traffic
+from distopt.training.shapes import shapes
 from distopt.training.worker_programs import Replica
 from distopt.trees import tree_bytes
+from distopt.windows import Judged, Planned
 
 CLOCK = "virtual"
 TOGETHER = True
@@ -53,7 +55,7 @@ def _train(experiments: Sequence[Experiment], first: int, watch: Watch, interrup
     active: dict[int, Training] = {}
     for i, (experiment, replica) in enumerate(zip(experiments, replicas, strict=True)):
         engine = Batched(experiment, pool, i) if pool else Single(experiment, replica)
-        asked = engine.steps_of if isinstance(engine, Single) and experiment.optimizer.worker.ends else None
+        asked = engine.steps_of if isinstance(engine, Single) and judged(experiment) else None
         order = schedule(cluster(experiment), workload(experiment), asked)
         active[i] = train(experiment, order, engine, replica, watch, interrupted)
     while active:
@@ -76,6 +78,18 @@ def _advance(training: Training, run: int) -> Generator[News, None, Outcome | No
     return None
 
 
+def judged(experiment: Experiment) -> bool:
+    """Return whether only the computation of a window shows when it ends."""
+    return isinstance(experiment.optimizer.worker.steps.until, Judged)
+
+
+def paced(experiment: Experiment) -> Experiment:
+    """Return an experiment that knows how fast its workers are on its cluster, if its windows depend on it."""
+    if not isinstance(experiment.optimizer.worker.steps.until, Planned):
+        return experiment
+    return experiment._replace(speeds=tuple(Draws(cluster(experiment), workload(experiment)).speeds))
+
+
 def replica_bytes(experiment: Experiment) -> int:
     """Return the size of one replica's parameters and local state."""
     params = shapes(experiment).params
@@ -83,56 +97,11 @@ def replica_bytes(experiment: Experiment) -> int:
 
 
 def width(experiments: Sequence[Experiment]) -> int:
-    """Return how many windows one batch should hold at most.
-
-    One where workers pull before they commit or fetch more rarely, and where commits may be dropped or replies held
-    back, as the batched engine makes commits with their windows and lets every committer adopt a reply at once; where
-    a window may end early, as it computes windows ahead; and where commits may be refused, as it cannot leave one out.
-    """
-    rules, settings = experiments[0].optimizer, experiments[0].config["launcher"]
-    rule = rules.worker
-    if rule.pull or rule.fetch > 1 or rule.ends or rule.eager or experiments[0].guarded:
-        return 1
-    if rules.max_staleness is not None or rules.bound is not None:
+    """Return how many windows one batch should hold at most; one where the vectorized engine cannot do the run."""
+    settings = experiments[0].config["launcher"]
+    if unsupported(experiments[0]) is not None:
         return 1
     if settings["width"]:
         return settings["width"]
     fits = max(1, CACHE_BYTES // max(1, replica_bytes(experiments[0])))
     return power_of_four(min(fits, STRETCH, experiments[0].workers * len(experiments)))
-
-
-def cluster(experiment: Experiment) -> Cluster:
-    """Return the cluster model of an experiment."""
-    return Cluster.from_settings(experiment.config["cluster"])
-
-
-def workload(experiment: Experiment) -> Workload:
-    """Return what an experiment asks of a cluster."""
-    rules, bytes_of = experiment.optimizer, traffic(shapes(experiment), experiment.optimizer.worker)
-    return Workload(
-        workers=experiment.workers,
-        window=experiment.window,
-        steps=experiment.budget,
-        quorum=experiment.quorum,
-        bytes_up=bytes_of.up,
-        bytes_down=bytes_of.reply,
-        seed=experiment.seed,
-        batch_size=experiment.batch_size,
-        bytes_center=bytes_of.center if bytes_of.rule.pull else None,
-        fetch=bytes_of.rule.fetch,
-        windows=rules.windows,
-        eager=rules.worker.eager,
-        start_after=rules.start_after,
-        groups=rules.groups,
-        max_staleness=rules.max_staleness,
-        buffer=rules.buffer,
-        bound=rules.bound,
-        whole=rules.whole,
-    )
-
-
-def paced(experiment: Experiment) -> Experiment:
-    """Return an experiment that knows how fast its workers are on its cluster, if its windows depend on it."""
-    if experiment.optimizer.windows is None:
-        return experiment
-    return experiment._replace(speeds=tuple(Draws(cluster(experiment), workload(experiment)).speeds))

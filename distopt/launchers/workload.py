@@ -1,4 +1,4 @@
-"""What a configuration asks of a cluster, found without training and, where need be, without the data."""
+"""What a run asks of a cluster: from an experiment, or from a configuration without training and without data."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,12 +7,35 @@ import jax.numpy as jnp
 import numpy as np
 
 from distopt import datasets, local, models, optimizers
-from distopt.cluster.draws import Workload
+from distopt.cluster import Cluster, Workload
 from distopt.datasets import Dataset
 from distopt.datasets.sampler import steps_for
 from distopt.errors import ConfigError
-from distopt.launchers import sim
 from distopt.training.experiment import UNLIMITED, Experiment, whole_portions
+from distopt.training.shapes import shapes
+from distopt.trees import tree_bytes
+
+
+def cluster(experiment: Experiment) -> Cluster:
+    """Return the cluster model of an experiment."""
+    return Cluster.from_settings(experiment.config["cluster"])
+
+
+def workload(experiment: Experiment) -> Workload:
+    """Return what an experiment asks of a cluster."""
+    rules, layout = experiment.optimizer, shapes(experiment)
+    return Workload(
+        workers=experiment.workers,
+        window=experiment.window,
+        steps=experiment.budget,
+        synchrony=rules.synchrony,
+        until=rules.worker.steps.until,
+        bytes_up=tree_bytes(layout.message),
+        bytes_down=tree_bytes(layout.reply),
+        bytes_center=tree_bytes(layout.center) if rules.worker.pull else None,
+        seed=experiment.seed,
+        batch_size=experiment.batch_size,
+    )
 
 
 def workload_from_config(
@@ -52,7 +75,7 @@ def workload_from_config(
         shards=[],
         budget=whole_portions(steps, optimizer, config["optimizer"]["window"]),
     )
-    return sim.workload(experiment)
+    return workload(experiment)
 
 
 def _model(config: Mapping[str, Any], data: Dataset | None, parameters: int | None) -> models.Model:

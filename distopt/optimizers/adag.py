@@ -104,7 +104,7 @@ def at_server(scaling: Scaling, carried: bool = False) -> tuple[WorkerRule, Serv
         center = jax.tree.map(lambda c, s: c + jnp.sum(s, axis=0), center, steps)
         return Update(center, state, metrics=metrics, norm=norms(message))
 
-    return WorkerRule(commit, adopt_center, commits=None if carried else "delta"), ServerRule(stateless, update)
+    return WorkerRule(commit, adopt_center, sends=None if carried else "delta"), ServerRule(stateless, update)
 
 
 def at_worker(scaling: Scaling) -> tuple[WorkerRule, ServerRule]:
@@ -119,7 +119,7 @@ def at_worker(scaling: Scaling) -> tuple[WorkerRule, ServerRule]:
         del reply
         return window.center, state
 
-    return WorkerRule(commit, adopt, commits="delta", pull=True), additive(replies=())
+    return WorkerRule(commit, adopt, sends="delta", pull=True), additive(replies=())
 
 
 PLACEMENTS: dict[str, Callable[[Scaling], tuple[WorkerRule, ServerRule]]] = {

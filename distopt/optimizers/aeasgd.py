@@ -71,7 +71,7 @@ def pulling(alpha: float) -> WorkerRule:
         del reply
         return jax.tree.map(jnp.subtract, window.end, difference(window)), state
 
-    return WorkerRule(commit, adopt, commits="difference", pull=True, conserves=True)
+    return WorkerRule(commit, adopt, sends="difference", pull=True)
 
 
 def warnings(alpha: float, atomic: bool = True) -> Callable[[int, int], list[str]]:

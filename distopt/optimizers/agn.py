@@ -17,8 +17,8 @@ import math
 
 import optax
 
-from distopt.optimizers.parts import additive, adopt_center, commit_gradient, commit_mean_delta
-from distopt.rules import DistributedOptimizer, WorkerRule
+from distopt.optimizers.parts import MEAN_DELTA, additive, adopt_center, commit_gradient, commit_mean_delta
+from distopt.rules import DistributedOptimizer, Steps, WorkerRule
 from distopt.settings import require_choice
 
 
@@ -31,10 +31,10 @@ def agn(*, local: optax.GradientTransformation | None = None, commit: str = "del
     """
     send = require_choice("commit", commit, {"delta": commit_mean_delta, "gradient": commit_gradient})
     if send is commit_mean_delta:
-        return DistributedOptimizer(WorkerRule(send, adopt_center, commits="delta"), additive(), warnings=warnings)
+        return DistributedOptimizer(MEAN_DELTA, additive(), warnings=warnings)
     if local is None:
         raise ValueError(f"commit={commit} needs a local optimizer, which turns gradients into steps at the server")
-    worker = WorkerRule(send, adopt_center, gradient=True, commits="gradient")
+    worker = WorkerRule(send, adopt_center, sends="gradient", steps=Steps("both"))
     return DistributedOptimizer(worker, additive(local), warnings=warnings)
 
 

@@ -28,8 +28,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from distopt.optimizers.parts import adopt_center, commit_delta
-from distopt.rules import Commits, DistributedOptimizer, Params, ServerRule, Update, WorkerRule
+from distopt.optimizers.parts import DELTA
+from distopt.rules import Commits, DistributedOptimizer, Params, Planned, ServerRule, Steps, Update
 from distopt.settings import require_flag, require_number, require_whole
 
 
@@ -75,8 +75,8 @@ def async_diloco(
         rest = jax.tree.map(lambda b: jnp.where(due, jnp.zeros_like(b), b), buffer)
         return Update(center, DelayedNesterov(velocity, rest, jnp.where(due, 0, since), n))
 
-    worker = WorkerRule(commit_delta, adopt_center, commits="delta")
-    return DistributedOptimizer(worker, ServerRule(init, update), windows=proportional if dynamic else None)
+    worker = DELTA._replace(steps=Steps(until=Planned(proportional))) if dynamic else DELTA
+    return DistributedOptimizer(worker, ServerRule(init, update))
 
 
 def proportional(window: int, sequence: int, speed: float) -> int:

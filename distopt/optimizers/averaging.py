@@ -10,8 +10,8 @@ second epoch on it averages over the previous mean as well. Only parameters are 
 local optimizer keeps its state or loses it (`local.on_pull`), a mean of the workers' states is not to be had.
 """
 
-from distopt.optimizers.parts import adopt_center, commit_params, mean, stateless
-from distopt.rules import ALL, Commits, DistributedOptimizer, Params, ServerRule, State, Update, WorkerRule
+from distopt.optimizers.parts import PARAMETERS, mean, stateless
+from distopt.rules import BARRIER, Commits, DistributedOptimizer, Params, ServerRule, State, Update
 
 
 def averaging() -> DistributedOptimizer:
@@ -21,5 +21,4 @@ def averaging() -> DistributedOptimizer:
         del center
         return Update(mean(commits.message), state)
 
-    worker = WorkerRule(commit_params, adopt_center, commits="parameters")
-    return DistributedOptimizer(worker, ServerRule(stateless, update), ALL)
+    return DistributedOptimizer(PARAMETERS, ServerRule(stateless, update), BARRIER)

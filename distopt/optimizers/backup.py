@@ -14,7 +14,7 @@ twice to an update. The samples of a dropped gradient are used up: which samples
 import optax
 
 from distopt.optimizers.synchronous import synchronous
-from distopt.rules import DistributedOptimizer
+from distopt.rules import DistributedOptimizer, Synchrony
 from distopt.settings import require_whole
 
 
@@ -29,4 +29,5 @@ def backup(*, backups: int, local: optax.GradientTransformation, workers: int) -
     require_whole("backups", backups, least=0)
     if backups >= workers:
         raise ValueError(f"backups={backups} must be less than the number of workers, {workers}")
-    return synchronous(local=local)._replace(quorum=workers - backups, max_staleness=0, whole=True)
+    synchrony = Synchrony(workers - backups, max_staleness=0, whole=True)
+    return synchronous(local=local)._replace(synchrony=synchrony)

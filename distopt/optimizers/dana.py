@@ -17,8 +17,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from distopt.optimizers.parts import additive, adopt_center, commit_gradient
-from distopt.rules import DistributedOptimizer, Message, Params, State, Window, WorkerRule
+from distopt.optimizers.parts import GRADIENT, additive, commit_gradient
+from distopt.rules import DistributedOptimizer, Message, Params, State, Window
 from distopt.settings import require_number
 
 
@@ -39,5 +39,5 @@ def dana(*, local: optax.GradientTransformation, momentum: float) -> Distributed
         velocity = jax.tree.map(lambda v, g: momentum * v + g, velocity, gradient)
         return jax.tree.map(lambda g, v: g + momentum * v, gradient, velocity), velocity
 
-    worker = WorkerRule(commit, adopt_center, init, gradient=True, explore=False, commits="gradient")
+    worker = GRADIENT._replace(commit=commit, init=init)
     return DistributedOptimizer(worker, additive(local))

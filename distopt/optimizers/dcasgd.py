@@ -17,8 +17,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from distopt.optimizers.parts import adopt_center, commit_gradient
-from distopt.rules import Commits, DistributedOptimizer, Params, ServerRule, State, Update, WorkerRule
+from distopt.optimizers.parts import GRADIENT
+from distopt.rules import Commits, DistributedOptimizer, Params, ServerRule, State, Update
 from distopt.settings import require_flag, require_number
 
 
@@ -59,5 +59,4 @@ def dcasgd(
         step, optimizer = local.update(gradient, optimizer, center)
         return Update(optax.apply_updates(center, step), (optimizer, square))
 
-    worker = WorkerRule(commit_gradient, adopt_center, gradient=True, explore=False, commits="gradient")
-    return DistributedOptimizer(worker, ServerRule(init, update))
+    return DistributedOptimizer(GRADIENT, ServerRule(init, update))

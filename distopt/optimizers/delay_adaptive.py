@@ -14,11 +14,11 @@ updates. Koloskova et al. take min(η, 1 / (4 L τ)) beyond τ = n, which is the
 
 import jax.numpy as jnp
 
-from distopt.optimizers.parts import adopt_center, commit_delta, staleness_weighted
-from distopt.rules import DistributedOptimizer, WorkerRule
+from distopt.optimizers.parts import DELTA, staleness_weighted
+from distopt.rules import DistributedOptimizer
 
 
 def delay_adaptive() -> DistributedOptimizer:
     """Build delay-adaptive asynchronous SGD."""
     server = staleness_weighted(lambda staleness, workers: workers / jnp.maximum(workers, staleness))
-    return DistributedOptimizer(WorkerRule(commit_delta, adopt_center, commits="delta"), server)
+    return DistributedOptimizer(DELTA, server)

@@ -13,8 +13,8 @@ DiLoCo of torchft had the sign of P wrong.
 
 import optax
 
-from distopt.optimizers.parts import additive, adopt_center, commit_delta, mean
-from distopt.rules import ALL, DistributedOptimizer, WorkerRule
+from distopt.optimizers.parts import DELTA, additive, mean
+from distopt.rules import BARRIER, DistributedOptimizer
 from distopt.settings import require_number
 
 
@@ -29,4 +29,4 @@ def diloco(*, learning_rate: float, momentum: float) -> DistributedOptimizer:
     require_number("momentum", momentum, positive=False, most=1, below=True)
     outer = optax.chain(optax.trace(momentum, nesterov=True), optax.scale(learning_rate))
     server = additive(outer, fold=lambda commits: mean(commits.message))
-    return DistributedOptimizer(WorkerRule(commit_delta, adopt_center, commits="delta"), server, ALL)
+    return DistributedOptimizer(DELTA, server, BARRIER)

@@ -27,8 +27,8 @@ from typing import Any
 
 from distopt import local
 from distopt.errors import ConfigError
-from distopt.optimizers.parts import additive, adopt_center, commit_delta, commit_gradients
-from distopt.rules import DistributedOptimizer, WorkerRule
+from distopt.optimizers.parts import DELTA, additive, adopt_center, commit_gradients
+from distopt.rules import DistributedOptimizer, Steps, Synchrony, WorkerRule
 from distopt.settings import require_number, require_whole
 
 
@@ -43,9 +43,9 @@ def downpour(*, server: Mapping[str, Any] | None = None, fetch: int = 1, warm_st
     """
     require_whole("fetch", fetch)
     require_whole("warm_start", warm_start, least=0)
+    synchrony = Synchrony(fetch=fetch, start_after=warm_start)
     if server is None:
-        worker = WorkerRule(commit_delta, adopt_center, commits="delta", fetch=fetch)
-        return DistributedOptimizer(worker, additive(), start_after=warm_start)
+        return DistributedOptimizer(DELTA, additive(), synchrony)
     if not isinstance(server, Mapping) or not {"name", "learning_rate"} <= set(server):
         raise ValueError(f"server={server} must be null or have at least a name and a learning_rate")
     require_number("server.learning_rate", server["learning_rate"])
@@ -53,5 +53,5 @@ def downpour(*, server: Mapping[str, Any] | None = None, fetch: int = 1, warm_st
         tx = local.build(server)
     except ConfigError as error:
         raise ValueError(str(error).replace("local", "server", 1)) from None
-    worker = WorkerRule(commit_gradients, adopt_center, gradient=True, commits="gradient", fetch=fetch)
-    return DistributedOptimizer(worker, additive(tx), start_after=warm_start)
+    worker = WorkerRule(commit_gradients, adopt_center, sends="gradient", steps=Steps("both"))
+    return DistributedOptimizer(worker, additive(tx), synchrony)

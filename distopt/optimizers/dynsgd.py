@@ -19,8 +19,8 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from distopt.optimizers.parts import adopt_center, commit_delta, staleness_weighted
-from distopt.rules import DistributedOptimizer, WorkerRule
+from distopt.optimizers.parts import DELTA, staleness_weighted
+from distopt.rules import DistributedOptimizer
 from distopt.settings import require_choice
 
 WEIGHTS: dict[str, Callable[[jax.Array, jax.Array], jax.Array]] = {
@@ -37,4 +37,4 @@ def dynsgd(*, weighting: str = "delay_plus_one") -> DistributedOptimizer:
         weighting: what a commit of staleness τ counts, a name from the table above.
     """
     weight = require_choice("weighting", weighting, WEIGHTS)
-    return DistributedOptimizer(WorkerRule(commit_delta, adopt_center, commits="delta"), staleness_weighted(weight))
+    return DistributedOptimizer(DELTA, staleness_weighted(weight))

@@ -21,7 +21,7 @@ import optax
 
 from distopt.optimizers import aeasgd, easgd
 from distopt.optimizers.parts import elastic
-from distopt.rules import ALL, DistributedOptimizer, Message, Params, State, Window
+from distopt.rules import ASYNCHRONOUS, BARRIER, DistributedOptimizer, Message, Params, State, Window
 from distopt.settings import require_flag, require_number
 
 
@@ -60,7 +60,7 @@ def eamsgd(
     return DistributedOptimizer(
         worker._replace(commit=commit),
         server,
-        ALL if synchronous else 1,
+        BARRIER if synchronous else ASYNCHRONOUS,
         local=nesterov(local, momentum),
         warnings=family.warnings(rho * elastic_learning_rate),
     )

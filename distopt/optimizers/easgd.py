@@ -16,7 +16,7 @@ a second elastic force, which is not to be had here. The paper sets α = 0.9 / n
 from collections.abc import Callable
 
 from distopt.optimizers.parts import elastic, until_equilibrium
-from distopt.rules import ALL, DistributedOptimizer
+from distopt.rules import BARRIER, DistributedOptimizer
 
 
 def easgd(
@@ -33,7 +33,7 @@ def easgd(
     """
     worker, server = elastic(rho, elastic_learning_rate)
     worker = until_equilibrium(worker, rho, elastic_learning_rate, equilibrium, tolerance)
-    return DistributedOptimizer(worker, server, ALL, warnings=warnings(rho * elastic_learning_rate))
+    return DistributedOptimizer(worker, server, BARRIER, warnings=warnings(rho * elastic_learning_rate))
 
 
 def warnings(alpha: float) -> Callable[[int, int], list[str]]:

@@ -20,8 +20,18 @@ parameters and see a partition each, although its documentation says that each s
 import jax
 import jax.numpy as jnp
 
-from distopt.optimizers.parts import commit_params
-from distopt.rules import Commits, DistributedOptimizer, Params, Reply, ServerRule, State, Update, Window, WorkerRule
+from distopt.optimizers.parts import PARAMETERS
+from distopt.rules import (
+    Commits,
+    DistributedOptimizer,
+    Params,
+    Reply,
+    Result,
+    ServerRule,
+    State,
+    Update,
+    Window,
+)
 from distopt.trees import norms
 
 
@@ -40,8 +50,8 @@ def ensemble() -> DistributedOptimizer:
 
         return Update(center, jax.tree.map(put, members, commits.message), replies=(), norm=norm)
 
-    worker = WorkerRule(commit_params, _go_on, commits="parameters")
-    return DistributedOptimizer(worker, ServerRule(init, update), result=lambda members: members, ensemble=True)
+    worker = PARAMETERS._replace(adopt=_go_on)
+    return DistributedOptimizer(worker, ServerRule(init, update), result=Result(lambda members: members, members=True))
 
 
 def _go_on(reply: Reply, window: Window, state: State) -> tuple[Params, State]:

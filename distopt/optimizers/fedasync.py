@@ -21,8 +21,8 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from distopt.optimizers.parts import adopt_center, commit_params, stateless, weighted_sum
-from distopt.rules import Commits, DistributedOptimizer, Params, ServerRule, State, Update, WorkerRule
+from distopt.optimizers.parts import PARAMETERS, stateless, weighted_sum
+from distopt.rules import Commits, DistributedOptimizer, Params, ServerRule, State, Steps, Update
 from distopt.settings import require_choice, require_number
 
 #: from τ, a and b
@@ -60,5 +60,5 @@ def fedasync(
         return jax.tree.map(lambda g, theta, p: g + proximal * (theta - p), gradient, params, start)
 
     correct = draw_back if proximal else None
-    worker = WorkerRule(commit_params, adopt_center, commits="parameters", correct=correct)
+    worker = PARAMETERS._replace(steps=Steps(correct=correct))
     return DistributedOptimizer(worker, ServerRule(stateless, update))

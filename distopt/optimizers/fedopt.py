@@ -20,8 +20,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from distopt.optimizers.parts import additive, adopt_center, commit_delta, mean
-from distopt.rules import ALL, DistributedOptimizer, Params, WorkerRule
+from distopt.optimizers.parts import DELTA, additive, mean
+from distopt.rules import BARRIER, DistributedOptimizer, Params
 from distopt.settings import require_choice, require_number
 
 #: the new v from the old one, Δ² and β₂
@@ -48,7 +48,7 @@ def fedopt(*, server: Mapping[str, Any]) -> DistributedOptimizer:
     """
     tx = adaptive(**server)
     rule = additive(tx, fold=lambda commits: mean(commits.message))
-    return DistributedOptimizer(WorkerRule(commit_delta, adopt_center, commits="delta"), rule, ALL)
+    return DistributedOptimizer(DELTA, rule, BARRIER)
 
 
 def adaptive(

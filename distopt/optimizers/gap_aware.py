@@ -18,8 +18,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from distopt.optimizers.parts import adopt_center, commit_delta, sample, scale_metrics
-from distopt.rules import Commits, DistributedOptimizer, Params, ServerRule, Update, WorkerRule
+from distopt.optimizers.parts import DELTA, sample, scale_metrics
+from distopt.rules import Commits, DistributedOptimizer, Params, ServerRule, Update
 from distopt.settings import require_number
 
 
@@ -60,4 +60,4 @@ def gap_aware(*, decay: float, eps: float) -> DistributedOptimizer:
         metrics = scale_metrics(scale(sample(now), sample(commits.pulled), sample(usual)))
         return Update(jax.tree.map(jnp.add, center, step), Usual(square, t), metrics=metrics)
 
-    return DistributedOptimizer(WorkerRule(commit_delta, adopt_center, commits="delta"), ServerRule(init, update))
+    return DistributedOptimizer(DELTA, ServerRule(init, update))

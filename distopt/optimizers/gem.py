@@ -79,5 +79,5 @@ def gem(*, kappa: float, momentum: float, eps: float, most: float | None, ahead:
     def rejoin(center: Params, state: Energy) -> Energy:
         return state._replace(seen=center)
 
-    worker = WorkerRule(commit, adopt, init, commits="delta", pull=True, rejoin=rejoin)
+    worker = WorkerRule(commit, adopt, init, sends="delta", pull=True, rejoin=rejoin)
     return DistributedOptimizer(worker, additive(replies=()))

@@ -23,7 +23,7 @@ there is.
 import jax
 import jax.numpy as jnp
 
-from distopt.optimizers.parts import additive, adopt_center, commit_delta
+from distopt.optimizers.parts import DELTA, additive, commit_delta
 from distopt.rules import DistributedOptimizer, Params, Reply, State, Window, WorkerRule
 from distopt.settings import require_number
 
@@ -36,7 +36,7 @@ def hogwild(*, torn: float) -> DistributedOptimizer:
     """
     require_number("torn", torn, positive=False, most=1)
     if torn == 0:
-        return DistributedOptimizer(WorkerRule(commit_delta, adopt_center, commits="delta"), additive())
+        return DistributedOptimizer(DELTA, additive())
 
     def adopt(reply: Reply, window: Window, state: State) -> tuple[Params, State]:
         written = jax.tree.map(lambda c, end, start: c + (end - start), window.center, window.end, window.start)
@@ -44,7 +44,7 @@ def hogwild(*, torn: float) -> DistributedOptimizer:
         mask = jax.tree.unflatten(jax.tree.structure(reply), early)
         return jax.tree.map(jnp.where, mask, written, reply), state
 
-    return DistributedOptimizer(WorkerRule(commit_delta, adopt, commits="delta", pull=True), additive())
+    return DistributedOptimizer(WorkerRule(commit_delta, adopt, sends="delta", pull=True), additive())
 
 
 def _size(tree: Params) -> int:

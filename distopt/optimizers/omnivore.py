@@ -20,7 +20,7 @@ import optax
 
 from distopt.optimizers.parts import additive, mean
 from distopt.optimizers.synchronous import synchronous
-from distopt.rules import DistributedOptimizer
+from distopt.rules import ALL, DistributedOptimizer, Synchrony
 from distopt.settings import require_number, require_whole
 
 
@@ -36,4 +36,4 @@ def omnivore(*, groups: int, momentum: float, local: optax.GradientTransformatio
     require_number("momentum", momentum, least=-1, most=1, below=True)
     tx = optax.chain(local, optax.trace(momentum)) if momentum else local
     server = additive(tx, fold=lambda commits: mean(commits.message))
-    return synchronous(local=local)._replace(server=server, groups=groups)
+    return synchronous(local=local)._replace(server=server, synchrony=Synchrony(ALL, groups=groups))

@@ -14,7 +14,7 @@ counted per worker.
 """
 
 from distopt.optimizers.averaging import averaging
-from distopt.rules import DistributedOptimizer
+from distopt.rules import DistributedOptimizer, Planned, Steps
 from distopt.settings import require_whole
 
 
@@ -30,4 +30,5 @@ def post_local(*, warmup: int | None) -> DistributedOptimizer:
         del speed
         return 1 if warmup is None or sequence <= warmup else window
 
-    return averaging()._replace(windows=windows)
+    averages = averaging()
+    return averages._replace(worker=averages.worker._replace(steps=Steps(until=Planned(windows))))

@@ -14,8 +14,8 @@ stops late workers in the middle, is left out. With shards that differ from work
 slow workers biases the center.
 """
 
-from distopt.optimizers.parts import additive, adopt_center, commit_delta
-from distopt.rules import DistributedOptimizer, WorkerRule
+from distopt.optimizers.parts import DELTA, additive
+from distopt.rules import DistributedOptimizer, Synchrony
 from distopt.settings import require_whole
 
 
@@ -27,5 +27,4 @@ def ringmaster(*, threshold: int | None, workers: int) -> DistributedOptimizer:
         workers: n.
     """
     require_whole("threshold", threshold, optional=True)
-    worker = WorkerRule(commit_delta, adopt_center, commits="delta")
-    return DistributedOptimizer(worker, additive(), max_staleness=(threshold or workers) - 1)
+    return DistributedOptimizer(DELTA, additive(), Synchrony(max_staleness=(threshold or workers) - 1))

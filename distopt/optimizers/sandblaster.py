@@ -32,7 +32,19 @@ import optax
 
 from distopt.optimizers.parts.line_search import Search
 from distopt.optimizers.parts.portions import Board, Task
-from distopt.rules import Commits, DistributedOptimizer, Params, Reply, ServerRule, Update, Window, WorkerRule
+from distopt.rules import (
+    Commits,
+    DistributedOptimizer,
+    Params,
+    Pass,
+    Reply,
+    Result,
+    ServerRule,
+    Steps,
+    Update,
+    Window,
+    WorkerRule,
+)
 from distopt.settings import require_number, require_whole
 from distopt.trees import norms
 
@@ -112,18 +124,15 @@ def sandblaster(
         lambda window, task: (Commit(task, Sums(window.gradient, window.loss, window.steps)), task),
         _adopt,
         lambda params: Task.first(),
-        gradient=True,
-        explore=False,
-        commits="sums",
-        portion=lambda task, worker: task.of(worker, portions),
+        sends="sums",
+        steps=Steps("gradients", passes=Pass(portions, lambda task, worker: task.of(worker, portions))),
     )
     return DistributedOptimizer(
         worker,
         ServerRule(init, update),
         local=optax.identity(),
         warnings=_warnings(portions),
-        result=lambda state: state.memory.params,
-        portions=portions,
+        result=Result(lambda state: state.memory.params),
     )
 
 

@@ -9,10 +9,10 @@ Differences: dist-keras's `SingleTrainer` stops after one mini-batch, because it
 network workers have and the error is swallowed.
 """
 
-from distopt.optimizers.parts import additive, adopt_center, commit_delta
-from distopt.rules import DistributedOptimizer, WorkerRule
+from distopt.optimizers.parts import DELTA, additive
+from distopt.rules import DistributedOptimizer
 
 
 def sequential() -> DistributedOptimizer:
     """Build sequential SGD; it uses one worker however many there are."""
-    return DistributedOptimizer(WorkerRule(commit_delta, adopt_center, commits="delta"), additive(), workers=1)
+    return DistributedOptimizer(DELTA, additive(), workers=1)

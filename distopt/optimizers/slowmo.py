@@ -13,8 +13,8 @@ workers keep or reset their own momentum; the paper tries both.
 
 import optax
 
-from distopt.optimizers.parts import additive, adopt_center, commit_delta, mean
-from distopt.rules import ALL, DistributedOptimizer, WorkerRule
+from distopt.optimizers.parts import DELTA, additive, mean
+from distopt.rules import BARRIER, DistributedOptimizer
 from distopt.settings import require_number
 
 
@@ -29,4 +29,4 @@ def slowmo(*, momentum: float, learning_rate: float) -> DistributedOptimizer:
     require_number("learning_rate", learning_rate)
     outer = optax.chain(optax.trace(momentum), optax.scale(learning_rate))
     server = additive(outer, fold=lambda commits: mean(commits.message))
-    return DistributedOptimizer(WorkerRule(commit_delta, adopt_center, commits="delta"), server, ALL)
+    return DistributedOptimizer(DELTA, server, BARRIER)

@@ -13,8 +13,8 @@ is at most B windows ahead when it starts one, B + 1 when it has finished it. Wo
 not waited for.
 """
 
-from distopt.optimizers.parts import additive, adopt_center, commit_delta
-from distopt.rules import DistributedOptimizer, WorkerRule
+from distopt.optimizers.parts import DELTA, additive
+from distopt.rules import DistributedOptimizer, Synchrony
 from distopt.settings import require_whole
 
 
@@ -25,4 +25,4 @@ def ssp(*, bound: int | None) -> DistributedOptimizer:
         bound: B ≥ 0, windows that a worker may be ahead of the slowest; None: any number.
     """
     require_whole("bound", bound, optional=True, least=0)
-    return DistributedOptimizer(WorkerRule(commit_delta, adopt_center, commits="delta"), additive(), bound=bound)
+    return DistributedOptimizer(DELTA, additive(), Synchrony(bound=bound))

@@ -11,8 +11,8 @@ gradient. TensorFlow's early `SyncReplicasOptimizer` summed.
 
 import optax
 
-from distopt.optimizers.parts import additive, adopt_center, commit_gradient, mean
-from distopt.rules import ALL, DistributedOptimizer, WorkerRule
+from distopt.optimizers.parts import GRADIENT, additive, mean
+from distopt.rules import BARRIER, DistributedOptimizer
 
 
 def synchronous(*, local: optax.GradientTransformation) -> DistributedOptimizer:
@@ -21,5 +21,4 @@ def synchronous(*, local: optax.GradientTransformation) -> DistributedOptimizer:
     Args:
         local: the configured local optimizer, here applied by the server to the mean gradient.
     """
-    worker = WorkerRule(commit_gradient, adopt_center, gradient=True, explore=False, commits="gradient")
-    return DistributedOptimizer(worker, additive(local, fold=lambda commits: mean(commits.message)), ALL)
+    return DistributedOptimizer(GRADIENT, additive(local, fold=lambda commits: mean(commits.message)), BARRIER)

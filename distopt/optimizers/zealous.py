@@ -16,8 +16,8 @@ parameters, which is `explore: false`, although its algorithm leaves open what t
 
 import optax
 
-from distopt.optimizers.parts import additive, adopt_center, commit_delta, commit_gradients
-from distopt.rules import DistributedOptimizer, WorkerRule
+from distopt.optimizers.parts import DELTA, additive, adopt_center, commit_gradients
+from distopt.rules import DistributedOptimizer, Steps, WhenFree, WorkerRule
 from distopt.settings import require_flag
 
 
@@ -30,6 +30,6 @@ def zealous(*, local: optax.GradientTransformation, explore: bool) -> Distribute
     """
     require_flag("explore", explore)
     if explore:
-        return DistributedOptimizer(WorkerRule(commit_delta, adopt_center, eager=True, commits="delta"), additive())
-    worker = WorkerRule(commit_gradients, adopt_center, gradient=True, explore=False, eager=True, commits="gradient")
+        return DistributedOptimizer(DELTA._replace(steps=Steps(until=WhenFree())), additive())
+    worker = WorkerRule(commit_gradients, adopt_center, sends="gradient", steps=Steps("gradients", WhenFree()))
     return DistributedOptimizer(worker, additive(local))

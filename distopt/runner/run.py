@@ -167,8 +167,8 @@ class _Records:
         outcome = _sound(outcome)
         details = {**outcome.details, "peak_memory_bytes": peak_memory()}
         rules = self._experiment.optimizer
-        pulls = rules.worker.pull or rules.bound is not None
-        self._recorder.finish(outcome._replace(details=details), seconds, pulls=pulls, fetch=rules.fetch)
+        told = outcome._replace(details=details)
+        self._recorder.finish(told, seconds, pulls=rules.pulls_apart, fetch=rules.synchrony.fetch)
         from distopt.runs import results  # imports pandas: late, for a quick start
 
         finished = results.load(self._recorder.folder)

@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from distopt.rules import CommitKind, Commits, DistributedOptimizer, Params, State, Update, Window
+from distopt.training.shapes import trial_commit
+from distopt.training.update import idle
 from distopt.trees import is_key
 
 WORKERS = 3
@@ -22,11 +24,14 @@ def check_rules(optimizer: DistributedOptimizer) -> None:
             the center by itself.
     """
     kinds = (None, *get_args(CommitKind))
-    assert optimizer.worker.commits in kinds, f"commits={optimizer.worker.commits!r} must be one of {kinds}"
-    _check_terms(optimizer)
+    assert optimizer.worker.sends in kinds, f"sends={optimizer.worker.sends!r} must be one of {kinds}"
+    problems = optimizer.synchrony.problems()
+    assert not problems, "; ".join(problems)
     examined = _Rules(optimizer)
     start, q = examined.center, examined.quorum
     examined.exchange(0, range(q), step=0.0)
+    if optimizer.synchrony.period > 1:
+        _check_zeros(optimizer, start, examined.workers)
     pairs = zip(jax.tree.leaves(start), jax.tree.leaves(examined.center), strict=True)
     moved = max(float(jnp.max(jnp.abs(a - b))) for a, b in pairs)
     assert moved < 1e-6, f"windows that end where they started moved the center by {moved:.3g} at staleness 0"
@@ -34,22 +39,12 @@ def check_rules(optimizer: DistributedOptimizer) -> None:
         examined.exchange(version, sorted((version * q + j) % examined.workers for j in range(q)), step=0.1)
 
 
-def _check_terms(optimizer: DistributedOptimizer) -> None:
-    """Check that what is declared about commits goes together."""
-    for name, least in (("groups", 1), ("buffer", 1), ("max_staleness", 0), ("bound", 0)):
-        value = getattr(optimizer, name)
-        assert value is None or value >= least, f"{name}={value} must be at least {least}"
-    assert optimizer.max_staleness is None or optimizer.groups is None, "groups cannot drop commits (max_staleness)"
-    assert not optimizer.whole or optimizer.groups is None, "groups cannot end training (whole)"
-    assert _direct(optimizer) or optimizer.fetch == 1, "max_staleness and bound need every commit answered (fetch=1)"
-    for need in ("flush", "skip"):
-        given = getattr(optimizer.server, need)
-        assert optimizer.buffer == 1 or given, f"buffer={optimizer.buffer} needs ServerRule.{need}"
-
-
-def _direct(optimizer: DistributedOptimizer) -> bool:
-    """Return whether every worker is answered by the update that its commit is part of."""
-    return optimizer.max_staleness is None and optimizer.bound is None
+def _check_zeros(optimizer: DistributedOptimizer, center: Params, workers: int) -> None:
+    """Check that updates of nothing but zeros leave the center where it is: refused commits count as such."""
+    period, state = optimizer.synchrony.period, optimizer.server.init(center, workers)
+    message, _ = jax.eval_shape(lambda center: trial_commit(optimizer, center), center)
+    moved, _ = idle(optimizer, center, state, message, period, optimizer.synchrony.quorums(workers)[-1])
+    _agree(f"update: with period={period} an update of messages of zeros must add nothing to the center", center, moved)
 
 
 class _Rules:
@@ -57,17 +52,15 @@ class _Rules:
 
     def __init__(self, optimizer: DistributedOptimizer) -> None:
         self.workers = min(WORKERS, optimizer.workers or WORKERS)
-        self.quorum = min(optimizer.quorum, self.workers)
+        self.quorum = min(optimizer.synchrony.quorum, self.workers)
         self.commit = _Rule("commit", optimizer.worker.commit)
         self.adopt = _Rule("adopt", optimizer.worker.adopt)
         self.update = _Rule("update", optimizer.server.update)
         self.center: Params = {"w": jnp.array([[1.0, 2.0, 3.0]], jnp.float32), "b": jnp.float32(-1.0)}
         self.server: State = optimizer.server.init(self.center, self.workers)
         self.local = optimizer.local
-        self.kind = optimizer.worker.commits
-        self.direct = _direct(optimizer)
-        self.flush = _Rule("flush", optimizer.server.flush) if optimizer.server.flush else None
-        self.skip = _Rule("skip", optimizer.server.skip) if optimizer.server.skip else None
+        self.kind = optimizer.worker.sends
+        self.direct = optimizer.synchrony.direct
         self.positions = [(self.center, optimizer.worker.init(self.center))] * self.workers
         self.pulled = [(0, self.center)] * self.workers
         self.message: Any = None
@@ -130,10 +123,6 @@ class _Rules:
         assert self.direct or update.replies is None, (
             "update: who is dropped (max_staleness) or has to wait (bound) goes on from the center; it takes no replies"
         )
-        if self.flush:
-            _keeps("flush: the center", self.center, self.flush(update.state, update.center))
-        if self.skip:
-            _keeps("skip: center and state", (self.center, self.server), self.skip(update.state, update.center))
         for reply in jax.tree.leaves(update.replies):
             assert jnp.shape(reply)[:1] == (q,), (
                 f"update: replies of shape {jnp.shape(reply)} need a leading axis of {q}"

@@ -1,48 +1,14 @@
 """Which commits make an update, which are dropped, and who may go on: numbers alone, the same in every launcher.
 
-The server asks it about real commits and the simulation of a cluster about virtual ones, so both do as the optimizer
-declares: `quorum`, `groups`, `max_staleness`, `buffer`, `bound` and `whole`; see `distopt.rules.DistributedOptimizer`.
+The server asks it about real commits and the simulation of a cluster about virtual ones, so both do what the optimizer
+declares in its `Synchrony`.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
-
-class Terms(Protocol):
-    """What an optimizer declares about its commits."""
-
-    @property
-    def quorum(self) -> int:
-        """Commits folded into one update."""
-
-    @property
-    def groups(self) -> int | None:
-        """Into how many groups the workers are split, each with a quorum of its own."""
-
-    @property
-    def max_staleness(self) -> int | None:
-        """The most moves of the center that a commit may be late."""
-
-    @property
-    def buffer(self) -> int:
-        """Updates of which the last one moves the center."""
-
-    @property
-    def bound(self) -> int | None:
-        """How many commits a worker may be ahead of the slowest."""
-
-    @property
-    def whole(self) -> bool:
-        """Whether training ends when too few workers for a quorum are left."""
-
-    @property
-    def fetch(self) -> int:
-        """How many commits of a worker there are to a reply."""
-
-    @property
-    def start_after(self) -> int:
-        """Updates that the first worker makes alone."""
+from distopt.synchrony import Synchrony
 
 
 class Verdict(NamedTuple):
@@ -59,20 +25,20 @@ class Admission:
     """Counts versions, pulls and commits.
 
     Args:
-        terms: what the optimizer declares.
+        synchrony: what the optimizer declares.
         workers: n.
         active: those that have something to do; None: all of them.
     """
 
-    def __init__(self, terms: Terms, workers: int, active: Iterable[int] | None = None) -> None:
+    def __init__(self, synchrony: Synchrony, workers: int, active: Iterable[int] | None = None) -> None:
         self.version = 0
         self.pulled = [0] * workers  # the version each worker goes on from
         everyone = sorted(range(workers) if active is None else active)
-        first = 1 if terms.start_after else len(everyone)
+        first = 1 if synchrony.start_after else len(everyone)
         self.active, self.late = set(everyone[:first]), set(everyone[first:])
         self.held: set[int] = set()  # their commits are applied, but they are too far ahead to go on
-        self._terms = terms
-        self._group = [group_of(terms, k, workers) for k in range(workers)]
+        self._synchrony = synchrony
+        self._group = [synchrony.group_of(k, workers) for k in range(workers)]
         self._left = Counter(self._group[k] for k in self.active)
         self._pending: dict[int, list[int]] = {group: [] for group in self._group}
         self._applied = [0] * workers
@@ -84,7 +50,7 @@ class Admission:
     @property
     def over(self) -> bool:
         """Return whether training ends here, because too few workers for a quorum have something to do."""
-        return self._terms.whole and sum(self._left.values()) + len(self.late) < self._quorum(0)
+        return self._synchrony.whole and sum(self._left.values()) + len(self.late) < self._quorum(0)
 
     def save(self) -> dict[str, Any]:
         """Return what `load` needs to go on between two updates, as JSON can hold it."""
@@ -154,13 +120,13 @@ class Admission:
 
     def _late(self, worker: int) -> bool:
         """Return whether the center has moved too often since a worker's pull."""
-        most, buffer = self._terms.max_staleness, self._terms.buffer
-        return most is not None and self.version // buffer - self.pulled[worker] // buffer > most
+        most, period = self._synchrony.max_staleness, self._synchrony.period
+        return most is not None and self.version // period - self.pulled[worker] // period > most
 
     def _quorum(self, group: int) -> int:
         """Return how many commits of a group's workers make an update now."""
-        most = self._everyone - len(self._gone) if self._terms.whole else self._left[group]
-        return min(self._terms.quorum, most)
+        most = self._everyone - len(self._gone) if self._synchrony.whole else self._left[group]
+        return min(self._synchrony.quorum, most)
 
     def _settle(self, group: int) -> Verdict:
         """Update the center if a group's quorum is complete."""
@@ -178,7 +144,7 @@ class Admission:
 
     def _join(self) -> tuple[int, ...]:
         """Let late workers in once it is time, or nobody else is left."""
-        if not self.late or (self.version < self._terms.start_after and self.active):
+        if not self.late or (self.version < self._synchrony.start_after and self.active):
             return ()
         joined, self.late = tuple(sorted(self.late)), set()
         self.active.update(joined)
@@ -210,7 +176,7 @@ class Admission:
 
     def _release(self, committers: tuple[int, ...]) -> tuple[int, ...]:
         """Let those go on who are not too far ahead, and note what they pull."""
-        bound = self._terms.bound
+        bound = self._synchrony.bound
         if bound is not None:
             while self.active and not self._at[self._slowest]:
                 self._slowest += 1
@@ -218,22 +184,6 @@ class Admission:
             self.held = {k for k in waiting if k in self.active and self._applied[k] > ahead}
             committers = tuple(sorted(waiting - self.held))
         for k in committers:
-            if self._applied[k] % self._terms.fetch == 0:
+            if self._synchrony.answered(self._applied[k]):
                 self.pulled[k] = self.version
         return committers
-
-
-def group_of(terms: Terms, worker: int, workers: int) -> int:
-    """Return the group that a worker belongs to: neighbours, in parts as equal as can be."""
-    return worker * min(terms.groups or 1, workers) // workers
-
-
-def quorums(terms: Terms, workers: int) -> list[int]:
-    """Return the sizes that updates have while all workers train, ordered; the last one is the largest."""
-    sizes = Counter(group_of(terms, k, workers) for k in range(workers)).values()
-    return sorted({min(terms.quorum, size) for size in sizes})
-
-
-def barrier(terms: Terms, workers: int) -> bool:
-    """Return whether every update takes in and answers every worker: all of them pulled the center that it changes."""
-    return quorums(terms, workers) == [workers] and terms.fetch == 1

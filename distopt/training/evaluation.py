@@ -29,7 +29,8 @@ class Evaluator:
     def __init__(self, experiment: Experiment, model_state: ModelState) -> None:
         self._model_state = model_state
         model = experiment.model
-        self._ensemble = experiment.optimizer.ensemble
+        result = experiment.optimizer.result
+        self._ensemble = result is not None and result.members
         name, measures = ("ensemble", _ensemble) if self._ensemble else ("loss", _single)
         self._measures = shared(experiment, name, lambda: jax.jit(partial(measures, model)), on=model)
         self._norm = shared(experiment, "norm", lambda: jax.jit(optax.tree.norm), on=model)

@@ -15,7 +15,6 @@ from distopt.datasets.sampler import steps_for
 from distopt.errors import ConfigError
 from distopt.records import Checkpoint
 from distopt.rules import DistributedOptimizer
-from distopt.training.admission import quorums
 from distopt.windows import count, length
 
 UNLIMITED = 2**31 - 1  # local steps of a worker whose budget is not in samples
@@ -56,6 +55,12 @@ class Experiment(NamedTuple):
         return self.model, self.local, self.optimizer, reset, self.workers, self.window, self.batch_size, shapes
 
     @property
+    def portions(self) -> int | None:
+        """Return P where all workers train on P fixed portions of the data, None where each has its own shard."""
+        passes = self.optimizer.worker.steps.passes
+        return passes.portions if passes else None
+
+    @property
     def train_samples(self) -> int | None:
         """Return the size of the training set."""
         return self.dataset.size if self.dataset else None
@@ -83,7 +88,7 @@ class Experiment(NamedTuple):
 
     def _uneven(self) -> list[str]:
         """Return a warning if updates that wait for all workers will be of fewer at the end, because some are done."""
-        if not self.limited or self.quorum < self.workers or self.optimizer.whole:
+        if not self.limited or self.quorum < self.workers or self.optimizer.synchrony.whole:
             return []
         windows = sorted(self.windows)
         updates = min(windows[-1], self.config["stop"]["updates"] or windows[-1])
@@ -97,9 +102,9 @@ class Experiment(NamedTuple):
 
     def _uncovered(self) -> list[str]:
         """Return a warning if the portions of the data leave samples out, or take many twice."""
-        if not (self.dataset and self.optimizer.portions):
+        if not (self.dataset and self.portions):
             return []
-        portions, size = self.optimizer.portions, self.dataset.size
+        portions, size = self.portions, self.dataset.size
         taken, needed = portions * self.window * self.batch_size, -(-size // (portions * self.batch_size))
         if needed == self.window:
             return []
@@ -110,7 +115,7 @@ class Experiment(NamedTuple):
 
     def _noisy(self) -> list[str]:
         """Return a warning for each setting of the model that makes the passes of a batch method differ."""
-        if not self.optimizer.portions:
+        if not self.portions:
             return []
         model, name = self.config["model"], self.config["optimizer"]["name"]
         return [
@@ -123,12 +128,12 @@ class Experiment(NamedTuple):
     @property
     def windows(self) -> list[int]:
         """Return the number of windows in the budget of each worker, the fewest where it shows only in training."""
-        rule, budgets = self.optimizer.windows, self.budget.tolist()
-        return [count(rule, self.window, self.speed(k), budget) for k, budget in enumerate(budgets)]
+        until, budgets = self.optimizer.worker.steps.until, self.budget.tolist()
+        return [count(until, self.window, self.speed(k), budget) for k, budget in enumerate(budgets)]
 
     def steps(self, worker: int, sequence: int, remaining: int) -> int:
         """Return the local steps of a worker's window number `sequence`, at the most those that remain."""
-        return length(self.optimizer.windows, self.window, sequence, self.speed(worker), remaining)
+        return length(self.optimizer.worker.steps.until, self.window, sequence, self.speed(worker), remaining)
 
     def speed(self, worker: int) -> float:
         """Return a worker's local steps per second relative to the fastest worker's, in (0, 1]."""
@@ -137,14 +142,14 @@ class Experiment(NamedTuple):
     @property
     def quorum(self) -> int:
         """Return the commits per update while every worker is active."""
-        return quorums(self.optimizer, self.workers)[-1]
+        return self.optimizer.synchrony.quorums(self.workers)[-1]
 
     @property
     def expected_updates(self) -> int | None:
         """Return the number of updates the budgets allow; None if only a stop criterion ends the run."""
         if not self.limited:
             return self.config["stop"]["updates"]
-        if self.optimizer.whole:
+        if self.optimizer.synchrony.whole:
             updates = sorted(self.windows)[-self.quorum]
         else:
             updates = max(self.windows) if self.quorum >= self.workers else sum(self.windows) // self.quorum
@@ -223,7 +228,7 @@ def _once(make: Callable[..., Any], settings: Mapping[str, Any], *arguments: Any
 
 def whole_portions(budget: np.ndarray, optimizer: DistributedOptimizer, window: int) -> np.ndarray:
     """Return the local steps of each worker, rounded up to whole windows where a window is a portion of the data."""
-    return -(-budget // window) * window if optimizer.portions else budget
+    return -(-budget // window) * window if optimizer.worker.steps.passes else budget
 
 
 def _divide(config: Mapping[str, Any], data: Dataset | None, workers: int) -> tuple[list[np.ndarray], np.ndarray]:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import jax
@@ -9,11 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from distopt.records import Row, commit_row
-from distopt.rules import DistributedOptimizer, Message, Params, Reply
-from distopt.training.admission import Admission, Verdict, barrier, quorums
+from distopt.rules import DistributedOptimizer, Message, Params, Reply, State
+from distopt.training.admission import Admission, Verdict
 from distopt.training.messages import Applied, Delivery, Diverged, Dropped, Misfit, diverged
 from distopt.training.nonfinite import sift
-from distopt.training.update import Folded, compile_fold, distance_program
+from distopt.training.shapes import trial_commit
+from distopt.training.update import Folded, compile_fold, distance_program, idle
 
 
 class Server:
@@ -43,14 +45,14 @@ class Server:
         self.center = center
         initial = self.optimizer.server.init(center, workers)
         self.state = jax.tree.map(jnp.array, initial)  # own buffers: they get donated
-        self.admission = Admission(self.optimizer, workers)
+        self.admission = Admission(self.optimizer.synchrony, workers)
         self.pending: dict[int, Delivery] = {}
         self.applied = [0] * workers  # sequence number of each worker's last commit that was applied or dropped
         self.pulled = [center] * workers  # the center each worker last pulled
         self.replies: list[Reply] = [center] * workers
         self.refused: set[int] = set()  # workers whose last commit was refused: their reply is the center
-        self._together = barrier(self.optimizer, workers)
-        self._flushed = False
+        self._together = self.optimizer.synchrony.barrier(workers)
+        self._emptied = False
 
     @property
     def version(self) -> int:
@@ -139,24 +141,35 @@ class Server:
 
     def finish(self) -> None:
         """Apply what the rule still keeps once all budgets are used up: an update without commits."""
-        flush = self.optimizer.server.flush
-        emptied = self.version % self.optimizer.buffer == 0
-        if flush is None or self._flushed or emptied or (self.active and not self.admission.over):
+        held = self.version % self.optimizer.synchrony.period
+        if not held or self._emptied or (self.active and not self.admission.over):
             return
-        self._flushed = True
-        self.center = jax.jit(flush)(self.state, self.center)
+        self._emptied = True
+        self._idle(self.optimizer.synchrony.period - held)
         self.admission.version += 1
+
+    def _idle(self, updates: int) -> None:
+        """Apply updates without commits, which count for the rule and add nothing."""
+        self.center, self.state = self._idle_program(self.center, self.state, np.int32(updates))
+
+    @cached_property
+    def _idle_program(self) -> Callable[..., tuple[Params, State]]:
+        message, _ = jax.eval_shape(lambda center: trial_commit(self.optimizer, center), self.center)
+        quorum = self.optimizer.synchrony.quorums(len(self.pulled))[-1]
+        return jax.jit(lambda center, state, updates: idle(self.optimizer, center, state, message, updates, quorum))
 
     @property
     def result(self) -> Params:
         """Return what is evaluated and kept: the center, or a copy of what the optimizer names instead."""
         result = self.optimizer.result
-        return self.center if result is None else jax.tree.map(jnp.copy, result(self.state))  # the state gets donated
+        if result is None:
+            return self.center
+        return jax.tree.map(jnp.copy, result.of(self.state))  # the state gets donated
 
     def warm_up(self, message: Message) -> None:
         """Compile the update for full quorums of commits shaped like `message`; changes nothing."""
         message = jax.tree.map(lambda m: jnp.zeros(m.shape, m.dtype), message)
-        for q in quorums(self.optimizer, len(self.pulled)):
+        for q in self.optimizer.synchrony.quorums(len(self.pulled)):
             state = jax.tree.map(jnp.array, self.state)
             who, pulled = self._whence(range(q))
             jax.block_until_ready(self._fold(self.center, state, [message] * q, who, np.zeros(q, np.int32), pulled))
@@ -193,7 +206,8 @@ class Server:
             accepted = {workers[i] for i in kept}
             self.refused = self.refused.union(workers) - accepted
             if folded is None:
-                self._skip()
+                if self.optimizer.synchrony.period > 1:  # it keeps its place among the updates of a period
+                    self._idle(1)
                 return measured, {}
         else:
             folded = self._fold(self.center, self.state, messages, *whence)
@@ -201,16 +215,10 @@ class Server:
         self.center, self.state, told = folded.update.center, folded.update.state, folded.update.replies
         return measured, dict(zip((workers[i] for i in kept), told or (), strict=bool(told)))
 
-    def _skip(self) -> None:
-        """Let the rule count an update of which nothing is left."""
-        skip = self.optimizer.server.skip
-        if skip is not None:
-            self.center, self.state = jax.jit(skip)(self.state, self.center)
-
     def _reply(self, verdict: Verdict, told: Mapping[int, Reply]) -> dict[int, Reply]:
         """Note what everybody who is answered pulls, and return their replies: `told` the committers, or the center."""
-        rule = self.optimizer.worker
-        answered = [k for k in verdict.released if rule.answered(self.applied[k]) or k in self.refused]
+        synchrony = self.optimizer.synchrony
+        answered = [k for k in verdict.released if synchrony.answered(self.applied[k]) or k in self.refused]
         for worker in answered:
             self.admission.pull(worker)
             self.pulled[worker] = self.center

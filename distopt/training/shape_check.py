@@ -3,14 +3,12 @@
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from distopt.errors import ConfigError
 from distopt.files.untrusted import reason
 from distopt.optimizers import factory
-from distopt.rules import Commits, Window
 from distopt.training.experiment import Experiment
-from distopt.training.worker import landing
+from distopt.training.shapes import Exchange, exchange
 
 
 def check(experiment: Experiment) -> None:
@@ -22,14 +20,19 @@ def check(experiment: Experiment) -> None:
     name = experiment.config["optimizer"]["name"]
     if factory(name).__module__.startswith("distopt."):
         return
+
+    def trial() -> Exchange:
+        params, _ = experiment.model.init(jax.random.key(0))
+        return exchange(experiment.optimizer, params, experiment.workers)
+
     try:
-        before, after = jax.eval_shape(lambda: _exchange(experiment))
+        traced = jax.eval_shape(trial)
     except ConfigError:
         raise
     except Exception as error:  # of rules that are anybody's
         raise ConfigError(f"optimizer={name}: its rules cannot be traced ({reason(error)})") from error
-    for what, kept in before.items():
-        if problem := difference(kept, after[what]):
+    for what, kept in traced.before.items():
+        if problem := difference(kept, traced.after[what]):
             raise ConfigError(f"optimizer={name}: its rules change {what}: {problem}")
 
 
@@ -43,21 +46,3 @@ def difference(expected: Any, found: Any) -> str | None:
             where = jax.tree_util.keystr(path, simple=True, separator="/")
             return f"{where or 'it'} is {other.dtype}{other.shape} instead of {leaf.dtype}{leaf.shape}"
     return None
-
-
-def _exchange(experiment: Experiment) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Let a full quorum commit and adopt; return what must have kept its shape, before and after."""
-    rules, q = experiment.optimizer, experiment.quorum
-    params, _ = experiment.model.init(jax.random.key(0))
-    state, server = rules.worker.init(params), rules.server.init(params, experiment.workers)
-    local = rules.local.init(params) if rules.local else None
-    center = params if rules.worker.pull else None
-    window = Window(params, params, jnp.ones((), jnp.int32), params, local, jax.random.key(0), center, jnp.zeros(()))
-    message, committed = rules.worker.commit(window, state)
-    stacked = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (q, *jnp.shape(leaf))), (message, params))
-    update = rules.server.update(Commits(jnp.arange(q), jnp.zeros(q, jnp.int32), *stacked), server, params)
-    reply = params if update.replies is None else jax.tree.map(lambda leaf: leaf[0], update.replies)
-    adopted, landed = rules.worker.adopt(reply, landing(window), committed)
-    before = {"the center": params, "the server's state": server, "the parameters": params, "the worker's state": state}
-    after = {"the center": update.center, "the server's state": update.state}
-    return before, after | {"the parameters": adopted, "the worker's state": landed}

@@ -36,6 +36,31 @@ def fold(optimizer: DistributedOptimizer, center: Params, state: State, commits:
     return Folded(update, norms(commits.message) if update.norm is None else update.norm)
 
 
+def idle(
+    optimizer: DistributedOptimizer, center: Params, state: State, message: Message, updates: Any, quorum: int
+) -> tuple[Params, State]:
+    """Return center and state after some updates whose commits are all zero: they count, and add nothing; pure.
+
+    Args:
+        optimizer: the rules.
+        center: θ̃.
+        state: of the server rule.
+        message: the shapes of one commit.
+        updates: how many; int32, shape ().
+        quorum: commits of each.
+    """
+    zeros = jax.tree.map(lambda m: jnp.zeros((quorum, *m.shape), m.dtype), message)
+    nobody = jnp.zeros(quorum, jnp.int32)
+
+    def one(_: Any, before: tuple[Params, State]) -> tuple[Params, State]:
+        center, state = before
+        pulled = jax.tree.map(lambda c: jnp.broadcast_to(c, (quorum, *c.shape)), center)
+        update = optimizer.server.update(Commits(nobody, nobody, zeros, pulled), state, center)
+        return update.center, update.state
+
+    return jax.lax.fori_loop(0, updates, one, (center, state))
+
+
 def distances(center: Params, pulled: Params | None, q: int) -> jax.Array:
     """Return ‖θ̃ − pulled‖₂ of q commits, shape (q,); `pulled` has a leading axis q, None means `center` itself."""
     return jnp.zeros(q) if pulled is None else norms(jax.tree.map(jnp.subtract, center, pulled))

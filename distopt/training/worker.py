@@ -14,6 +14,8 @@ from distopt.optimizers.parts import probes
 from distopt.rules import Message, Params, Reply, State, Window
 from distopt.training.batches import Batches, portion_indices
 from distopt.training.experiment import Experiment
+from distopt.training.shapes import landing
+from distopt.windows import Judged
 
 
 class Position(NamedTuple):
@@ -88,27 +90,27 @@ class Worker:
 
     def depart(self, params: Params, local: optax.OptState, model: ModelState) -> Progress:
         """Open a window; pure."""
-        worker = self._rules.worker
+        steps = self._rules.worker.steps
         return Progress(
             steps=jnp.zeros((), jnp.int32),
             params=params,
             local=local,
             model=model,
-            gradient=jax.tree.map(jnp.zeros_like, params) if worker.gradient else None,
+            gradient=jax.tree.map(jnp.zeros_like, params) if steps.takes != "local" else None,
             loss=jnp.zeros(()),
             accuracy=jnp.zeros(()),
-            ended=jnp.zeros((), bool) if worker.ends else None,
+            ended=jnp.zeros((), bool) if isinstance(steps.until, Judged) else None,
         )
 
     def steps(
         self, progress: Progress, start: Params, rule: State, batches: Batches, step_key: jax.Array, data: Any
     ) -> Progress:
         """Take local steps until `batches.steps` are taken, or the worker rule ends the window; pure."""
-        worker = self._rules.worker
+        takes, until, correct, passes = self._rules.worker.steps
         key = jax.random.fold_in(step_key, batches.worker)
         indices = batches.indices
-        if worker.portion and data:
-            indices = portion_indices(worker.portion(rule, batches.worker), len(data[1]), indices.shape)
+        if passes and data:
+            indices = portion_indices(passes.portion(rule, batches.worker), len(data[1]), indices.shape)
         differentiate = jax.value_and_grad(self._model.loss, has_aux=True)
 
         def more(progress: Progress) -> jax.Array:
@@ -121,14 +123,14 @@ class Worker:
             (value, (model, hits)), g = differentiate(
                 theta, model, batch, jax.random.fold_in(key, batches.first_step + i)
             )
-            if worker.gradient:
+            if takes != "local":
                 total = jax.tree.map(jnp.add, total, g)
-            if worker.explore:
-                followed = worker.correct(g, theta, start) if worker.correct else g
+            if takes != "gradients":
+                followed = correct(g, theta, start) if correct else g
                 updates, local = self._local.update(followed, local, theta)
                 theta = optax.apply_updates(theta, updates)
-            if worker.ends:
-                ended = worker.ends(Window(start, theta, i + 1, total), g, rule)
+            if isinstance(until, Judged):
+                ended = until.ends(Window(start, theta, i + 1, total), g, rule)
             return Progress(i + 1, theta, local, model, total, loss + value, accuracy + hits, ended)
 
         return jax.lax.while_loop(more, step, progress)
@@ -170,8 +172,3 @@ class Worker:
         params, rule = self._rules.worker.adopt(reply, flight.window, flight.rule)
         local = self._local.init(params) if self.reset else flight.local
         return Position(params, local, flight.model, rule)
-
-
-def landing(window: Window) -> Window:
-    """Return what `adopt` is told about a window."""
-    return window._replace(gradient=None, local=None, key=None, loss=None)

@@ -12,8 +12,9 @@ from distopt.rules import Params, Reply, Window
 from distopt.training.batches import Batches, Itinerary
 from distopt.training.experiment import Experiment
 from distopt.training.program_cache import quick, shared
-from distopt.training.shapes import shapes
-from distopt.training.worker import Flight, Kept, Position, Progress, Worker, landing
+from distopt.training.shapes import landing, shapes, trial_window
+from distopt.training.worker import Flight, Kept, Position, Progress, Worker
+from distopt.windows import WhenFree
 
 
 class Replica:
@@ -41,7 +42,7 @@ class Replica:
     def data(self) -> Any:
         """The training samples on the device, features and labels; () without data."""
         data = self.experiment.dataset
-        if data and self.experiment.optimizer.portions:  # each portion shall be a fair sample; the same for all seeds
+        if data and self.experiment.portions:  # each portion shall be a fair sample; the same for all seeds
             order = np.random.default_rng(0).permutation(data.size)
             return jax.device_put((data.train_x[order], data.train_y[order]))
         return jax.device_put((data.train_x, data.train_y) if data else ())
@@ -75,7 +76,7 @@ class Replica:
 
     def fly(self, position: Position, batches: Batches) -> Flight:
         """Take the local steps of one window and make its commit, if the worker rule does not pull before it."""
-        if self.experiment.optimizer.worker.eager:
+        if isinstance(self.experiment.optimizer.worker.steps.until, WhenFree):
             return self.arrive(position, self.step(position, self.depart(position), batches), batches)
         return self.advance(
             position.params, position.local, position.model, position.rule, batches, self.step_key, self.data
@@ -120,7 +121,7 @@ class Replica:
 
         def probe(reply: Reply, p: Params) -> None:
             state = rule.init(p)
-            window = Window(p, p, jnp.ones((), jnp.int32), center=p if rule.pull else None)
+            window = landing(trial_window(self.experiment.optimizer, p))
             adopted = jax.tree.leaves(rule.adopt(reply, window, state))
             given = jax.tree.leaves((reply, state))
             same.append(len(adopted) == len(given) and all(a is b for a, b in zip(adopted, given, strict=True)))

@@ -74,7 +74,7 @@ def play(scene: Scene) -> Account:
                 overrides += [f"launcher.address={address}", "launcher.placement=SPREAD"]
             commits = sum(experiment.windows)
             run, done = disturbed(folder / "disturbed", overrides, scene.seed, scene.faults, commits, node)
-        complete = not experiment.optimizer.whole
+        complete = not experiment.optimizer.synchrony.whole
         return account(run, done, expected, complete=complete)._replace(name=scene.name)
     finally:
         shutil.rmtree(folder)

@@ -128,7 +128,7 @@ def returned(
     kept: bool = False,
 ) -> Event:
     """Return the event that a worker starts from the center as it is, late or because it lost its window."""
-    late = bool(rules.start_after) and sequence == 0
+    late = bool(rules.synchrony.start_after) and sequence == 0
     return Event(
         version,
         update.time_s,

@@ -43,8 +43,8 @@ class Single:
             experiment.optimizer, replica.params, experiment.workers, program, guarded=experiment.guarded
         )
         layout = shapes(experiment)
-        self._rule = experiment.optimizer.worker
-        self._traffic = traffic(layout, self._rule)
+        self._rule, self._synchrony = experiment.optimizer.worker, experiment.optimizer.synchrony
+        self._traffic = traffic(layout, self._synchrony)
         self._server.warm_up(layout.message)
         replica.warm_up()
         self._itineraries = [Itinerary(experiment, worker) for worker in range(experiment.workers)]
@@ -178,7 +178,7 @@ class Single:
                 self._positions[worker] = go_on(reply, self._flights.pop(worker))
         self.samples += applied.samples
         for d in applied.deliveries:
-            if not self._rule.answered(d.sequence) and d.worker not in self._server.refused | self._kept:
+            if not self._synchrony.answered(d.sequence) and d.worker not in self._server.refused | self._kept:
                 self._positions[d.worker] = self._replica.stay(self._flights.pop(d.worker))
         self._unread.append((update, self._server.measure(applied)))
 

@@ -16,6 +16,7 @@ from distopt.runs.checkpoints import Due, wanted
 from distopt.training.experiment import Experiment
 from distopt.training.shapes import shapes
 from distopt.trees import named
+from distopt.windows import Planned
 
 POLL_S = 0.2
 REPLACEMENTS = 3  # of a worker in a row, without a commit: what kills it would kill the next one too
@@ -72,7 +73,7 @@ class Crew:
             ]
         )
         center = self._workers[0].call.remote("initial")
-        if experiment.optimizer.windows is not None:
+        if isinstance(experiment.optimizer.worker.steps.until, Planned):
             speeds = self.checkpoint.numbers["speeds"] if self.checkpoint else self._speeds()
             experiment = self._experiment = experiment._replace(speeds=tuple(speeds))
         self._wait([worker.call.remote("attach", path, node, experiment.speeds) for worker in self._workers])

@@ -41,6 +41,7 @@ class ParameterServer:
 
     def __init__(self, config: Mapping[str, Any], workers: int, budget: Sequence[int], epoch: int = 0) -> None:
         self._optimizer = optimizers.from_config(config, local.build(config["local"]))
+        self._synchrony = self._optimizer.synchrony
         self._workers = workers
         self._stop = config["stop"]
         self._guarded = config["on_bad_commit"] != "stop"
@@ -68,7 +69,7 @@ class ParameterServer:
         self._keepsakes = Keepsakes(kept, self._workers)
         wires = (self._up, self._down, self._center, Wire(kept))
         sizes = (self._workers, *(wire.buffer_bytes for wire in wires))
-        self._traffic = traffic(layout, self._optimizer.worker)
+        self._traffic = traffic(layout, self._synchrony)
         self._path = Slots.create(*sizes)
         self._slots = Slots(self._path, *sizes)
         center = jax.tree.map(lambda p: jnp.zeros(p.shape, p.dtype), layout.params)
@@ -158,7 +159,7 @@ class ParameterServer:
             return Ack(stop=True)
         if worker in self._server.refused:
             return Ack(self._ended is not None, self._whole.pack(self._server.replies[worker]), refused=True)
-        answered = remote and self._optimizer.worker.answered(head.sequence)
+        answered = remote and self._synchrony.answered(head.sequence)
         return Ack(self._ended is not None, self._down.pack(self._server.replies[worker]) if answered else None)
 
     async def _deliver(self, head: Delivery, payload: np.ndarray | None) -> None:

@@ -27,6 +27,7 @@ from distopt.training.shapes import shapes
 from distopt.training.worker import Flight, Position
 from distopt.training.worker_programs import Replica
 from distopt.trees import tree_bytes
+from distopt.windows import WhenFree
 
 PACED = 5  # windows by which a worker's speed is measured
 MANY = 1_000_000  # workers at most, so that every process has a number of its own
@@ -121,7 +122,7 @@ class WorkerGroup:
         try:
             position, waited_s = self._replica.begin(), 0.0
             start: Start | None = Start(0, Place(worker, 0, int(self._experiment.budget[worker])))
-            if any(self._sender) or (worker and self._experiment.optimizer.start_after):
+            if any(self._sender) or (worker and self._experiment.optimizer.synchrony.start_after):
                 start, waited_s = self._go_on(worker, -1)
             while start is not None:
                 if start.center is not None:
@@ -169,7 +170,7 @@ class WorkerGroup:
     def _fly(self, worker: int, position: Position, itinerary: Itinerary, steps: int) -> Flight:
         """Compute a worker's next window, which may end before all its steps are taken."""
         batches = itinerary.next(steps)
-        if not self._rule.eager:
+        if not isinstance(self._rule.steps.until, WhenFree):
             flight = self._replica.fly(position, batches)
             if flight.ended is not None:
                 itinerary.stop(int(flight.window.steps))
@@ -221,7 +222,7 @@ class WorkerGroup:
         if ack.refused:
             assert ack.payload is not None, "a refusal brings the center"
             return self._replica.start_over(jax.device_put(self._params.read(ack.payload)), flight)
-        if not self._rule.answered(head.sequence):
+        if not self._experiment.optimizer.synchrony.answered(head.sequence):
             return self._replica.stay(flight)
         buffer = self._slots.down(head.worker, head.sequence) if self._slots else ack.payload
         assert buffer is not None, "a commit by value is answered by value"

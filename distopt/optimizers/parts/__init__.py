@@ -5,6 +5,10 @@ from distopt.optimizers.parts.rounds import buffered
 from distopt.optimizers.parts.scales import scale_metrics
 from distopt.optimizers.parts.server import additive, elastic, mean, staleness_weighted, stateless, weighted_sum
 from distopt.optimizers.parts.worker import (
+    DELTA,
+    GRADIENT,
+    MEAN_DELTA,
+    PARAMETERS,
     adopt_center,
     commit_delta,
     commit_gradient,
@@ -15,6 +19,10 @@ from distopt.optimizers.parts.worker import (
 from distopt.trees import sample
 
 __all__ = [
+    "DELTA",
+    "GRADIENT",
+    "MEAN_DELTA",
+    "PARAMETERS",
     "additive",
     "adopt_center",
     "buffered",

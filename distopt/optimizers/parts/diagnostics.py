@@ -32,15 +32,15 @@ def observed(optimizer: DistributedOptimizer, names: Sequence[str] | None) -> Di
     """Return the optimizer with more metrics of each commit, and nothing else changed.
 
     Raises:
-        ValueError: names that do not exist, or commits that have no direction, see `WorkerRule.commits`.
+        ValueError: names that do not exist, or commits that have no direction, see `WorkerRule.sends`.
     """
     if names is None or names == []:
         return optimizer
     if not isinstance(names, list) or not set(names) <= set(NAMES):
         raise ValueError(f"{names} must be a list of some of {', '.join(NAMES)}, or null")
-    kind, server = optimizer.worker.commits, optimizer.server
+    kind, server = optimizer.worker.sends, optimizer.server
     if kind is None:
-        raise ValueError("it does not say what its workers send; its author sets `WorkerRule.commits`")
+        raise ValueError("it does not say what its workers send; its author sets `WorkerRule.sends`")
     if kind not in DIRECTIONS:
         raise ValueError(f"its workers send {kind}, which point nowhere; set diagnostics=null")
     direction = DIRECTIONS[kind]

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from distopt.rules import Params, Reply, State, Window, WorkerRule
+from distopt.rules import Judged, Params, Reply, State, Steps, Window, WorkerRule
 from distopt.settings import require_choice, require_number
 
 Test = Callable[[jax.Array, jax.Array, float], jax.Array]
@@ -62,7 +62,7 @@ def until_equilibrium(
         del state
         return center
 
-    return worker._replace(init=lambda params: params, adopt=adopt, ends=ends, rejoin=rejoin)
+    return worker._replace(init=lambda params: params, adopt=adopt, steps=Steps(until=Judged(ends)), rejoin=rejoin)
 
 
 def _norm(tree: Params) -> jax.Array:

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from distopt.optimizers.parts.server import weighted_sum
-from distopt.optimizers.parts.worker import adopt_center, commit_delta
-from distopt.rules import Commits, DistributedOptimizer, Params, ServerRule, Update, WorkerRule
+from distopt.optimizers.parts.worker import DELTA
+from distopt.rules import Commits, DistributedOptimizer, Params, ServerRule, Synchrony, Update
 
 
 class Buffer(NamedTuple):
@@ -46,21 +46,10 @@ def buffered(
         # Of the last τ updates, `held` have not moved the center; of those before, every K-th one has.
         delay = (commits.staleness - state.held + size - 1) // size
         total = jax.tree.map(jnp.add, state.total, weighted_sum(weight(delay), commits.message))
-        center, rest = skip(state._replace(total=total), center)
-        return Update(center, rest, metrics={"delay": delay.astype(jnp.float32)})
-
-    def skip(state: Buffer, center: Params) -> tuple[Params, Buffer]:
         moves = state.held + 1 >= size
-        center = jax.tree.map(lambda c, b: jnp.where(moves, c + learning_rate / size * b, c), center, state.total)
-        rest = jax.tree.map(lambda b: jnp.where(moves, jnp.zeros_like(b), b), state.total)
-        return center, Buffer(rest, jnp.where(moves, 0, state.held + 1))
+        center = jax.tree.map(lambda c, b: jnp.where(moves, c + learning_rate / size * b, c), center, total)
+        rest = jax.tree.map(lambda b: jnp.where(moves, jnp.zeros_like(b), b), total)
+        held = jnp.where(moves, 0, state.held + 1)
+        return Update(center, Buffer(rest, held), metrics={"delay": delay.astype(jnp.float32)})
 
-    def flush(state: Buffer, center: Params) -> Params:
-        return jax.tree.map(lambda c, b: c + learning_rate / size * b, center, state.total)
-
-    return DistributedOptimizer(
-        WorkerRule(commit_delta, adopt_center, commits="delta"),
-        ServerRule(init, update, flush, skip),
-        buffer=size,
-        max_staleness=max_staleness,
-    )
+    return DistributedOptimizer(DELTA, ServerRule(init, update), Synchrony(period=size, max_staleness=max_staleness))

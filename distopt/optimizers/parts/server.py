@@ -91,4 +91,4 @@ def elastic(rho: float, elastic_learning_rate: float) -> tuple[WorkerRule, Serve
     def adopt(reply: Reply, window: Window, state: State) -> tuple[Params, State]:
         return jax.tree.map(jnp.subtract, window.end, reply), state
 
-    return WorkerRule(commit_params, adopt, commits="elastic", conserves=True), ServerRule(stateless, update)
+    return WorkerRule(commit_params, adopt, sends="elastic"), ServerRule(stateless, update)

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from distopt.rules import Message, Params, Reply, State, Window
+from distopt.rules import Message, Params, Reply, State, Steps, Window, WorkerRule
 
 
 def adopt_center(reply: Reply, window: Window, state: State) -> tuple[Params, State]:
@@ -35,3 +35,9 @@ def commit_gradients(window: Window, state: State) -> tuple[Message, State]:
 def commit_gradient(window: Window, state: State) -> tuple[Message, State]:
     """Send the mean of the window's gradients: (1/λ) Σ g."""
     return jax.tree.map(lambda g: g / window.steps, window.gradient), state
+
+
+DELTA = WorkerRule(commit_delta, adopt_center, sends="delta")
+MEAN_DELTA = WorkerRule(commit_mean_delta, adopt_center, sends="delta")
+GRADIENT = WorkerRule(commit_gradient, adopt_center, sends="gradient", steps=Steps("gradients"))
+PARAMETERS = WorkerRule(commit_params, adopt_center, sends="parameters")

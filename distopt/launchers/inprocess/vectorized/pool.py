@@ -80,7 +80,7 @@ class Pool:
         result = self._result
         of_all = self._central.center if result is None else self._central.state
         of_run = jax.tree.map(lambda leaf: leaf[run], of_all)
-        return of_run if result is None else result(of_run)
+        return of_run if result is None else result.of(of_run)
 
     def save(self) -> dict[str, Any]:
         """Return the arrays of all workers and servers; nothing may be asked for."""
@@ -111,9 +111,9 @@ class Pool:
         first, row = self._replicas[run].begin(), np.int32(run * self._workers + worker)
         self._fleet = self._call("pull", self._fleet, self._central, first, row)
 
-    def finish(self, run: int) -> None:
-        """Apply what the rule of a run still keeps."""
-        self._central = self._call("finish", self._central, np.int32(run))
+    def finish(self, run: int, updates: int) -> None:
+        """Apply what the rule of a run still keeps, by so many updates without commits."""
+        self._central = self._call("finish", self._central, np.int32(run), np.int32(updates))
 
     def work(self) -> None:
         """Do what was asked for: windows first, so that the runs that wait for them can ask for updates as well."""

@@ -12,12 +12,11 @@ import jax.numpy as jnp
 
 from distopt.models import ModelState
 from distopt.rules import Commits, Params, State, Window
-from distopt.training.admission import barrier
 from distopt.training.batches import Batches
 from distopt.training.experiment import Experiment
 from distopt.training.program_cache import quick
 from distopt.training.shapes import shapes
-from distopt.training.update import distances, fold
+from distopt.training.update import distances, fold, idle
 from distopt.training.worker import Flight, Position, Worker
 
 
@@ -160,7 +159,7 @@ class Programs:
     ) -> tuple[Central, Any]:
         """Apply one update of one run, if it is `due` and finite."""
         optimizer, staleness = self.experiment.optimizer, central.version - versions
-        seen = None if barrier(optimizer, self.experiment.workers) else pulled
+        seen = None if optimizer.synchrony.barrier(self.experiment.workers) else pulled
         distance = distances(central.center, seen, len(who))
         folded = fold(optimizer, central.center, central.state, Commits(who, staleness, message, seen))
         healthy = central.alive & jnp.all(jnp.isfinite(folded.norm)) & jnp.all(jnp.isfinite(loss))
@@ -202,13 +201,12 @@ class Programs:
             version=put(fleet.version, central.version[run][None]),
         )
 
-    def _finish(self, central: Central, run: jax.Array) -> Central:
-        """Apply what the rule of one run still keeps."""
-        flush = self.experiment.optimizer.server.flush
-        assert flush is not None, "a rule with a buffer says how to empty it"
+    def _finish(self, central: Central, run: jax.Array, updates: jax.Array) -> Central:
+        """Apply what the rule of one run still keeps, by so many updates without commits."""
         state, center = jax.tree.map(lambda leaf: leaf[run], (central.state, central.center))
-        put = partial(jax.tree.map, lambda leaf, value: leaf.at[run].set(value))
-        return central._replace(center=put(central.center, flush(state, center)))
+        message = shapes(self.experiment).message
+        moved, _ = idle(self.experiment.optimizer, center, state, message, updates, self.experiment.quorum)
+        return central._replace(center=jax.tree.map(lambda leaf, value: leaf.at[run].set(value), central.center, moved))
 
 
 def _rows(tree: Any, rows: jax.Array) -> Any:

@@ -19,6 +19,27 @@ from distopt.training.batches import Itinerary
 from distopt.training.experiment import Experiment
 from distopt.training.messages import diverged
 from distopt.training.shapes import shapes, traffic
+from distopt.windows import Planned
+
+
+def unsupported(experiment: Experiment) -> str | None:
+    """Return what an experiment asks for that this engine cannot do; None if it can do everything.
+
+    It makes commits together with their windows, computes windows ahead, and lets every committer adopt its reply at
+    once.
+    """
+    rules = experiment.optimizer
+    if experiment.guarded:
+        return "commits that may be refused: it cannot leave one out of an update"
+    if rules.worker.pull:
+        return "workers that pull before they commit"
+    if rules.synchrony.fetch > 1:
+        return "commits without a reply"
+    if not rules.synchrony.direct:
+        return "commits that may be dropped, and workers that may be held back"
+    if rules.worker.steps.until is not None and not isinstance(rules.worker.steps.until, Planned):
+        return "windows whose end shows only as they are computed"
+    return None
 
 
 class Batched:
@@ -34,10 +55,10 @@ class Batched:
         self._pool = pool
         self._run = run
         self._batch_size = experiment.batch_size if experiment.dataset else 0
-        self._buffer = experiment.optimizer.buffer
+        self._period = experiment.optimizer.synchrony.period
         self._itineraries = [Itinerary(experiment, worker) for worker in range(experiment.workers)]
         self._idle = set(range(experiment.workers))
-        self._traffic = traffic(layout, experiment.optimizer.worker)
+        self._traffic = traffic(layout, experiment.optimizer.synchrony)
         self._sequence = [0] * experiment.workers
         self._held: list[Update] = []
         self._committing: set[int] = set()
@@ -105,8 +126,9 @@ class Batched:
 
     def finish(self) -> None:
         """Apply what the rule still keeps, if training is over."""
-        if all(itinerary.remaining <= 0 for itinerary in self._itineraries) and self.version % self._buffer:
-            self._pool.finish(self._run)
+        held = self.version % self._period
+        if held and all(itinerary.remaining <= 0 for itinerary in self._itineraries):
+            self._pool.finish(self._run, self._period - held)
             self.version += 1
 
     def _fly(self) -> Taking:

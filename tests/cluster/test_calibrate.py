@@ -14,6 +14,7 @@ from distopt.config import compose
 from distopt.errors import ResultsError
 from distopt.metrics.convergence import Curve
 from distopt.report.figures.calibration import differences, errors, relative_error, total_variation
+from distopt.rules import Synchrony
 from distopt.runner import run as runner
 from distopt.runs.results import load
 from scripts.tools import folders
@@ -23,7 +24,7 @@ NOISY = Cluster(step=Law(0.01, "gamma", 0.3), server=Law(0.005, "gamma", 0.4), u
 
 def commits(cluster: Cluster, quorum: int = 1, windows: int = 100, workers: int = 8) -> pd.DataFrame:
     """The commits of a schedule as a run's folder holds them."""
-    load = Workload(workers, 10, np.full(workers, 10 * windows), quorum)
+    load = Workload(workers, 10, np.full(workers, 10 * windows), Synchrony(quorum))
     rows = [
         {"update": number, "time_s": update.time_s, **commit._asdict()}
         for number, update in enumerate(schedule(cluster, load), start=1)

@@ -2,13 +2,13 @@ import numpy as np
 import pytest
 
 from distopt.cluster import Cluster, Law, Link, Workload, predict, schedule
+from distopt.synchrony import ALL, Synchrony
 
-ALL = 2**31 - 1
 FAILING = Cluster(Law(1.0, "gamma", 0.2), up=Link(0.1), down=Link(0.2), failure_s=20.0, downtime_s=5.0)
 
 
 def load(quorum=1, steps=200):
-    return Workload(4, 5, np.full(4, steps), quorum, 10, 30)
+    return Workload(4, 5, np.full(4, steps), Synchrony(quorum), bytes_up=10, bytes_down=30)
 
 
 @pytest.mark.parametrize("quorum", [1, 2, ALL])

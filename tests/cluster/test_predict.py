@@ -9,6 +9,7 @@ from distopt.cli import main
 from distopt.cluster import Cluster, Law, Workload, predict
 from distopt.config import compose, validate
 from distopt.launchers.workload import workload_from_config
+from distopt.rules import Synchrony
 
 PUBLISHED = Path(__file__).parents[2] / "results" / "thesis" / "published" / "agn_vs_aeasgd.csv"
 
@@ -109,6 +110,8 @@ def test_the_workload_of_a_configuration():
 
 def test_a_late_start_is_no_failure_but_takes_its_bytes():
     load = Workload(3, 1, np.array([9, 4, 4]), bytes_up=10, bytes_down=7)
-    plain, late = (predict(Cluster(Law(1.0)), each) for each in (load, load._replace(start_after=5)))
+    plain, late = (
+        predict(Cluster(Law(1.0)), each) for each in (load, load._replace(synchrony=Synchrony(start_after=5)))
+    )
     assert (plain["failures"], late["failures"]) == (0, 0)
     assert late["bytes_down"] == plain["bytes_down"] + 2 * 7

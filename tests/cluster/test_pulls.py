@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 
 from distopt.cluster import Cluster, Law, Link, Workload, predict, schedule
+from distopt.synchrony import ALL, Synchrony
 
-ALL = 2**31 - 1
 NOISY = Cluster(Law(1.0, "gamma", 0.5), Law(0.2, "exponential"), Link(0.1, 100.0), Link(0.05, 200.0), spread=0.4)
 
 
 def load(workers=4, steps=30, **others):
-    return Workload(workers, 3, np.full(workers, steps), **others)
+    declared = {name: others.pop(name) for name in Synchrony._fields if name in others}
+    return Workload(workers, 3, np.full(workers, steps), Synchrony(**declared), **others)
 
 
 def test_a_lone_worker_asks_gets_the_center_and_then_commits():

@@ -5,8 +5,9 @@ import pytest
 
 from distopt.cluster import Cluster, Draws, Law, Link, Workload, schedule
 from distopt.errors import ConfigError
+from distopt.synchrony import ALL, BARRIER, Synchrony
+from distopt.windows import Planned, WhenFree
 
-ALL = 2**31 - 1
 EXACT = Cluster(Law(1.0))
 NOISY = Cluster(
     Law(1.0, "gamma", 0.5),
@@ -20,7 +21,8 @@ NOISY = Cluster(
 
 
 def load(workers=4, window=3, steps=30, **others):
-    return Workload(workers, window, np.broadcast_to(np.int64(steps), workers), **others)
+    declared = {name: others.pop(name) for name in Synchrony._fields if name in others}
+    return Workload(workers, window, np.broadcast_to(np.int64(steps), workers), Synchrony(**declared), **others)
 
 
 def by_worker(updates, field):
@@ -40,12 +42,12 @@ def test_equal_workers_commit_in_turn_and_ties_go_by_worker():
 @pytest.mark.parametrize("quorum", [1, 3, ALL])
 def test_every_worker_takes_its_budget_in_windows_with_a_short_tail(quorum):
     steps = np.array([7, 0, 6, 1])
-    updates = list(schedule(NOISY, Workload(4, 3, steps, quorum)))
+    updates = list(schedule(NOISY, Workload(4, 3, steps, Synchrony(quorum))))
     assert by_worker(updates, "steps") == {0: [3, 3, 1], 2: [3, 3], 3: [1]}
 
 
 def test_a_barrier_shrinks_to_the_workers_that_have_steps_left():
-    updates = list(schedule(EXACT, Workload(3, 1, np.array([1, 3, 2]), ALL)))
+    updates = list(schedule(EXACT, Workload(3, 1, np.array([1, 3, 2]), BARRIER)))
     assert [[commit.worker for commit in update.commits] for update in updates] == [[0, 1, 2], [1, 2], [1]]
 
 
@@ -219,16 +221,16 @@ def post_local(window, sequence, speed):
 
 def test_windows_have_the_lengths_that_the_rule_gives():
     cluster = EXACT._replace(straggler_workers=(1,), straggler_factor=2.0)
-    updates = list(schedule(cluster, load(workers=2, window=4, steps=10, windows=post_local)))
+    updates = list(schedule(cluster, load(workers=2, window=4, steps=10, until=Planned(post_local))))
     assert by_worker(updates, "steps") == {0: [1, 1, 4, 4], 1: [1, 1, 2, 2, 2, 2]}
     assert by_worker(updates, "compute_s") == {0: [1, 1, 4, 4], 1: [2, 2, 4, 4, 4, 4]}
 
 
 def test_speeds_are_relative_to_the_fastest_worker():
     cluster = EXACT._replace(straggler_workers=(1,), straggler_factor=2.0)
-    assert Draws(cluster, load(workers=3, windows=post_local)).speeds == [1, 0.5, 1]
+    assert Draws(cluster, load(workers=3, until=Planned(post_local))).speeds == [1, 0.5, 1]
     chance = cluster._replace(straggler_chance=0.5)
-    assert Draws(chance, load(workers=3, windows=post_local)).speeds == [1, 0.75, 1]
+    assert Draws(chance, load(workers=3, until=Planned(post_local))).speeds == [1, 0.75, 1]
 
 
 @pytest.mark.parametrize("cluster", [NOISY, NOISY._replace(failure_s=10.0)])
@@ -247,9 +249,11 @@ def test_windows_are_asked_for_when_they_begin_and_after_what_happened_before(cl
 
 
 def test_a_zealous_worker_goes_on_while_the_server_is_busy():
-    updates = list(islice(schedule(EXACT._replace(server=Law(2.5)), load(workers=1, window=4, steps=9, eager=True)), 9))
+    updates = list(
+        islice(schedule(EXACT._replace(server=Law(2.5)), load(workers=1, window=4, steps=9, until=WhenFree())), 9)
+    )
     assert by_worker(updates, "steps") == {0: [1] * 9}  # it has no one to wait for
-    updates = list(schedule(EXACT._replace(server=Law(2.5)), load(workers=2, window=4, steps=9, eager=True)))
+    updates = list(schedule(EXACT._replace(server=Law(2.5)), load(workers=2, window=4, steps=9, until=WhenFree())))
     assert by_worker(updates, "steps") == {0: [1, 3, 3, 2], 1: [4, 3, 2]}
 
 

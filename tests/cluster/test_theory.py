@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from distopt.cluster import Cluster, Law, Workload, predict, schedule
+from distopt.rules import BARRIER
 
 ENDLESS = 2**31 - 1
 
@@ -46,7 +47,7 @@ def test_exponential_steps_make_staleness_geometric():
 
 
 def test_a_barrier_has_no_staleness():
-    found = predict(Cluster(Law(1.0, "exponential")), Workload(8, 2, np.full(8, 40), quorum=8))
+    found = predict(Cluster(Law(1.0, "exponential")), Workload(8, 2, np.full(8, 40), BARRIER))
     assert found["staleness_max"] == 0
     assert found["updates"] == 20
 
@@ -81,5 +82,5 @@ def test_a_saturated_server_sets_the_pace():
 
 def test_a_barrier_of_exponential_workers_waits_for_their_maximum():
     """E max of n exponentials is the n-th harmonic number."""
-    found = predict(Cluster(Law(1.0, "exponential")), Workload(10, 1, np.full(10, 4000), quorum=10))
+    found = predict(Cluster(Law(1.0, "exponential")), Workload(10, 1, np.full(10, 4000), BARRIER))
     assert found["time_s"] / 4000 == pytest.approx(sum(1 / k for k in range(1, 11)), rel=0.02)

@@ -143,7 +143,7 @@ def test_what_makes_no_sense_is_refused_before_anything_starts(overrides: list[s
 
 
 def test_an_optimizer_that_does_not_say_what_it_sends_is_refused() -> None:
-    silent = downpour()._replace(worker=downpour().worker._replace(commits=None))
+    silent = downpour()._replace(worker=downpour().worker._replace(sends=None))
     with pytest.raises(ValueError, match=r"WorkerRule\.commits"):
         compressed(silent, METHODS["int8"], error_feedback=True)
     with pytest.raises(ValueError, match=r"WorkerRule\.commits"):

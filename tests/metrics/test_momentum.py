@@ -7,6 +7,7 @@ import pytest
 
 from distopt.cluster import Cluster, Law, Workload, schedule
 from distopt.metrics.momentum import implicit_momentum
+from distopt.rules import Synchrony
 
 CURVATURES = np.array([0.5, 1.0])
 
@@ -15,7 +16,7 @@ def centers(workers: int, law: str, runs: int, learning_rate: float = 0.1, group
     """The center after every update of window 1, shape (runs, updates + 1, 2): of Downpour, or of compute groups."""
     updates, quorum, paths = 10 * (groups or workers), workers if groups else 1, []
     for seed in range(runs):
-        load = Workload(workers, 1, np.full(workers, 2**31 - 1), quorum, seed=seed, groups=groups)
+        load = Workload(workers, 1, np.full(workers, 2**31 - 1), Synchrony(quorum, groups), seed=seed)
         path, pulled = [np.ones(2)], np.ones((workers, 2))
         for update in islice(schedule(Cluster(Law(1.0, law)), load), updates):
             who = [commit.worker for commit in update.commits]

@@ -157,9 +157,9 @@ def test_fedasync_that_forgets_everything_keeps_the_last_writer() -> None:
 
 def test_the_proximal_term_draws_back_to_the_start_of_the_window() -> None:
     rule = fedasync(weighting="constant", proximal=0.5, **FEDASYNC).worker
-    assert rule.correct is not None
-    equal(rule.correct(array(3), array(10), array(4)), 3 + 0.5 * 6)
-    assert fedasync(weighting="constant", proximal=0, **FEDASYNC).worker.correct is None
+    assert rule.steps.correct is not None
+    equal(rule.steps.correct(array(3), array(10), array(4)), 3 + 0.5 * 6)
+    assert fedasync(weighting="constant", proximal=0, **FEDASYNC).worker.steps.correct is None
 
 
 def test_a_strong_proximal_term_keeps_workers_near_the_center() -> None:

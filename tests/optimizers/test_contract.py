@@ -76,7 +76,7 @@ def test_yaml_has_the_settings_of_the_factory(name: str) -> None:
 
 @pytest.mark.parametrize("name", TABLE)
 def test_it_says_what_it_commits(name: str) -> None:
-    assert optimizers.build(from_yaml(name), optax.identity(), workers=3).worker.commits is not None
+    assert optimizers.build(from_yaml(name), optax.identity(), workers=3).worker.sends is not None
 
 
 @pytest.fixture(scope="module", params=TABLE)

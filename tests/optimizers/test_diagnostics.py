@@ -26,7 +26,7 @@ CENTER, PULLED, COMMIT = [1.0, 2.0], [0.0, 2.0], [3.0, 4.0]  # the center moved 
     ],
 )
 def test_the_cosine_of_commit_and_progress(kind: str, expected: float) -> None:
-    rule = DistributedOptimizer(WorkerRule(commit_delta, adopt_center, commits=kind), additive())
+    rule = DistributedOptimizer(WorkerRule(commit_delta, adopt_center, sends=kind), additive())
     commits = Commits(jnp.array([0, 1]), jnp.array([1, 0]), array(COMMIT, COMMIT), array(PULLED, CENTER))
     center = array(*CENTER)
     update, plain = (
@@ -63,6 +63,6 @@ def test_what_cannot_be_recorded_is_refused() -> None:
     silent = DistributedOptimizer(WorkerRule(commit_delta, adopt_center), additive())
     with pytest.raises(ValueError, match=r"WorkerRule.commits"):
         diagnostics.observed(silent, ["progress"])
-    sums = silent._replace(worker=silent.worker._replace(commits="sums"))
+    sums = silent._replace(worker=silent.worker._replace(sends="sums"))
     with pytest.raises(ValueError, match="its workers send sums, which point nowhere; set diagnostics=null"):
         diagnostics.observed(sums, ["progress"])

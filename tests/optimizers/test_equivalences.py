@@ -13,7 +13,7 @@ from distopt.optimizers.agn import agn
 from distopt.optimizers.averaging import averaging
 from distopt.optimizers.easgd import easgd
 from distopt.optimizers.parts import additive, mean
-from distopt.rules import ALL, Commits, DistributedOptimizer, Window
+from distopt.rules import BARRIER, Commits, DistributedOptimizer, Window
 from distopt.testing import train
 from tests.optimizers.tools import centers
 from tests.small import ADAM, BEALE, SGD, UNEVEN, blobs, experiment
@@ -126,7 +126,7 @@ def test_averaging_after_every_adam_step_is_not_synchronous() -> None:
 def test_agn_behind_a_barrier_is_averaging_with_a_server_learning_rate_of_1_over_the_window() -> None:
     options = SHARDS | {"window": 4}
     averaging = experiment("slowmo", settings={"momentum": 0.0, "learning_rate": 1 / 4}, **options)
-    barrier = agn()._replace(server=additive(fold=lambda commits: mean(commits.message)), quorum=ALL)
+    barrier = agn()._replace(server=additive(fold=lambda commits: mean(commits.message)), synchrony=BARRIER)
     ours, theirs = (train(built, ROUNDS) for built in (averaging._replace(optimizer=barrier), averaging))
     np.testing.assert_allclose(ours.losses, theirs.losses, rtol=1e-5)
 

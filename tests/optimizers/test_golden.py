@@ -15,7 +15,7 @@ from distopt.optimizers.dynsgd import dynsgd
 from distopt.optimizers.easgd import easgd
 from distopt.optimizers.sequential import sequential
 from distopt.optimizers.synchronous import synchronous
-from distopt.rules import ALL, DistributedOptimizer
+from distopt.rules import BARRIER, DistributedOptimizer
 from tests.optimizers.tools import array, equal, server, window
 
 
@@ -123,6 +123,6 @@ def test_synchronous_passes_the_mean_gradient_through_the_optimizer_at_the_serve
 def test_quorums() -> None:
     barriers = [synchronous(local=optax.sgd(1.0)), averaging(), easgd(rho=1, elastic_learning_rate=1)]
     alone = [sequential(), downpour(), dynsgd(), aeasgd(rho=1, elastic_learning_rate=1), agn(), adag(gamma=1)]
-    assert [optimizer.quorum for optimizer in barriers] == [ALL] * 3
+    assert [optimizer.synchrony for optimizer in barriers] == [BARRIER] * 3
     assert [optimizer.quorum for optimizer in alone] == [1] * 6
     assert sequential().workers == 1

@@ -7,7 +7,7 @@ from distopt.optimizers.async_diloco import async_diloco
 from distopt.optimizers.diloco import diloco
 from distopt.optimizers.fedopt import fedopt
 from distopt.optimizers.slowmo import slowmo
-from distopt.rules import ALL, DistributedOptimizer
+from distopt.rules import BARRIER, DistributedOptimizer
 from tests.optimizers.tools import array, centers, equal, follow, server
 from tests.small import BOOTH, SGD
 
@@ -20,7 +20,7 @@ FROZEN = {"name": "adam", "learning_rate": 1, "b1": 0, "b2": 1, "eps": 1e-12, "i
 @pytest.mark.parametrize("optimizer", [diloco(learning_rate=1, momentum=0), fedopt(server=FROZEN)])
 def test_an_outer_optimizer_that_does_nothing_gives_averaging(optimizer: DistributedOptimizer) -> None:
     np.testing.assert_allclose(follow(optimizer, [0, 1, 2] * 4), follow(MEAN, [0, 1, 2] * 4), rtol=1e-5)
-    assert optimizer.quorum == ALL
+    assert optimizer.synchrony == BARRIER
 
 
 def test_slowmo_without_momentum_is_averaging() -> None:

@@ -11,7 +11,7 @@ from distopt.optimizers.downpour import downpour
 from distopt.optimizers.omnivore import omnivore
 from distopt.optimizers.ssp import ssp
 from distopt.optimizers.synchronous import synchronous
-from distopt.rules import ALL
+from distopt.rules import BARRIER
 from tests.optimizers.tools import array, centers, equal, follow, served
 from tests.small import UNEVEN
 
@@ -21,7 +21,7 @@ ROUNDS = [0, 1, 2, 2, 0, 1, 1, 2, 0]
 
 def test_ssp_without_slack_is_a_barrier_with_summed_updates() -> None:
     path, rows = served(ssp(bound=0), array(10), *[(k, 1.0 + k) for k in ROUNDS], workers=3)
-    summed, _ = served(downpour()._replace(quorum=ALL), array(10), *[(k, 1.0 + k) for k in ROUNDS], workers=3)
+    summed, _ = served(downpour()._replace(synchrony=BARRIER), array(10), *[(k, 1.0 + k) for k in ROUNDS], workers=3)
     assert path[2::3] == summed[2::3] == [16, 22, 28]
     assert [row["staleness"] for row in rows] == [0, 1, 2] * 3, "all pulled when the last one of a round was applied"
 

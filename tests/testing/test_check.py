@@ -9,7 +9,7 @@ import pytest
 
 from distopt.optimizers.downpour import downpour
 from distopt.optimizers.parts import additive, adopt_center, commit_delta, elastic, mean
-from distopt.rules import ALL, DistributedOptimizer, ServerRule, Update, WorkerRule
+from distopt.rules import BARRIER, DistributedOptimizer, ServerRule, Synchrony, Update, WorkerRule
 from distopt.testing import check
 
 GOOD = downpour()
@@ -17,7 +17,7 @@ GOOD = downpour()
 
 def backup_workers(*, late: int) -> DistributedOptimizer:
     """An author's own: the mean of the deltas of all but `late` of three workers."""
-    return GOOD._replace(server=additive(fold=lambda commits: mean(commits.message)), quorum=3 - late)
+    return GOOD._replace(server=additive(fold=lambda commits: mean(commits.message)), synchrony=Synchrony(3 - late))
 
 
 @pytest.mark.parametrize("late", [0, 1, 2])
@@ -106,7 +106,7 @@ def has_a_favourite() -> DistributedOptimizer:
 
 def hears_only_the_first() -> DistributedOptimizer:
     return GOOD._replace(
-        server=additive(fold=lambda commits: jax.tree.map(lambda m: m[0], commits.message)), quorum=ALL
+        server=additive(fold=lambda commits: jax.tree.map(lambda m: m[0], commits.message)), synchrony=BARRIER
     )
 
 
@@ -118,7 +118,7 @@ def differs_every_time() -> DistributedOptimizer:
 
 
 def says_delta_and_sends_a_number() -> DistributedOptimizer:
-    return GOOD._replace(worker=WorkerRule(lambda window, state: (window.steps, state), adopt_center, commits="delta"))
+    return GOOD._replace(worker=WorkerRule(lambda window, state: (window.steps, state), adopt_center, sends="delta"))
 
 
 def gains_half_of_its_replies() -> DistributedOptimizer:
@@ -147,12 +147,12 @@ def gains_half_of_its_replies() -> DistributedOptimizer:
         (has_a_favourite, "how the workers are numbered"),
         (hears_only_the_first, "how the workers are numbered"),
         (differs_every_time, "give other bits"),
-        (lambda: GOOD._replace(worker=GOOD.worker._replace(commits="deltas")), "commits='deltas' must be one of"),
+        (lambda: GOOD._replace(worker=GOOD.worker._replace(sends="deltas")), "sends='deltas' must be one of"),
         (says_delta_and_sends_a_number, "a message of the kind delta"),
         (gains_half_of_its_replies, "must gain the sum of its replies"),
         (lambda: downpour(), "cannot be pickled"),
         (lambda: GOOD.worker, "no DistributedOptimizer"),
-        (lambda: GOOD._replace(quorum=0), "quorum=0"),
+        (lambda: GOOD._replace(synchrony=Synchrony(0)), "quorum=0"),
     ],
 )
 def test_broken_promises_are_named(factory: Callable[[], DistributedOptimizer], promise: str) -> None:

@@ -6,13 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from distopt.optimizers.downpour import downpour
-from distopt.rules import ALL, DistributedOptimizer
-from distopt.training.admission import Admission, Verdict, barrier, quorums
-
-
-def terms(**declared: Any) -> DistributedOptimizer:
-    return downpour()._replace(**declared)
+from distopt.synchrony import ALL, Synchrony
+from distopt.training.admission import Admission, Verdict
 
 
 def take(admission: Admission, *workers: int) -> list[Verdict]:
@@ -34,14 +29,14 @@ def random_order(admission: Admission, windows: list[int], seed: int) -> Iterato
 
 
 def test_a_commit_that_is_too_late_is_dropped_and_its_worker_starts_over_from_the_center() -> None:
-    first, second, third, late, fresh = take(Admission(terms(max_staleness=1), 3), 0, 0, 1, 2, 2)
+    first, second, third, late, fresh = take(Admission(Synchrony(max_staleness=1), 3), 0, 0, 1, 2, 2)
     assert [verdict.late for verdict in (first, second, third, late, fresh)] == [None, None, 2, 2, None]
     assert (late.committers, late.released) == ((), (2,))
     assert (fresh.committers, fresh.staleness, fresh.released) == ((2,), (0,), (2,))
 
 
 def test_training_is_over_when_too_few_for_a_whole_quorum_have_something_to_do() -> None:
-    admission = Admission(terms(quorum=2, whole=True), 3)
+    admission = Admission(Synchrony(quorum=2, whole=True), 3)
     admission.commit(0, last=True)
     assert admission.commit(1, last=True).committers == (0, 1)
     assert admission.over
@@ -49,16 +44,16 @@ def test_training_is_over_when_too_few_for_a_whole_quorum_have_something_to_do()
     admission.join(0)  # somebody has left work, and it goes on
     assert not admission.over
     assert admission.commit(0).committers == (0, 2)
-    assert not Admission(terms(quorum=2), 1).over
+    assert not Admission(Synchrony(quorum=2), 1).over
 
 
 def test_workers_that_are_lost_make_a_whole_quorum_smaller() -> None:
-    admission = Admission(terms(quorum=3, whole=True), 4)
+    admission = Admission(Synchrony(quorum=3, whole=True), 4)
     admission.lose(3)
     assert take(admission, 0, 1)[1].committers == ()
     assert admission.lose(2).committers == (0, 1)
     assert not admission.over
-    again = Admission(terms(quorum=3, whole=True), 4)
+    again = Admission(Synchrony(quorum=3, whole=True), 4)
     again.load(admission.save())
     assert take(again, 0, 1)[1].committers == (0, 1)
     again.commit(0, last=True)
@@ -69,7 +64,7 @@ def test_workers_that_are_lost_make_a_whole_quorum_smaller() -> None:
 
 
 def test_who_was_done_when_lost_is_not_waited_for_either() -> None:
-    admission = Admission(terms(quorum=3, whole=True), 4)
+    admission = Admission(Synchrony(quorum=3, whole=True), 4)
     assert take(admission, 0, 2, 3)[2].committers == (0, 2, 3)
     admission.commit(0, last=True)
     assert take(admission, 2, 3)[1].committers == (0, 2, 3)
@@ -81,17 +76,17 @@ def test_who_was_done_when_lost_is_not_waited_for_either() -> None:
 
 def test_staleness_with_a_buffer_counts_moves_of_the_center() -> None:
     """The center moves with every second update: worker 1 is late from the second one on, not before."""
-    assert take(Admission(terms(max_staleness=0, buffer=2), 2), 0, 1)[1].late is None
-    assert take(Admission(terms(max_staleness=0, buffer=2), 2), 0, 0, 1)[2].late == 2
+    assert take(Admission(Synchrony(max_staleness=0, period=2), 2), 0, 1)[1].late is None
+    assert take(Admission(Synchrony(max_staleness=0, period=2), 2), 0, 0, 1)[2].late == 2
 
 
 def test_the_last_worker_of_a_quorum_may_leave_with_a_commit_that_is_dropped() -> None:
-    admission = Admission(terms(quorum=2, max_staleness=0), 3)
+    admission = Admission(Synchrony(quorum=2, max_staleness=0), 3)
     take(admission, 0, 1)
     admission.commit(0)
     verdict = admission.commit(2, last=True)  # late: it takes no part, and with it gone two are left
     assert (verdict.late, verdict.committers) == (1, ())
-    admission = Admission(terms(quorum=ALL, max_staleness=0), 2)
+    admission = Admission(Synchrony(quorum=ALL, max_staleness=0), 2)
     take(admission, 0, 1)
     admission.pulled[1] = 0
     admission.commit(0)
@@ -102,7 +97,7 @@ def test_the_last_worker_of_a_quorum_may_leave_with_a_commit_that_is_dropped() -
 @pytest.mark.parametrize("bound", [0, 1, 3])
 def test_nobody_starts_further_ahead_of_the_slowest_than_the_bound(bound: int) -> None:
     windows = [7, 4, 9, 7]
-    admission = Admission(terms(bound=bound), 4)
+    admission = Admission(Synchrony(bound=bound), 4)
     done, running = [0] * 4, set(range(4))
     for worker, verdict in random_order(admission, windows, seed=bound):
         running.remove(worker)
@@ -118,12 +113,12 @@ def test_nobody_starts_further_ahead_of_the_slowest_than_the_bound(bound: int) -
 
 
 def test_a_bound_of_0_lets_everybody_go_on_together() -> None:
-    released = [verdict.released for verdict in take(Admission(terms(bound=0), 3), 2, 0, 1, 1, 2, 0)]
+    released = [verdict.released for verdict in take(Admission(Synchrony(bound=0), 3), 2, 0, 1, 1, 2, 0)]
     assert released == [(), (), (0, 1, 2)] * 2
 
 
 def test_groups_wait_for_their_own_members_only() -> None:
-    admission = Admission(terms(quorum=ALL, groups=2), 5)  # 0 1 2 and 3 4
+    admission = Admission(Synchrony(quorum=ALL, groups=2), 5)  # 0 1 2 and 3 4
     verdicts = take(admission, 3, 0, 4, 2, 1, 4, 3)
     assert [verdict.committers for verdict in verdicts] == [(), (), (3, 4), (), (0, 1, 2), (), (3, 4)]
     assert [verdict.staleness for verdict in verdicts] == [(), (), (0, 0), (), (1, 1, 1), (), (1, 1)]
@@ -145,8 +140,8 @@ def test_groups_wait_for_their_own_members_only() -> None:
     ],
 )
 def test_quorums(declared: dict[str, Any], sizes: list[int], together: bool) -> None:
-    assert quorums(terms(**declared), 5) == sizes
-    assert barrier(terms(**declared), 5) == together
+    assert Synchrony(**declared).quorums(5) == sizes
+    assert Synchrony(**declared).barrier(5) == together
 
 
 @pytest.mark.parametrize(
@@ -157,14 +152,14 @@ def test_quorums(declared: dict[str, Any], sizes: list[int], together: bool) -> 
         {"quorum": ALL, "groups": 3},
         {"quorum": 2, "groups": 2},
         {"quorum": 3, "max_staleness": 0},
-        {"max_staleness": 1, "buffer": 3},
+        {"max_staleness": 1, "period": 3},
         {"bound": 2, "max_staleness": 2},
     ],
 )
 def test_every_commit_is_applied_or_dropped_once(declared: dict[str, Any]) -> None:
     windows = [6, 3, 8, 1, 5]
     for seed in range(5):
-        admission = Admission(terms(**declared), 5)
+        admission = Admission(Synchrony(**declared), 5)
         found = list(random_order(admission, windows, seed))
         fate = [worker for worker, verdict in found if verdict.late is not None]
         fate += [worker for _, verdict in found for worker in verdict.committers]
@@ -175,7 +170,7 @@ def test_every_commit_is_applied_or_dropped_once(declared: dict[str, Any]) -> No
 
 
 def test_what_is_kept_does_not_grow_with_the_commits() -> None:
-    admission = Admission(downpour(), 3)
+    admission = Admission(Synchrony(), 3)
     for i in range(3000):
         admission.commit(i % 3)
     sizes = [len(value) for value in vars(admission).values() if isinstance(value, dict | list | set)]
@@ -183,7 +178,7 @@ def test_what_is_kept_does_not_grow_with_the_commits() -> None:
 
 
 def test_a_worker_that_goes_on_after_its_last_commit_is_answered_at_the_same_numbers() -> None:
-    admission = Admission(terms(worker=downpour().worker._replace(fetch=2)), 2)
+    admission = Admission(Synchrony(fetch=2), 2)
     take(admission, 0, 0, 1)
     admission.commit(0, last=True)
     admission.join(0)

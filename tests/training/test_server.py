@@ -11,7 +11,7 @@ import pytest
 from distopt.metrics import staleness
 from distopt.optimizers.downpour import downpour
 from distopt.optimizers.parts import additive
-from distopt.rules import ALL, Commits, DistributedOptimizer, ServerRule, Update
+from distopt.rules import ALL, Commits, DistributedOptimizer, ServerRule, Synchrony, Update
 from distopt.training.messages import Delivery, Diverged, Misfit
 from distopt.training.server import Server
 
@@ -19,7 +19,7 @@ FIRST_ONLY = {0: [100.0], 1: [10.0], 2: [1.0]}
 
 
 def server(quorum: int = 1, workers: int = 3, optimizer: DistributedOptimizer | None = None) -> Server:
-    return Server((optimizer or downpour())._replace(quorum=quorum), jnp.zeros(1), workers)
+    return Server((optimizer or downpour())._replace(synchrony=Synchrony(quorum)), jnp.zeros(1), workers)
 
 
 def commit(worker: int, sequence: int = 1, message: float | None = None, **other: Any) -> Delivery:
@@ -163,7 +163,7 @@ def test_a_rule_may_start_from_states_that_share_arrays_with_the_center() -> Non
 
 
 def guarded(quorum: int = 1, workers: int = 3) -> Server:
-    return Server(downpour()._replace(quorum=quorum), jnp.zeros(1), workers, guarded=True)
+    return Server(downpour()._replace(synchrony=Synchrony(quorum)), jnp.zeros(1), workers, guarded=True)
 
 
 BAD = pytest.mark.parametrize(
@@ -221,7 +221,7 @@ def test_a_refused_commit_counts_as_an_answer_where_answers_are_rare() -> None:
 
 
 def test_a_commit_that_is_dropped_as_late_is_not_refused() -> None:
-    it = Server(downpour()._replace(max_staleness=0), jnp.zeros(1), 2, guarded=True)
+    it = Server(downpour()._replace(synchrony=Synchrony(max_staleness=0)), jnp.zeros(1), 2, guarded=True)
     it.deliver(commit(0, 1, math.nan))
     assert it.refused == {0}
     it.deliver(commit(1, 1))
@@ -232,7 +232,7 @@ def test_a_commit_that_is_dropped_as_late_is_not_refused() -> None:
 
 
 def test_workers_of_several_groups_that_are_lost_at_once_make_updates_of_their_own() -> None:
-    it = Server(downpour()._replace(quorum=ALL, groups=2), jnp.zeros(1), 6)
+    it = Server(downpour()._replace(synchrony=Synchrony(ALL, groups=2)), jnp.zeros(1), 6)
     for worker in (0, 1, 4, 5):
         assert it.deliver(commit(worker, message=1.0)) is None
     found = pd.DataFrame([row for applied in it.lose([2, 3]) for row in it.rows(applied)])

@@ -11,6 +11,7 @@ import pytest
 from distopt.launchers.ray.local_state import Keepsakes
 from distopt.launchers.ray.membership import Members, Place, Start
 from distopt.launchers.ray.shared_memory import ALIGN
+from distopt.rules import Synchrony
 from distopt.training.messages import Delivery
 from distopt.training.server import Server
 from distopt.training.worker import Kept
@@ -20,7 +21,7 @@ BUDGET, WINDOW = [40, 40, 25], 10
 
 
 def members(quorum: int = 1, keepsakes: Keepsakes | None = None) -> Members:
-    rules = experiment("downpour", workers=3).optimizer._replace(quorum=quorum)
+    rules = experiment("downpour", workers=3).optimizer._replace(synchrony=Synchrony(quorum))
     server = Server(rules, {"x": jnp.zeros(2)}, 3)
     kept = [] if keepsakes is None else [keepsakes.get]
     return Members(server, BUDGET, WINDOW, 0, lambda: 0.0, *kept)

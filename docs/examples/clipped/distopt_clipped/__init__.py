@@ -11,8 +11,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from distopt.optimizers.parts import adopt_center, commit_delta, weighted_sum
-from distopt.rules import Commits, DistributedOptimizer, Params, ServerRule, Update, WorkerRule
+from distopt.optimizers.parts import DELTA, weighted_sum
+from distopt.rules import Commits, DistributedOptimizer, Params, ServerRule, Update
 from distopt.settings import require_number
 from distopt.trees import norms
 
@@ -50,4 +50,4 @@ def clipped(*, factor: float, decay: float) -> DistributedOptimizer:
         state = Usual(decay * state.length + (1 - decay) * jnp.mean(allowed), state.commits + 1)
         return Update(jax.tree.map(jnp.add, center, step), state, metrics={"kept": kept})
 
-    return DistributedOptimizer(WorkerRule(commit_delta, adopt_center, commits="delta"), ServerRule(init, update))
+    return DistributedOptimizer(DELTA, ServerRule(init, update))

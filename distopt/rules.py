@@ -45,7 +45,7 @@ State = Any
 Message = Any
 Reply = Any
 
-CommitKind = Literal["delta", "gradient", "parameters", "elastic", "difference", "sums"]
+CommitKind = Literal["delta", "gradient", "parameters", "elastic", "difference", "sums", "encoded", "encoded elastic"]
 """What a message is.
 
 | kind | message |
@@ -55,6 +55,8 @@ CommitKind = Literal["delta", "gradient", "parameters", "elastic", "difference",
 | `elastic` | the same; the reply is E, what the center has gained with it: θ̃ ← θ̃ + Σ E, and the worker loses it |
 | `difference` | E itself, which the worker knows and loses when it adopts the reply: `adopt` returns θᵏ − E |
 | `sums` | sums of gradients and losses over a portion of the data, which must not be changed |
+| `encoded` | a compressed delta or gradient, which must not be changed |
+| `encoded elastic` | a compressed exchange of the kind `elastic` or `difference`, which must not be changed |
 """
 
 
@@ -128,7 +130,7 @@ class WorkerRule(NamedTuple):
     @property
     def conserves(self) -> bool:
         """Whether θ̃ + Σ θᵏ changes by local steps alone: checked in every run, see `metrics.conservation`."""
-        return self.sends in ("elastic", "difference")
+        return self.sends in ("elastic", "difference", "encoded elastic")
 
 
 class ServerRule(NamedTuple):

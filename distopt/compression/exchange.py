@@ -47,6 +47,8 @@ from distopt.trees import norms
 REFUSED = {
     None: "what its workers send is none of the kinds that can be encoded, or it does not say which; the author of an "
     "optimizer sets `WorkerRule.sends`",
+    "encoded": "its commits are compressed already",
+    "encoded elastic": "its exchanges are compressed already",
     "sums": "its line search needs exact sums of gradients and losses",
     "parameters": "its workers send parameters, and of those nothing may be left out; choose an optimizer that sends "
     "updates (diloco with learning_rate=1 and momentum=0 is model averaging by updates)",
@@ -129,7 +131,9 @@ def _sender(rule: WorkerRule, method: Compressor, error_feedback: bool, stays: b
     def rejoin(center: Params, state: Sender) -> Sender:
         return state._replace(rule=rule.rejoin(center, state.rule)) if rule.rejoin else state
 
-    return rule._replace(commit=commit, adopt=adopt, init=init, rejoin=rejoin)
+    return rule._replace(
+        commit=commit, adopt=adopt, init=init, rejoin=rejoin, sends="encoded elastic" if stays else "encoded"
+    )
 
 
 def _receiver(rule: ServerRule, method: Compressor) -> ServerRule:
@@ -152,7 +156,7 @@ def _elastic_worker(rule: WorkerRule, method: Compressor) -> WorkerRule:
     def adopt(reply: Reply, window: Window, state: State) -> tuple[Params, State]:
         return rule.adopt(method.decode(reply, window.end), window, state)
 
-    return rule._replace(commit=commit, adopt=adopt)
+    return rule._replace(commit=commit, adopt=adopt, sends="encoded elastic")
 
 
 def _elastic_server(rule: ServerRule, method: Compressor) -> ServerRule:

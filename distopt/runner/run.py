@@ -114,6 +114,11 @@ def run_together(
     return [record.finish(outcome, seconds) for record, outcome in zip(records, outcomes, strict=True)]
 
 
+def is_virtual(config: Mapping[str, Any]) -> bool:
+    """Return whether runs of a configuration are made in this process, on a virtual clock."""
+    return bool(launcher_of(config).CLOCK == "virtual")
+
+
 def trains_together(config: Mapping[str, Any]) -> bool:
     """Return whether the launcher of a configuration can train several seeds of it at once: not with checkpoints."""
     return launcher_of(config).TOGETHER and not wanted(config)

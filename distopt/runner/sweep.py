@@ -1,9 +1,13 @@
 """Many runs: finished ones are not repeated, seeds are trained together, and one that fails does not end the rest."""
 
+import signal
 import time
 import traceback
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
+from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,6 +25,8 @@ if TYPE_CHECKING:
     from distopt.runs.results import Run
 
 NOT_STARTED = "not started"
+TASKS_PER_PROCESS = 4  # compiled programs stay in memory as long as the process that made them
+KILLED = "the process that made it was killed; make room in the memory, or use fewer processes"
 
 
 class Job(NamedTuple):
@@ -34,6 +40,14 @@ class Job(NamedTuple):
     code: str
 
 
+class Made(NamedTuple):
+    """What came of some runs that were made together."""
+
+    runs: Sequence["Run | None"]
+    reason: str | None = None  # why there are no results; None as well: they were not started
+    seconds: float = 0.0
+
+
 class End(NamedTuple):
     """What became of one run of a sweep."""
 
@@ -45,23 +59,32 @@ class End(NamedTuple):
 
 
 class Sweep:
-    """Carries out a list of runs, one after the other or, in virtual time, all seeds of a configuration together.
+    """Carries out a list of runs; in virtual time all seeds of a configuration together, and several of those at once.
 
     A run is not repeated if one of the same fingerprint, by the same code, is below its `output` and came to an end of
     its own (`done`, `stopped`, `diverged`). Ctrl-C ends the sweep; what has not begun is `not started`.
     """
 
     def __init__(
-        self, console: Console | None = None, ended: Callable[[End, "Run | None"], None] | None = None
+        self,
+        console: Console | None = None,
+        ended: Callable[[End, "Run | None"], None] | None = None,
+        *,
+        processes: int = 1,
+        chunk: int = 1,
     ) -> None:
         """Prepare a sweep.
 
         Args:
             console: where plan, progress and failures are told; None: nowhere.
             ended: called with every end as soon as it is there, and with the results of a run that was just made.
+            processes: that make runs in virtual time side by side; 1: all runs are made in this process, as those on
+                real processes always are.
+            chunk: configurations that one of several processes takes at a time: neighbours may share programs.
         """
         self._console = console or Console(quiet=True)
         self._ended = ended
+        self._processes, self._chunk = processes, chunk
         self._seconds: list[float] = []  # that the runs made so far took
 
     def run(self, configs: Sequence[tuple[str, DictConfig]]) -> list[End]:
@@ -82,11 +105,15 @@ class Sweep:
                 ends[i] = self._tell(End(job.label, past.status, None, past.folder, before=True))
             elif past:
                 self._say(f"{job.label}: {past.folder.name} was computed by other code, and is repeated")
-        pending = {i: self._resumed(job, history) for i, job in jobs.items() if ends[i] is None}
+        twins = _twins({i: job for i, job in jobs.items() if ends[i] is None})
+        pending = {i: self._resumed(jobs[i], history) for i in jobs if ends[i] is None and i not in twins}
         self._say(_plan(len(configs), [job.workload for job in pending.values()], history))
         with suppress(KeyboardInterrupt):  # pressed between two runs, or while figures are drawn
             for i, end in self._make(pending, history):
                 ends[i] = end
+        for i, first in twins.items():
+            if (same := ends[first]) is not None:
+                ends[i] = self._tell(same._replace(label=jobs[i].label, before=True))
         return [end or End(label, NOT_STARTED) for end, (label, _) in zip(ends, configs, strict=True)]
 
     def _resumed(self, job: Job, history: History) -> Job:
@@ -96,29 +123,67 @@ class Sweep:
         self._say(f"{job.label}: goes on in {folder.name}, where it was cut off")
         return job._replace(config=configuration.resuming(folder))
 
-    def _make(self, pending: dict[int, Job], history: History) -> Iterator[tuple[int, End]]:
+    def _make(self, pending: Mapping[int, Job], history: History) -> Iterator[tuple[int, End]]:
         """Make the runs that are not answered yet; stop when one is interrupted."""
         left = dict(pending)
-        for numbers in _together(pending):
-            jobs = [left[i] for i in numbers]
+        for numbers, made in self._attempts(pending, left, history):
+            for i, run in zip(numbers, made.runs, strict=True):
+                job = left.pop(i)
+                if run:
+                    history.add(run.folder, run.info)
+                    self._seconds.append(made.seconds / len(numbers))
+                    yield i, self._tell(End(job.label, run.status, run.info["reason"], run.folder), run)
+                elif made.reason:
+                    yield i, self._tell(End(job.label, "failed", made.reason))
+
+    def _attempts(
+        self, pending: Mapping[int, Job], left: Mapping[int, Job], history: History
+    ) -> Iterator[tuple[list[int], Made]]:
+        """Yield what came of the runs that are made together, the ones side by side first."""
+        groups, interrupted = _together(pending), False
+
+        def announce(numbers: Sequence[int]) -> None:
             expected, _ = expect((job.workload for job in left.values()), history, self._seconds)
             about = f" (about {duration(expected)} left)" if expected and len(left) < len(pending) else ""
             first = len(pending) - len(left) + 1
-            which = f"run {first}" if len(jobs) == 1 else f"runs {first} to {first + len(jobs) - 1}"
-            self._say(f"{which} of {len(pending)}{about}: {', '.join(job.label for job in jobs)}")
-            started = time.monotonic()
-            runs, reason = _attempt(jobs, self._console)
-            each = (time.monotonic() - started) / len(jobs)
-            for i, job, run in zip(numbers, jobs, runs, strict=True):
-                del left[i]
-                end = End(job.label, "failed", reason)
-                if run:
-                    history.add(run.folder, run.info)
-                    self._seconds.append(each)
-                    end = End(job.label, run.status, run.info["reason"], run.folder)
-                yield i, self._tell(end, run)
-            if any(run and run.status == "interrupted" for run in runs):
+            which = f"run {first}" if len(numbers) == 1 else f"runs {first} to {first + len(numbers) - 1}"
+            self._say(f"{which} of {len(pending)}{about}: {', '.join(pending[i].label for i in numbers)}")
+
+        beside = [group for group in groups if self._processes > 1 and runner.is_virtual(pending[group[0]].config)]
+        for numbers, made in self._side_by_side(beside, pending) if beside else ():
+            announce(numbers)
+            interrupted |= _interrupted(made)
+            yield numbers, made
+        for numbers in (group for group in groups if group not in beside):
+            if interrupted:
                 return
+            announce(numbers)
+            made = _attempt([pending[i].config for i in numbers], self._console)
+            interrupted |= _interrupted(made)
+            yield numbers, made
+
+    def _side_by_side(self, groups: list[list[int]], jobs: Mapping[int, Job]) -> Iterator[tuple[list[int], Made]]:
+        """Make runs in processes of their own, and yield them as they end; Ctrl-C reaches those processes as well."""
+        tasks = [groups[first : first + self._chunk] for first in range(0, len(groups), self._chunk)]
+        most = min(self._processes, len(tasks))
+        spawn = get_context("spawn")  # JAX's threads do not survive a fork
+        with ProcessPoolExecutor(most, spawn, _be_idle, max_tasks_per_child=TASKS_PER_PROCESS) as pool:
+            futures = {
+                pool.submit(_attempt_elsewhere, [[jobs[i].config for i in group] for group in task]): task
+                for task in tasks
+            }
+            waiting = set(futures)
+            while waiting:
+                try:
+                    done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                except KeyboardInterrupt:
+                    pool.shutdown(wait=False, cancel_futures=True)
+                    continue
+                for future in done:
+                    for numbers, made in zip(futures[future], _results(future, futures[future]), strict=True):
+                        if _interrupted(made):
+                            pool.shutdown(wait=False, cancel_futures=True)
+                        yield numbers, made
 
     def _tell(self, end: End, run: "Run | None" = None) -> End:
         if end.status not in FINISHED and not end.before:
@@ -148,10 +213,25 @@ def _together(jobs: Mapping[int, Job]) -> list[list[int]]:
     return list(groups.values())
 
 
-def _attempt(jobs: Sequence[Job], console: Console) -> tuple[Sequence["Run | None"], str | None]:
-    """Return the results of runs that are made together, or why there are none."""
+def _twins(jobs: Mapping[int, Job]) -> dict[int, int]:
+    """Return the runs that are the same as an earlier one of the list, with the number of that."""
+    first: dict[Hashable, int] = {}
+    found = {}
+    for i, job in jobs.items():
+        if job.config.get("name"):
+            continue
+        key = job.fingerprint, str(job.config.output)
+        if first.setdefault(key, i) != i:
+            found[i] = first[key]
+    return found
+
+
+def _attempt(configs: Sequence[DictConfig], console: Console) -> Made:
+    """Make runs together."""
+    started = time.monotonic()
     try:
-        return runner.run_together([job.config for job in jobs], console), None
+        runs = runner.run_together(configs, console)
+        return Made(runs, None, time.monotonic() - started)
     except DistoptError as error:
         reason = str(error)
     except OSError as error:
@@ -159,7 +239,39 @@ def _attempt(jobs: Sequence[Job], console: Console) -> tuple[Sequence["Run | Non
     except Exception as error:  # a mistake of ours or of a library must not cost the rest of a long sweep
         traceback.print_exc()
         reason = f"{type(error).__name__}: {error}"
-    return [None] * len(jobs), reason
+    return Made([None] * len(configs), reason)
+
+
+def _interrupted(made: Made) -> bool:
+    return any(run and run.status == "interrupted" for run in made.runs)
+
+
+def _be_idle() -> None:
+    """Let Ctrl-C not end a process that waits for a task; its parent decides."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _attempt_elsewhere(groups: Sequence[Sequence[DictConfig]]) -> list[Made]:
+    """Make runs in another process than the sweep's: one group after the other, until Ctrl-C."""
+    made: list[Made] = []
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    with suppress(KeyboardInterrupt):
+        for configs in groups:
+            made.append(_attempt(configs, Console(quiet=True)))
+            if _interrupted(made[-1]):
+                break
+    _be_idle()
+    return made + [Made([None] * len(configs)) for configs in groups[len(made) :]]
+
+
+def _results(future: Future[list[Made]], task: Sequence[Sequence[int]]) -> list[Made]:
+    """Return what came of a task, also where its process was killed or it was never begun."""
+    if future.cancelled():
+        return [Made([None] * len(numbers)) for numbers in task]
+    try:
+        return future.result()
+    except BrokenProcessPool:
+        return [Made([None] * len(numbers), KILLED) for numbers in task]
 
 
 def _plan(runs: int, workloads: Sequence[str], history: History) -> str:

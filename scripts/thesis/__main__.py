@@ -36,12 +36,11 @@ def main() -> int:
 def _carry_out(studies: Sequence["Study"], args: argparse.Namespace) -> list[str]:
     """Run what is asked for, judge the claims by all that is there, and return what failed."""
     from scripts.thesis import report
-    from scripts.tools.batch import execute, plan
-    from scripts.tools.runs import Runs
+    from scripts.tools.runs import Runs, carry_out, plan
 
     groups = plan(studies, args.runs)
     chosen = [group for group in groups if not args.only or group[0].study in args.only]
-    failures = execute(chosen, args.runs, args.cores)
+    failures = carry_out(chosen, args.cores)
     for claim in report.write(Runs(groups, args.runs), args.results):
         print(f"{claim.name:<4} {claim.verdict.value}")
     return failures

@@ -1,19 +1,93 @@
-"""The finished runs of the studies, picked by their settings."""
+"""The runs of studies: planned, carried out, and picked by their settings."""
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import pandas as pd
+from omegaconf import OmegaConf
+from rich.console import Console
 
 import distopt
+from distopt import config as configuration
 from distopt.metrics.convergence import Curve, curve
 from distopt.metrics.efficiency import temporal_efficiency
+from distopt.runner.finished import ANSWERED, History
+from distopt.runner.sweep import NOT_STARTED, Sweep
+from distopt.runs import provenance
 from distopt.runs.results import Run
-from scripts.tools.batch import Planned, answers
 
 Array = np.ndarray
+
+
+class Study(Protocol):
+    """A study, or a part of one: every combination of some settings, each with some seeds."""
+
+    @property
+    def name(self) -> str:
+        """By which its runs are picked."""
+
+    @property
+    def seeds(self) -> int:
+        """Runs of each combination."""
+
+    @property
+    def sweep(self) -> list[str]:
+        """The overrides that give all runs, as for `distopt run -m`, the seeds last."""
+
+
+class Planned(NamedTuple):
+    """One run of a study, and the fingerprint by which it is found."""
+
+    study: str
+    config: dict[str, Any]
+    fingerprint: str
+
+
+def plan(studies: Sequence[Study], output: Path) -> list[list[Planned]]:
+    """Return the runs of all studies; those of one list differ only in their seed and share compiled programs."""
+    groups = []
+    for study in studies:
+        combinations = configuration.combine([f"output={output}", *study.sweep])
+        plain = [configuration.validate(combination.config) for combination in combinations]
+        planned = [Planned(study.name, one, configuration.fingerprint(one)) for one in plain]
+        groups += [planned[first : first + study.seeds] for first in range(0, len(planned), study.seeds)]
+    return groups
+
+
+def answers(groups: Sequence[Sequence[Planned]], output: Path) -> dict[str, Path]:
+    """Return the folders of planned runs that came to their end, by fingerprint; runs by other code do not count."""
+    history, folders = History([output]), {}
+    code = cache(provenance.code)
+    for run in (run for group in groups for run in group):
+        computed_by = code(run.config["optimizer"]["name"])
+        found = history.answer(run.fingerprint, computed_by)
+        if found and found.code == computed_by:
+            folders[run.fingerprint] = found.folder
+    return folders
+
+
+def carry_out(groups: Sequence[Sequence[Planned]], cores: int, together: int = 1) -> list[str]:
+    """Carry out the planned runs that have no answer yet; return one line per run that failed.
+
+    Args:
+        groups: as planned.
+        cores: processes at the same time.
+        together: groups that one process takes at a time: those that follow each other may share compiled programs.
+    """
+    labelled = [(_words(run), OmegaConf.create(run.config)) for group in groups for run in group]
+    ends = Sweep(Console(width=200), processes=cores, chunk=together).run(labelled)
+    if any(end.status in ("interrupted", NOT_STARTED) for end in ends):
+        raise KeyboardInterrupt
+    return [f"{end.label}: {end.status} ({end.reason})" for end in ends if end.status not in ANSWERED]
+
+
+def _words(run: Planned) -> str:
+    config, optimizer = run.config, run.config["optimizer"]
+    words = f"{optimizer['name']}, {config['workers']} workers, window {optimizer['window']}, seed {config['seed']}"
+    return f"{run.study}: {words}"
 
 
 class Runs:

@@ -9,7 +9,7 @@ from distopt.cli import main
 from distopt.cluster import Cluster, Law, Workload, predict
 from distopt.config import compose, validate
 from distopt.launchers.workload import workload_from_config
-from distopt.rules import Synchrony
+from distopt.rules import BARRIER, Synchrony
 
 PUBLISHED = Path(__file__).parents[2] / "results" / "thesis" / "published" / "agn_vs_aeasgd.csv"
 
@@ -104,7 +104,7 @@ def test_the_workload_of_a_configuration():
     config = validate(compose(["workers=4", "optimizer=easgd", "epochs=1", "batch_size=10", "seed=3"]))
     load = workload_from_config(config, samples=42, parameters=100)
     assert load.steps.tolist() == [2, 2, 1, 1]
-    assert load.quorum == 4
+    assert load.synchrony == BARRIER
     assert (load.bytes_up, load.bytes_down, load.seed) == (400, 400, 3)
 
 

@@ -61,7 +61,7 @@ def test_what_cannot_be_recorded_is_refused() -> None:
     ):
         optimizers.from_config(config | {"diagnostics": ["speed"]}, experiment("downpour", local=SGD).local)
     silent = DistributedOptimizer(WorkerRule(commit_delta, adopt_center), additive())
-    with pytest.raises(ValueError, match=r"WorkerRule.commits"):
+    with pytest.raises(ValueError, match=r"WorkerRule.sends"):
         diagnostics.observed(silent, ["progress"])
     sums = silent._replace(worker=silent.worker._replace(sends="sums"))
     with pytest.raises(ValueError, match="its workers send sums, which point nowhere; set diagnostics=null"):

@@ -15,7 +15,7 @@ from distopt.optimizers.dynsgd import dynsgd
 from distopt.optimizers.easgd import easgd
 from distopt.optimizers.sequential import sequential
 from distopt.optimizers.synchronous import synchronous
-from distopt.rules import BARRIER, DistributedOptimizer
+from distopt.rules import BARRIER, DistributedOptimizer, Steps
 from tests.optimizers.tools import array, equal, server, window
 
 
@@ -43,8 +43,7 @@ def test_synchronous_workers_send_the_mean_gradient() -> None:
     worker = synchronous(local=optax.sgd(0.1)).worker
     message, _ = worker.commit(window(array(1, 2), array(1, 2), steps=4, gradient=array(8, -2)), ())
     equal(message, 8 / 4, -2 / 4)
-    assert worker.gradient
-    assert not worker.explore
+    assert worker.steps == Steps("gradients")
 
 
 @pytest.mark.parametrize(
@@ -124,5 +123,5 @@ def test_quorums() -> None:
     barriers = [synchronous(local=optax.sgd(1.0)), averaging(), easgd(rho=1, elastic_learning_rate=1)]
     alone = [sequential(), downpour(), dynsgd(), aeasgd(rho=1, elastic_learning_rate=1), agn(), adag(gamma=1)]
     assert [optimizer.synchrony for optimizer in barriers] == [BARRIER] * 3
-    assert [optimizer.quorum for optimizer in alone] == [1] * 6
+    assert [optimizer.synchrony.quorum for optimizer in alone] == [1] * 6
     assert sequential().workers == 1

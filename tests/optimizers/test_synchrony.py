@@ -44,7 +44,7 @@ def test_who_waits_goes_on_from_the_center_as_it_has_become() -> None:
 def test_without_backups_it_is_synchronous() -> None:
     rules = [backup(backups=0, local=SGD, workers=3), synchronous(local=SGD)]
     assert np.array_equal(*[follow(rule, ROUNDS) for rule in rules])
-    assert [min(rule.quorum, 3) for rule in rules] == [3, 3]
+    assert [min(rule.synchrony.quorum, 3) for rule in rules] == [3, 3]
 
 
 def test_backups_are_averaged_over_those_in_time_and_late_ones_dropped() -> None:

@@ -40,8 +40,8 @@ def replay(folder: Path, run: Run, *overrides: str) -> Run:
 
 def test_lengths_end_with_the_budget() -> None:
     assert list(lengths(None, 4, 1.0, 10)) == [4, 4, 2]
-    assert list(lengths(post_local(warmup=3).windows, 4, 1.0, 10)) == [1, 1, 1, 4, 3]
-    assert count(post_local(warmup=3).windows, 4, 1.0, 10) == 5
+    assert list(lengths(post_local(warmup=3).worker.steps.until, 4, 1.0, 10)) == [1, 1, 1, 4, 3]
+    assert count(post_local(warmup=3).worker.steps.until, 4, 1.0, 10) == 5
     assert count(None, 4, 1.0, 10) == 3
 
 
@@ -117,7 +117,7 @@ def test_equilibrium_by_hand(gradient: float, distance: float, thesis: bool, rel
     moved = window(array(9, 9), array(1, 1 + distance))
     for test, expected in (("thesis", thesis), ("relative", relative)):
         rule = aeasgd(rho=2, elastic_learning_rate=0.1, equilibrium=test, tolerance=0.1).worker
-        assert bool(rule.ends(moved, array(0.6 * gradient, 0.8 * gradient), array(1, 1))) == expected
+        assert bool(rule.steps.until.ends(moved, array(0.6 * gradient, 0.8 * gradient), array(1, 1))) == expected
 
 
 @pytest.mark.parametrize("optimizer", [aeasgd, easgd])

@@ -75,7 +75,7 @@ def centers(optimizer: str, order: Order = UNEVEN, workers: int = 3, **options: 
 
 def follow(optimizer: DistributedOptimizer, order: list[int], workers: int = 3) -> np.ndarray:
     """Apply random messages of the workers in `order`, the same for every rule; the center after each update."""
-    rng, q = np.random.default_rng(0), min(optimizer.quorum, workers)
+    rng, q = np.random.default_rng(0), min(optimizer.synchrony.quorum, workers)
     seen, updates = dict.fromkeys(range(workers), 0), []
     for i in range(0, len(order), q):
         who = sorted(order[i : i + q])

@@ -2,6 +2,8 @@
 
 import io
 import json
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +124,40 @@ def test_an_interruption_ends_the_sweep_and_keeps_what_is_there(tmp_path: Path) 
     assert [end.status for end in ends] == ["stopped", "not started", "not started"]
     again, _ = sweep(tmp_path, "batch_size=1,2,3")
     assert [end.before for end in again] == [True, True, False]
+
+
+@pytest.mark.parametrize("chunk", [1, 2])
+def test_processes_side_by_side_make_what_one_process_makes(tmp_path: Path, chunk: int) -> None:
+    overrides = ("batch_size=1,2,3", "model.start=[1,2],[1]")
+    alone, _ = sweep(tmp_path / "alone", *overrides)
+    beside, told = sweep(tmp_path / "beside", *overrides, processes=2, chunk=chunk)
+    assert [end.status for end in beside] == [end.status for end in alone] == ["stopped", "failed"] * 3
+    assert told.count("failed: model.start=[1]: ") == 3
+    for one, other in zip(alone[::2], beside[::2], strict=True):
+        assert one.folder
+        assert other.folder
+        assert (one.folder / "model.npz").read_bytes() == (other.folder / "model.npz").read_bytes()
+    again, _ = sweep(tmp_path / "beside", *overrides, processes=2)
+    assert [end.before for end in again] == [True, False] * 3
+
+
+def test_a_process_that_is_killed_costs_its_runs_and_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("distopt.runner.sweep._attempt_elsewhere", kill)
+    ends, told = sweep(tmp_path, "batch_size=1,2", processes=2)
+    assert [end.status for end in ends] == ["failed"] * 2
+    assert "the process that made it was killed" in told
+
+
+def kill(groups: Any) -> None:
+    """Die as of a lack of memory."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_the_same_run_twice_in_a_sweep_is_made_once(tmp_path: Path) -> None:
+    ends, _ = sweep(tmp_path, "seed=0,1,0")
+    assert [end.before for end in ends] == [False, False, True]
+    assert ends[0].folder == ends[2].folder
+    assert len(list(tmp_path.glob("*/run.json"))) == 2
 
 
 def test_damaged_folders_are_named_and_cost_nothing(tmp_path: Path) -> None:

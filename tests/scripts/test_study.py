@@ -11,8 +11,7 @@ from scripts.study import figures, report, tuning
 from scripts.study.outcome import Outcome, judge
 from scripts.study.sizes import CLUSTERS, FULL, REDUCED, Size, Trial, optimizers
 from scripts.tools import folders
-from scripts.tools.batch import Planned
-from scripts.tools.runs import Runs
+from scripts.tools.runs import Planned, Runs
 
 SIZE = REDUCED._replace(workers=(2, 8), seeds=2, learning_rates=(0.001, 0.01), windows=(1, 5), target=0.5)
 SLOPES = {"synchronous": 0.1, "agn": 0.2, "easgd": 0.02}

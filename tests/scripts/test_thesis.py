@@ -10,8 +10,7 @@ from scripts.thesis import analytic, methods, report
 from scripts.thesis.failures import critical_gain
 from scripts.thesis.studies import STUDIES, Study
 from scripts.thesis.verdicts import Verdict, texts
-from scripts.tools.batch import answers, execute, plan
-from scripts.tools.runs import Runs
+from scripts.tools.runs import Runs, answers, carry_out, plan
 
 
 @pytest.fixture
@@ -68,9 +67,9 @@ def test_finished_runs_are_found_and_not_repeated(tmp_path: Path) -> None:
         ),
     ]
     groups = plan(studies, tmp_path)
-    assert execute(groups, tmp_path, cores=1) == []
+    assert carry_out(groups, cores=1) == []
     folders = answers(groups, tmp_path)
-    assert execute(groups, tmp_path, cores=1) == []
+    assert carry_out(groups, cores=1) == []
     assert answers(groups, tmp_path) == folders
     assert len(list(tmp_path.glob("*/run.json"))) == 3
     runs = Runs(groups, tmp_path)

@@ -19,7 +19,9 @@ FIRST_ONLY = {0: [100.0], 1: [10.0], 2: [1.0]}
 
 
 def server(quorum: int = 1, workers: int = 3, optimizer: DistributedOptimizer | None = None) -> Server:
-    return Server((optimizer or downpour())._replace(synchrony=Synchrony(quorum)), jnp.zeros(1), workers)
+    rules = optimizer or downpour()
+    rules = rules._replace(synchrony=rules.synchrony._replace(quorum=quorum))
+    return Server(rules, jnp.zeros(1), workers)
 
 
 def commit(worker: int, sequence: int = 1, message: float | None = None, **other: Any) -> Delivery:

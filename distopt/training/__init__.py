@@ -1,0 +1,1 @@
+"""Everything that computes and is the same in every launcher: experiment, workers, server, evaluation."""

@@ -1,0 +1,1 @@
+"""Training in one process: the loop, and two engines that apply updates in a given order."""

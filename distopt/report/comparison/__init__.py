@@ -1,0 +1,1 @@
+"""Tables over runs: groups of equal settings, intervals over seeds, a reference."""

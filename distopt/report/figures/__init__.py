@@ -1,0 +1,1 @@
+"""Figures over runs, as PNG and SVG."""

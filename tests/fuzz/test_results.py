@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from distopt.cluster.settings import read_trace
 from distopt.errors import ResultsError
-from distopt.launchers import replay
+from distopt.launchers import trace
 from distopt.report.comparison import compare as comparison
 from distopt.runner.finished import History
 from distopt.runs import results
@@ -80,7 +80,7 @@ def test_any_column_of_the_tables_of_a_run(tmp_path: Path, run: Path, value: Any
 def test_any_trace(tmp_path: Path, head: str, text: str) -> None:
     file = tmp_path / "trace.csv"
     file.write_text(f"{head}\n{text}", newline="")
-    order = read_or_refuse(lambda: replay.read_trace(file))
-    assert order is None or order["worker"].dtype == np.int64
+    order = read_or_refuse(lambda: trace.read(file))
+    assert order is None or order.commits["worker"].dtype == np.int64
     times = read_or_refuse(lambda: read_trace(str(file)))
     assert times is None or all((seconds > 0).all() for seconds in times.values())

@@ -8,7 +8,7 @@ import pytest
 
 import distopt
 from distopt.errors import ResultsError
-from distopt.launchers import replay
+from distopt.launchers.trace import Trace
 from distopt.records import Event
 from distopt.runs.results import Run
 from tests.launchers.records import assert_same
@@ -114,6 +114,6 @@ def test_windows_that_workers_took_over_are_repeated_as_such() -> None:
     lost = Event(1, 0.0, 1, "orphaned", owner=1, first_step=30)
     taken = Event(1, 0.0, 0, "taken over", sequence=1, owner=1, first_step=30)
     events = pd.DataFrame([lost.row(), taken.row()])
-    first, second = replay._updates(frame, replay.shares(frame, events), {}, replay._happened(frame, events))
+    first, second = Trace(frame, events).updates(pull=False)
     assert (first.left, first.joined, first.commits[0].share) == ((), (), None)
     assert (second.left, second.joined, second.commits[0].share) == ((1,), ((0, 1, 30),), (1, 30))

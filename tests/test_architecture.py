@@ -1,10 +1,14 @@
 """The map of the code: its floors are those that are checked, and what it points to exists."""
 
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
 import pytest
+
+from scripts.tools import folders
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
@@ -32,3 +36,17 @@ def test_the_functions_that_the_page_names_are_there() -> None:
         source = (ROOT / path).read_text(encoding="utf-8")
         for name in re.findall(r"`([\w.]+)`", words):
             assert re.search(rf"(def|class) {name.rpartition('.')[2]}\b", source), f"{path} has no {name}"
+
+
+@pytest.mark.parametrize("words", [["--help"], ["list", "optimizers"], ["compare", "runs"], ["run", "-h"]])
+def test_light_commands_start_without_jax_and_ray(tmp_path: Path, words: list[str]) -> None:
+    folders.sweep(tmp_path / "runs", ["agn", "adag"])
+    program = f"""
+import atexit, sys
+from distopt.cli import main
+atexit.register(lambda: print("imported:", sorted({{"jax", "ray"}} & set(sys.modules))))
+main({words})
+"""
+    ended = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert len(ended.stdout.splitlines()) > 1
+    assert ended.stdout.splitlines()[-1] == "imported: []", ended.stdout

@@ -1,4 +1,4 @@
-"""Repeats a recorded commit order: the proof that a launcher lost, duplicated or reordered nothing."""
+"""Repeats a recorded commit order, which proves that a launcher lost, duplicated or reordered no commit."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence, Set
@@ -37,9 +37,9 @@ FREE = {
     "seeds",
     "trackers",
     "trackers_output",
-}  # what a replay may have otherwise
+}  # settings that may differ in a replay
 
-ADDED = {"on_bad_commit": "stop"}  # settings that older runs lack, and what they did
+ADDED = {"on_bad_commit": "stop"}  # settings that older runs lack, with the value those runs acted on
 
 
 def check(experiment: Experiment) -> list[str]:
@@ -108,21 +108,21 @@ def read_events(path: Path) -> pd.DataFrame:
 
 
 Pulls = Mapping[int, tuple[int, ...]]
-"""Which workers fetched the center, by the number of the row before which they did it."""
+"""Which workers pulled the center, by the number of the row before which they did."""
 Happened = Mapping[int, Mapping[str, Any]]
-"""What happened besides the commits, as fields of `Update`, by the number of the row before which it did."""
+"""Events besides the commits, as fields of `Update`, by the number of the row before which they happened."""
 Shares = Sequence[tuple[int, int] | None]
-"""Of each commit owner and first step of its window, if it is one of another worker's budget."""
+"""For each commit, owner and first step of its window if it was taken over, else None."""
 
 
 Keeps = Set[tuple[int, int]]
-"""Commits by worker and sequence number, after which somebody went on with the local state that came with them."""
+"""Commits, as worker and sequence number, whose local state the worker used when it returned after them."""
 
 
 def _updates(
     frame: pd.DataFrame, shares: Shares, pulls: Pulls, happened: Happened, keeps: Keeps = frozenset()
 ) -> Iterator[Update]:
-    """Yield each commit by itself, and with it what happened just before; the server finds the quorums again."""
+    """Yield each commit by itself, with the events just before it; the server finds the quorums again."""
     zeros = frame["worker"] * 0.0
     seconds = [frame.get(name, zeros).tolist() for name in ("compute_s", "exchange_s", "server_s")]
     windows = map(Commit, frame["worker"].tolist(), _steps(frame), *seconds)
@@ -160,7 +160,7 @@ def _happened(frame: pd.DataFrame, events: pd.DataFrame) -> Happened:
 
 
 def shares(frame: pd.DataFrame, events: pd.DataFrame) -> Shares:
-    """Return which commits are windows of whose budgets; None where it is the worker's own."""
+    """Return for each commit the owner and first step of its window if it was taken over, else None."""
     taken = events[events["kind"] == "taken over"]
     if taken.empty:
         return [None] * len(frame)
@@ -171,10 +171,10 @@ def shares(frame: pd.DataFrame, events: pd.DataFrame) -> Shares:
 
 
 def _pulls(frame: pd.DataFrame) -> Pulls:
-    """Return who fetched the center that the commits in `frame` were made with.
+    """Return which workers pulled the center for their commits in `frame`, and before which rows.
 
     A commit of staleness τ in update u was made with the center of version u − 1 − τ, which is the one before the
-    first commit of update u − τ. An order that does not say so has every pull right before its commit.
+    first commit of update u − τ. Without these columns, every worker pulls right before its commit.
     """
     if not {"update", "staleness"} <= set(frame):
         return {}
@@ -188,21 +188,21 @@ def _pulls(frame: pd.DataFrame) -> Pulls:
 
 
 def _steps(frame: pd.DataFrame) -> list[int]:
-    """Return the local steps of each commit's window, 0 where a trace does not tell."""
+    """Return the local steps of each commit's window, 0 where a trace does not hold them."""
     return frame.get("steps", frame["worker"] * 0).tolist()
 
 
 def verify(
     frame: pd.DataFrame, experiment: Experiment, shares: Shares, happened: Happened, *, shrank: bool = False
 ) -> None:
-    """Check that a trace is one that a run of this experiment can have.
+    """Check that a run of this experiment can have this trace.
 
     Args:
         frame: the trace.
         experiment: the run.
-        shares: commits that are windows of another worker's budget.
-        happened: besides the commits.
-        shrank: workers were lost, so that others waited for fewer; that is not checked.
+        shares: windows that were taken over.
+        happened: events besides the commits.
+        shrank: workers were lost, which changed quorums; then who may commit when is not checked.
 
     Raises:
         ResultsError: a worker that does not exist or may not start yet, a window longer than λ, more steps than a

@@ -44,7 +44,7 @@ class Experiment(NamedTuple):
 
     @property
     def guarded(self) -> bool:
-        """Return whether commits that are not finite are refused, and training goes on without them."""
+        """Return whether commits that are not finite are refused while training continues."""
         return bool(self.config["on_bad_commit"] != "stop")
 
     @property

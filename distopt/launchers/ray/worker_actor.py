@@ -208,7 +208,7 @@ class WorkerGroup:
         return self._replica.commit(flight, jax.device_put(self._center.read(buffer)))
 
     def _exchange(self, head: Delivery, flight: Flight) -> Position:
-        """Send a commit until its outcome is known, and go on from there."""
+        """Send a commit until its outcome is known, and return the position after it."""
         payload, kept = None, self._keep(head, flight)
         try:
             if self._slots:

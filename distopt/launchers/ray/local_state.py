@@ -1,4 +1,4 @@
-"""The local state of a worker at its last commit: it outlives the process, for the worker's next incarnation."""
+"""The local state of a worker at its last commit: it outlives the process, so the worker can start from it again."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

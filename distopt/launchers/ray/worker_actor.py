@@ -229,7 +229,7 @@ class WorkerGroup:
         return self._replica.land(jax.device_put(self._down.read(buffer)), flight)
 
     def _keep(self, head: Delivery, flight: Flight) -> np.ndarray | None:
-        """Hand the server the local state for the worker's next incarnation; return it if it travels by value."""
+        """Hand the server the local state for the worker's next start; return it if it travels by value."""
         if not self._kept.payload_bytes:
             return None
         if self._slots is None:

@@ -1,4 +1,4 @@
-"""Errors a user can cause, told in one or two lines that name the key, the value and the way out."""
+"""Errors a user can cause; one or two lines name the key, the value and the way out."""
 
 from collections.abc import Iterable, Sequence
 
@@ -24,19 +24,19 @@ class ResultsError(DistoptError):
 
 
 def listed(names: Iterable[str], most: int = 20) -> str:
-    """Return names separated by commas, the first ones of many."""
+    """Return names separated by commas, at most the first `most`."""
     every = list(names)
     rest = f", ... ({len(every)} in all)" if len(every) > most else ""
     return ", ".join(every[:most]) + rest
 
 
 def unwritten(error: OSError) -> str:
-    """Say that something could not be written or read, and the way out: a disk is full, read-only or not ours."""
+    """Return what could not be written or read, why, and the way out: a disk is full, read-only or denies access."""
     return f"{error.filename or 'output'}: {error.strerror or error}; make room or choose another place"
 
 
 def out_of_memory(error: BaseException) -> str | None:
-    """Say that there was no memory for something, if that is what an error means; JAX has a name of its own for it."""
+    """Return a message if an error means lack of memory, else None; JAX's own name for it is RESOURCE_EXHAUSTED."""
     words = (str(error).strip() or type(error).__name__).splitlines()[0]
     if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in words:
         return None

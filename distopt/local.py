@@ -22,7 +22,7 @@ def build(settings: Mapping[str, Any]) -> optax.GradientTransformation:
     """Build the local optimizer that the configuration group `local` describes.
 
     Args:
-        settings: `name`, `learning_rate`, `on_pull` (read by the replica), and the method's own settings under the
+        settings: `name`, `learning_rate`, `on_pull` (read by the worker), and the method's own settings under the
             names optax gives them (`momentum`, `b1`, `eps`, `weight_decay`, `initial_accumulator_value`, ...).
 
     Raises:

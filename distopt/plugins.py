@@ -15,7 +15,7 @@ def find(kind: str, name: str) -> Any | None:
         name: of an entry point, or `module:attribute` of something importable.
 
     Raises:
-        ConfigError: a `module:attribute` that is not there.
+        ConfigError: a `module:attribute` that cannot be imported.
     """
     for point in entry_points(group=f"distopt.{kind}", name=name):
         return point.load()

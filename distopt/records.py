@@ -1,6 +1,6 @@
 """What launchers tell about a run: rows of three tables, checkpoints, its end, and the seconds of its phases.
 
-Everybody who trains writes these, everybody who records, shows or reads runs reads them. No JAX, no pandas.
+Launchers write these; everything that records, shows or reads runs reads them. No JAX, no pandas.
 """
 
 import time
@@ -22,9 +22,9 @@ KINDS = {
     "taken over": "the worker goes on with a window of another one's budget",
     "refused": "a commit of an earlier life of the worker, or for an earlier server, was not applied",
 }
-"""What can happen to a run besides commits. Commits and events together are all that a replay needs."""
+"""What can happen to a run besides commits. A replay needs only commits and events."""
 RESTARTS = ("replaced", "returned")
-"""Kinds after which a worker starts from the center as it is; what it had computed since its last commit is lost."""
+"""Kinds after which a worker starts from the current center; what it had computed since its last commit is lost."""
 
 
 class Event(NamedTuple):
@@ -35,11 +35,11 @@ class Event(NamedTuple):
     worker: int
     kind: str  # one of `KINDS`
     reason: str = ""
-    lost_steps: int = 0  # local steps of the window under way, which are taken again; the most that can be lost
+    lost_steps: int = 0  # local steps of the window under way, which are taken again; an upper bound
     sequence: int = 0  # number of the worker's last commit that was applied
-    owner: int = -1  # whose budget the worker goes on with: its own, but for `taken over`
-    first_step: int = 0  # the step of that budget at which it goes on
-    kept: int = 0  # 1 if it goes on with the local state it had at its last commit, 0 with a fresh one
+    owner: int = -1  # worker whose budget it continues: itself, except for `taken over`
+    first_step: int = 0  # the step of that budget at which it continues
+    kept: int = 0  # 1 if it continues with its local state at its last commit, 0 with a fresh one
 
     def row(self) -> Row:
         """Return the row of the table."""
@@ -77,12 +77,12 @@ def commit_row(
     """Return a row of the table `commits`; every launcher makes its rows here.
 
     Args:
-        update: number of the update that the commit was part of; of a dropped commit, the version then.
+        update: number of the update that the commit was part of; for a dropped commit, the center's version then.
         worker: who committed.
         staleness: τ, updates applied since the worker pulled.
         time_s: when the update was applied, on the run's clock.
         steps: local steps of the window.
-        samples: in them.
+        samples: in these steps.
         sequence: number of the commit, 1, 2, … per worker.
         bytes_up: size of the message.
         bytes_down: size of what was sent back.
@@ -116,9 +116,9 @@ class Checkpoint(NamedTuple):
     update: int  # updates applied
     time_s: float  # then, on the run's clock
     arrays: Mapping[str, np.ndarray]  # one for each leaf of what `distopt.runs.checkpoints.pack` was given
-    numbers: Mapping[str, Any]  # what else the launcher needs to go on, as JSON can hold it
-    rows: Mapping[str, int] = {}  # of each table, recorded before it
-    run: Mapping[str, Any] = {}  # whose it is: seed, fingerprint, code
+    numbers: Mapping[str, Any]  # what else the launcher needs to resume; JSON can hold it
+    rows: Mapping[str, int] = {}  # number of rows of each table that were recorded before it
+    run: Mapping[str, Any] = {}  # the run it belongs to: seed, fingerprint, code
 
 
 class Outcome(NamedTuple):
@@ -138,8 +138,8 @@ class News(NamedTuple):
     run: int = 0  # the experiment's place in the launcher's list
     checkpoint: Checkpoint | None = None  # taken after these rows and all earlier ones
     events: Sequence[Row] = ()
-    undone: str | None = None  # why everything after the last checkpoint is: it will be done anew
-    outcome: Outcome | None = None  # these are the last news of the run
+    undone: str | None = None  # why everything after the last checkpoint is undone; it will be repeated
+    outcome: Outcome | None = None  # how training ended; these are then the last news of the run
 
 
 Training = Generator[News, None, Outcome]
@@ -163,7 +163,7 @@ class Watch:
         self.seconds = {phase: value + seconds[phase] for phase, value in self.seconds.items()}
 
     def back(self, seconds: Mapping[str, float]) -> None:
-        """Forget what has been counted but for the seconds that led to a checkpoint."""
+        """Set the count back to the seconds at a checkpoint, and enter the phase `startup`."""
         self.seconds, self._phase, self._since = dict(seconds), "startup", time.perf_counter()
 
     def enter(self, phase: str) -> str:

@@ -52,8 +52,8 @@ CommitKind = Literal["delta", "gradient", "parameters", "elastic", "difference",
 |---|---|
 | `delta`, `gradient` | local updates or gradients, a pytree like the parameters that the server adds up |
 | `parameters` | where the worker is |
-| `elastic` | the same; the reply is E, what the center has gained with it: θ̃ ← θ̃ + Σ E, and the worker loses it |
-| `difference` | E itself, which the worker knows and loses when it adopts the reply: `adopt` returns θᵏ − E |
+| `elastic` | where the worker is; the reply is E, which the center gains, θ̃ ← θ̃ + Σ E, and the worker loses |
+| `difference` | E itself, which the worker loses when it adopts the reply: `adopt` returns θᵏ − E |
 | `sums` | sums of gradients and losses over a portion of the data, which must not be changed |
 | `encoded` | a compressed delta or gradient, which must not be changed |
 | `encoded elastic` | a compressed exchange of the kind `elastic` or `difference`, which must not be changed |
@@ -83,7 +83,7 @@ class Commits(NamedTuple):
 
 
 class Update(NamedTuple):
-    """What one update makes of the center, and what the committers are told."""
+    """The result of one update: the new center and state, and the replies to the committers."""
 
     center: Params
     state: State
@@ -112,7 +112,7 @@ class Steps(NamedTuple):
     """`local`: steps of the local method. `gradients`: none, θᵏ stays; gradients are summed into `Window.gradient`.
     `both`: steps, and the sum of the gradients along them."""
     until: Until = None  # when the window ends; None: after λ steps
-    correct: Callable[[Params, Params, Params], Params] | None = None  # g, θ, θᵏ → what the local method is given for g
+    correct: Callable[[Params, Params, Params], Params] | None = None  # g, θ, θᵏ → what the local method gets for g
     passes: Pass | None = None  # None: each worker draws from its own shard
 
 
@@ -122,10 +122,10 @@ class WorkerRule(NamedTuple):
     commit: Callable[[Window, State], tuple[Message, State]]
     adopt: Callable[[Reply, Window, State], tuple[Params, State]]
     init: Callable[[Params], State] = _no_state
-    sends: CommitKind | None = None  # what a message is; None: it is not said, and nobody else may change messages
+    sends: CommitKind | None = None  # what a message is; None: unknown, so nothing else may change messages
     steps: Steps = Steps()
     pull: bool = False  # fetch the center before each commit: `Window.center`; staleness counts from there
-    rejoin: Callable[[Params, State], State] | None = None  # θ̃ pulled without a commit, state → state; None: as it is
+    rejoin: Callable[[Params, State], State] | None = None  # θ̃ pulled without a commit, state → state; None: unchanged
 
     @property
     def conserves(self) -> bool:
@@ -136,8 +136,9 @@ class WorkerRule(NamedTuple):
 class ServerRule(NamedTuple):
     """The server's half: fold the commits of a quorum into the center.
 
-    An update whose messages are all zero counts as one and moves the center only by what the rule has kept from earlier
-    ones. That is how refused commits keep their place within a `period`, and how its rest is applied in the end.
+    An update whose messages are all zero counts as an update. It moves the center only by what the rule has kept from
+    earlier ones. The server uses such updates to keep the place of refused commits within a `period`, and to apply the
+    rest of a `period` at the end.
     """
 
     init: Callable[[Params, int], State]  # θ̃₀, number of workers
@@ -160,8 +161,8 @@ def _no_warnings(workers: int, window: int) -> list[str]:
 class DistributedOptimizer(NamedTuple):
     """A distributed optimizer: who computes what, and when commits make an update.
 
-    An update that may drop commits, or hold workers back (`Synchrony.direct`), answers with the center: its replies are
-    None.
+    If the synchrony may drop commits or hold workers back (not `Synchrony.direct`), every reply is the center:
+    `Update.replies` is None.
     """
 
     worker: WorkerRule

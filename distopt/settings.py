@@ -43,7 +43,7 @@ def one_of(*choices: Any) -> Check:
 
 
 def list_of(item: Check, what: str, *, different: bool = False, least: int = 0) -> Check:
-    """Ask for a list, of different items with `different`, and of at least `least` of them; `what` are its words."""
+    """Ask for a list of at least `least` items, with `different` all different; `what` are the words of the check."""
 
     def accepts(v: Any) -> bool:
         if not isinstance(v, Sequence) or isinstance(v, str) or len(v) < least or not all(map(item.accepts, v)):
@@ -61,7 +61,7 @@ NAMED = Check("settings by name", lambda v: isinstance(v, dict))
 
 
 def shown(value: Any) -> str:
-    """Write a value as one would in YAML."""
+    """Return a value as YAML writes it."""
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -71,7 +71,7 @@ def problem(key: str, value: Any, check: Check) -> str | None:
 
 
 def require(key: str, value: Any, check: Check) -> None:
-    """Raise ValueError unless a setting is what it must be."""
+    """Raise ValueError unless a setting passes a check."""
     if words := problem(key, value, check):
         raise ValueError(words)
 

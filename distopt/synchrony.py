@@ -1,6 +1,6 @@
 """When commits make an update, as numbers: one declaration that server, simulator, predictor and workers all read.
 
-No JAX: what is declared here can be counted without training anything.
+No JAX: commits can be counted by it without training anything.
 """
 
 from collections import Counter
@@ -17,17 +17,17 @@ class Synchrony(NamedTuple):
     """
 
     quorum: int = 1  # commits folded into one update: 1 asynchronous, `ALL` a barrier, between them K of n
-    groups: int | None = None  # split the workers into that many groups of neighbours; an update takes a quorum of one
-    period: int = 1  # updates of which the last one moves the center; the others only change the rule's state
-    max_staleness: int | None = None  # drop commits that are later than that many moves of the center
-    bound: int | None = None  # a worker more commits than that ahead of the slowest waits before it goes on
+    groups: int | None = None  # split the workers into that many groups of neighbours; a quorum is of one group
+    period: int = 1  # every `period`-th update moves the center; the others only change the rule's state
+    max_staleness: int | None = None  # drop commits if the center moved more often since their worker's pull
+    bound: int | None = None  # a worker more commits than that ahead of the slowest waits before it continues
     whole: bool = False  # stop when fewer workers than a quorum have budget left; else quorums shrink
-    start_after: int = 0  # updates that worker 0 makes alone; the others then start from the center as it is
-    fetch: int = 1  # the server replies to every `fetch`-th commit; after the others a worker goes on from θᵏ
+    start_after: int = 0  # updates that worker 0 makes alone; the others then start from the current center
+    fetch: int = 1  # the server replies to every `fetch`-th commit; after the others a worker continues from θᵏ
 
     @property
     def direct(self) -> bool:
-        """Whether the update that a commit is part of answers its worker: no commit is dropped, no worker held back."""
+        """Whether no commit is dropped and no worker held back: only the update that takes a commit answers it."""
         return self.max_staleness is None and self.bound is None
 
     def answered(self, sequence: int) -> bool:
@@ -35,7 +35,7 @@ class Synchrony(NamedTuple):
         return sequence % self.fetch == 0
 
     def group_of(self, worker: int, workers: int) -> int:
-        """Return the group that a worker belongs to: neighbours, in parts as equal as can be."""
+        """Return a worker's group; groups are neighbours, and as equal in size as possible."""
         return worker * min(self.groups or 1, workers) // workers
 
     def quorums(self, workers: int) -> list[int]:
@@ -44,11 +44,11 @@ class Synchrony(NamedTuple):
         return sorted({min(self.quorum, size) for size in sizes})
 
     def barrier(self, workers: int) -> bool:
-        """Return whether every update takes in and answers every worker: all of them pulled the center it changes."""
+        """Return whether every update takes and answers a commit of every worker: all pulled the center it changes."""
         return self.quorums(workers) == [workers] and self.fetch == 1
 
     def problems(self) -> list[str]:
-        """Return what is wrong with the numbers or does not go together; empty if nothing is."""
+        """Return which numbers are wrong or do not go together; empty if none."""
         least = {"quorum": 1, "groups": 1, "period": 1, "max_staleness": 0, "bound": 0, "start_after": 0, "fetch": 1}
         values = self._asdict()
         found = [

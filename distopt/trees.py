@@ -16,7 +16,7 @@ def named(tree: Any) -> dict[str, np.ndarray]:
 
 
 def is_key(leaf: Any) -> bool:
-    """Return whether a leaf, or its shape, is of keys for random numbers: their values are `jax.random.key_data`."""
+    """Return whether a leaf, an array or its shape, holds random keys, whose values are `jax.random.key_data`."""
     return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 

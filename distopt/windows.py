@@ -1,4 +1,4 @@
-"""When a window ends, and how many local steps it has where that is known before it begins."""
+"""When a window ends, and how many local steps it has, if that is known before it begins."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -15,13 +15,13 @@ class Planned(NamedTuple):
 
 
 class Judged(NamedTuple):
-    """A window ends after any step, as the worker's rule decides, at the latest after λ."""
+    """A window ends after the step at which the worker's rule decides so, at the latest after λ."""
 
     ends: Callable[[Any, Any, Any], Any]  # the window so far, the gradient of its last step, the rule's state → bool
 
 
 class WhenFree(NamedTuple):
-    """A window ends after any step at whose end no commit waits at the server, at the latest after λ."""
+    """A window ends after the first step at whose end no commit waits at the server, at the latest after λ."""
 
 
 Until = Planned | Judged | WhenFree | None
@@ -29,7 +29,7 @@ Until = Planned | Judged | WhenFree | None
 
 
 def length(until: Until, window: int, sequence: int, speed: float, remaining: int) -> int:
-    """Return the local steps of a worker's window number `sequence`, at the most those that remain.
+    """Return the local steps of a worker's window number `sequence`, at most those that remain.
 
     Args:
         until: what the optimizer declares.

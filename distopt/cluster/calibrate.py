@@ -1,8 +1,8 @@
-"""A cluster model from a real run's commits: what virtual time needs so that it repeats what the wall clock saw.
+"""Estimates a cluster model from a real run's commits, such that virtual time repeats the run's wall-clock times.
 
 Step times. A worker's `compute_s` over its `steps` is the wall-clock time of a local step, waiting for a core, memory
 or the interpreter included. That is deliberate: where workers share cores, contention makes steps longer, and only
-steps as long as they really were give the run's total time. The model therefore holds for as many workers on the same
+steps of their real length give the run's total time. The model therefore holds for as many workers on the same
 machine as were measured, not for more or fewer of them. A window sums λ steps; if these are independent, the
 coefficient of variation of a step is √λ times that of a window. It is measured between neighbouring windows of a
 worker: that leaves out slow changes, which all workers share and which therefore do not reorder commits. The workers'
@@ -16,15 +16,15 @@ applied: prediction one step ahead, from what was recorded up to then. Residuals
 - Asynchronous: L minimizes the variance of r. At the minimum, commits that had to queue and commits that did not have
   the same mean residual: what the server needs per commit beyond what it recorded (taking the call, waiting for a
   core). It occupies the server: the server's law has the mean of s + r, and its variation between neighbours.
-- Barriers and quorums: the queue's share and the way's cannot be told apart, because everybody waits for the last.
-  L makes the mean of r zero, that is, reproduces the mean time of an update; the server's law is that of s. An update
-  of q commits sums their work, as a window sums steps.
+- Barriers and quorums: time in the queue and time on the way cannot be told apart, because all workers wait for the
+  last commit. L makes the mean of r zero, that is, reproduces the mean time of an update; the server's law is that of
+  s. An update of q commits sums their work, as a window sums steps.
 
-Start. The first commit of every worker is left out: whatever happens for the first time is slow. Time up to the first
-update beyond a mean window, its way and the server's work is the start, a fixed time before the first local step.
+Start. The first commit of every worker is left out, because first calls are slow. The start is a fixed time before the
+first local step: the time of the first update less a mean window, its way and the server's work.
 
-Not estimated, as one run cannot tell: bandwidth (all messages have one size, so transfer is part of the latency),
-stragglers (part of the variation), failures (none), changes while the run goes on. Latency is split evenly.
+Not estimated, because one run does not show them: bandwidth (all messages have one size, so transfer is part of the
+latency), stragglers (part of the variation), failures (none), changes during the run. Latency is split evenly.
 """
 
 from collections.abc import Mapping

@@ -76,7 +76,7 @@ class Draws:
             yield from zip(counts.tolist(), times.tolist(), strict=True)
 
     def steps(self, worker: int) -> Iterator[tuple[int, float]]:
-        """Yield 1 and the compute seconds of a worker's local steps in order, each drawn by itself."""
+        """Yield 1 and the compute seconds of each local step of a worker in order, each step drawn by itself."""
         return Draws(self.cluster, self.load._replace(window=1, until=None)).windows(worker)
 
     def _counts(self, worker: int) -> Iterator[NDArray[np.int64]]:
@@ -92,7 +92,7 @@ class Draws:
             yield np.array(some, np.int64)
 
     def _straggle(self, worker: int, chunk: int, size: int) -> float | NDArray[np.floating]:
-        """Return the factor on the next windows of a worker: its own, times the straggler's by chance."""
+        """Return the factor on the next windows of a worker: its own, by chance times the straggler's."""
         own, chance = self.slowness[worker], self.cluster.straggler_chance
         if not chance or worker in self.cluster.straggler_workers:
             return own

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 #: laws a duration can follow; `trace` is for local steps alone and is not drawn
 LAWS = ("deterministic", "gamma", "exponential", "lognormal", "pareto", "trace")
-#: what random numbers are for: a change to one purpose leaves the draws of the others alone
+#: purposes of random numbers: a change to one purpose leaves the draws of the others unchanged
 STEP, STRAGGLER, SERVER, FAILURE, SPEED = range(5)
 
 

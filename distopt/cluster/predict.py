@@ -1,4 +1,4 @@
-"""What a run will take on a cluster, without training anything.
+"""Predicts time, staleness, utilisation and traffic of a run on a cluster, without training anything.
 
 Quantities of a prediction:
 

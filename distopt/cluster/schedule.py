@@ -14,18 +14,18 @@ from distopt.training.admission import Admission, Verdict
 
 
 class Update(NamedTuple):
-    """One application to the center at virtual time `time_s`, with its commits ordered by worker.
+    """One update of the center at virtual time `time_s`, with its commits ordered by worker.
 
-    Without commits it is none, but the moment at which commits were dropped.
+    Without commits it leaves the center as it is, and only tells that commits were dropped or that workers returned.
 
-    The rest is what happened since the previous update, while the center was what this update changes.
+    The other fields tell what happened since the previous update, before this one changes the center.
 
     returned: workers that pulled the center to start from it, after a failure or because they start late, ordered. What
     they had computed since their last commit is lost; they take the same steps of their budget again.
     pulled: workers that fetched the center without losing their window, ordered.
     dropped: commits that were answered with the center and not applied, in the order they were served.
-    left: workers that nobody waits for any more, though there are steps left of their budget.
-    joined: workers that commit once more, a window of another one's budget.
+    left: lost workers that the others stop waiting for, though steps of their budget are left.
+    joined: workers that take over one window of another worker's budget.
     """
 
     time_s: float
@@ -40,17 +40,18 @@ class Update(NamedTuple):
 def schedule(cluster: Cluster, load: Workload, steps_of: StepsOf | None = None) -> Iterator[Update]:
     """Return the updates of a run in the order applied, lazily; raises `ConfigError` at once for a bad pairing.
 
-    Local steps, uplink, a first-come-first-served queue, server work, downlink; equal times are broken by worker. An
-    update is applied when the last of its commits has been served, and its committers go on when their replies have
-    come down: `distopt.training.admission` says which commits these are, and who has to wait longer. A worker stops
-    after its budget. A pull, after a failure or before a commit, and a commit that is dropped wait their turn in the
-    queue but take no server time.
+    An exchange takes local steps, uplink, a first-come-first-served queue, server work and downlink; equal times are
+    ordered by worker. An update is applied when the last of its commits has been served, and its committers continue
+    when their replies arrive. `distopt.training.admission` decides which commits these are, and which workers wait
+    longer. A worker stops after its budget. Pulls, after a failure or before a commit, and dropped commits wait their
+    turn in the queue but take no server time.
 
     Args:
         cluster: what takes how long.
         load: what the run asks of it.
-        steps_of: called when a worker opens a window, after the update before has been taken; None: λ steps, or what
-            `load` says. A worker that has returned is told in an update without commits before it is asked for.
+        steps_of: gives the steps of a window when its worker opens it, after the previous update has been taken; None:
+            λ steps, or what `load` says. An update without commits tells that a worker returned before this is called
+            for the worker.
     """
     if problems := check(cluster, load):
         raise ConfigError(problems)
@@ -68,16 +69,16 @@ class _Port:
         self._received = self.served = self._sent = cluster.start_s
 
     def serve(self, arrival: float, seconds: float) -> None:
-        """Take in a commit and work on it; `served` is when that is done."""
+        """Receive a commit and work on it; `served` is when that is done."""
         self._received = (arrival if arrival > self._received else self._received) + self._up_s
         self.served = (self._received if self._received > self.served else self.served) + seconds
 
     def look(self, arrival: float) -> None:
-        """Take in a request for the center: it waits its turn, and is no work."""
+        """Receive a request for the center, which waits its turn and takes no work."""
         self.served = max(arrival, self.served)
 
     def send(self, what: str) -> float:
-        """Send it once it is there and the port is free; return when it reaches its worker."""
+        """Send `what` once it is ready and the port is free; return when it reaches the worker."""
         delay_s, port_s = self._down[what]
         self._sent = (self.served if self.served > self._sent else self._sent) + port_s
         return self._sent + delay_s
@@ -95,12 +96,12 @@ class _Simulation:
         self._returned: set[int] = set()
         self._pulls, self._fetch = load.bytes_center is not None, load.synchrony.fetch
         self._pulled: set[int] = set()
-        self._fetched: set[int] = set()  # have the center, and their commit is on its way
+        self._fetched: set[int] = set()  # workers that have the center, and whose commit is on its way
         self._answered = [0] * load.workers  # commits since a worker's last reply
         self._queue: list[Event] = []
 
     def updates(self) -> Iterator[Update]:
-        """Yield the updates; what follows an update happens once the next one is asked for."""
+        """Yield the updates; the simulation continues after one when the next one is requested."""
         for worker in sorted(self._admission.active):
             heappush(self._queue, self._workers.start(worker, self._start_s))
         while self._queue:
@@ -134,7 +135,7 @@ class _Simulation:
         return (commit._replace(server_s=0.0, staleness=verdict.late),)
 
     def _step(self, now: float, worker: int) -> None:
-        """A worker commits if the server is free or the window is full, and else goes on."""
+        """Let a worker commit if the server is free or the window is full, else take another step."""
         ends = now >= self._port.served or self._workers.full(worker)
         heappush(self._queue, (self._workers.commit if ends else self._workers.go_on)(worker, now))
 
@@ -149,7 +150,7 @@ class _Simulation:
             self._start(worker, "center")
 
     def _lend(self, arrival: float, commit: Commit) -> None:
-        """A worker asks for the center, and commits once it has it."""
+        """Send a worker the center for its commit, which follows once the worker has it."""
         self._port.look(arrival)
         self._admission.pull(commit.worker)
         self._pulled.add(commit.worker)
@@ -166,7 +167,7 @@ class _Simulation:
         return update
 
     def _answer(self, verdict: Verdict) -> Iterator[Update]:
-        """Let those go on who may, those stop whose budget is used up, and the late ones begin."""
+        """Answer the released workers, which continue unless their budget is used up, and start the late ones."""
         for worker in verdict.released:
             reply = self._reply(worker)
             if self._workers.left[worker]:
@@ -177,17 +178,17 @@ class _Simulation:
             yield from self._restart(verdict.joined)
 
     def _reply(self, worker: int) -> str:
-        """Return what the answer to a worker's commit brings."""
+        """Return what the answer to a worker's commit carries: `reply` or `nothing`."""
         self._answered[worker] = (self._answered[worker] + 1) % self._fetch
         return "nothing" if self._answered[worker] else "reply"
 
     def _start(self, worker: int, what: str) -> None:
-        """Send a worker what it goes on from, and let it open a window there."""
+        """Send a worker what it continues from, and let it open a window when that arrives."""
         heappush(self._queue, self._workers.start(worker, self._port.send(what)))
 
 
 def check(cluster: Cluster, load: Workload) -> list[str]:
-    """Return what keeps this workload from running on this cluster; empty if nothing does."""
+    """Return the problems that keep this workload from running on this cluster; empty if there are none."""
     problems = [
         f"{key}={value} must be a whole number of at least {least}"
         for key, value, least in (

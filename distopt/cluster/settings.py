@@ -22,9 +22,9 @@ class Link(NamedTuple):
     bytes_per_s: float = float("inf")
 
     def split(self, size: int, shared: bool) -> tuple[float, float]:
-        """Return the seconds by which `size` bytes are delayed and those for which they keep the next ones waiting.
+        """Return two times of a message of `size` bytes in seconds: its delay, and how long it occupies the port.
 
-        A line of a worker's own only delays; on a shared port the transfer itself also keeps others waiting.
+        A worker's own line only delays. On a shared port the transfer makes the next messages wait.
         """
         transfer = size / self.bytes_per_s
         return (self.latency_s, transfer) if shared else (self.latency_s + transfer, 0.0)
@@ -112,7 +112,7 @@ def _or_inf(value: float | None) -> float:
 
 
 def _sane(check: Check) -> Check:
-    """Return a check of numbers whose squares and sums are numbers too."""
+    """Return a check that also rejects numbers whose squares or sums could overflow or vanish."""
     return check._replace(accepts=lambda v: check.accepts(v) and (v == 0 or 1e-15 <= abs(v) <= 1e15))
 
 

@@ -13,9 +13,9 @@ class Commit(NamedTuple):
     """One worker's part in an update.
 
     steps: local steps of its window. compute_s: what they took. exchange_s: seconds from the end of the worker's
-    previous window, or of the run's start, to the start of this one. server_s: the server's work on this commit, none
-    if it drops it. staleness: updates applied since its worker pulled. share: owner and first step, of a window of
-    another worker's budget. kept: its worker returns after it, with the local state it has now.
+    previous window, or of the run's start, to the start of this one. server_s: the server's work on this commit, 0 if
+    it drops the commit. staleness: updates applied since its worker pulled. share: owner and first step of a window
+    that was taken over. kept: the worker returns after this commit, with the local state it has at it.
     """
 
     worker: int
@@ -29,7 +29,7 @@ class Commit(NamedTuple):
 
 
 class Joined(NamedTuple):
-    """A worker that has used up its budget and commits once more, a window of another one's, from a step of that."""
+    """A worker that is done and takes over one window of the budget of `owner`, from `first_step`."""
 
     worker: int
     owner: int
@@ -37,10 +37,10 @@ class Joined(NamedTuple):
 
 
 StepsOf = Callable[[int], int]
-"""From a worker to the steps of the window that it opens now, where only its computation shows them."""
+"""From a worker to the steps of the window that it opens now, for windows whose steps only their computation shows."""
 
-#: what happens next to a worker: at a virtual time a commit or a pull after a failure (None) reaches the server's port,
-#: or a local step ends after which the window may end (STEP)
+#: what happens next to a worker, as time, worker and what: a commit or a pull after a failure (None) reaches the
+#: server's port, or a local step ends after which the window may end (STEP)
 Event = tuple[float, int, Commit | str | None]
 STEP = "step"
 
@@ -53,14 +53,14 @@ class Workers:
         self.window, self.when_free, self.steps_of = load.window, isinstance(load.until, WhenFree), steps_of
         self.up_s, _ = cluster.up.split(load.bytes_up, cluster.shared)
         self.latency_s = cluster.up.latency_s
-        self.first_s = self.up_s if load.bytes_center is None else self.latency_s  # what a worker sends first
+        self.first_s = self.up_s if load.bytes_center is None else self.latency_s  # uplink of a commit or a pull
         self.pull_s = cluster.downtime_s + self.latency_s
         self.left = load.steps.tolist()
         self.began = [cluster.start_s] * load.workers
         self.ended = [cluster.start_s] * load.workers
         draws = Draws(cluster, load)
         self.compute = [draws.steps(k) if self.when_free or steps_of else draws.windows(k) for k in ids]
-        self.redo: list[deque[tuple[int, float]]] = [deque() for _ in ids]  # drawn before, for windows that were lost
+        self.redo: list[deque[tuple[int, float]]] = [deque() for _ in ids]  # draws of lost windows, used again
         self.taken: list[list[tuple[int, float]]] = [[] for _ in ids]  # steps and seconds of the window under way
         self.service = [draws.services(k) for k in ids]
         self.gaps = [draws.failures(k) for k in ids]
@@ -72,7 +72,7 @@ class Workers:
         return self.go_on(worker, now, self.steps_of(worker) if self.steps_of else 1)
 
     def go_on(self, worker: int, now: float, draws: int = 1) -> Event:
-        """Compute from time `now` as long as so many draws say, of a window or a step each."""
+        """Compute from time `now` for the seconds of `draws` draws, each of a window or a step."""
         redo, taken = self.redo[worker], self.taken[worker]
         seconds = 0.0
         for _ in range(draws):

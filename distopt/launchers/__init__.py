@@ -1,8 +1,11 @@
 """Launchers: what runs workers and server.
 
-Each module has `launch`, a generator of news that takes a list of experiments, with the outcome of each; `TOGETHER`
-says whether the list may have several, which then differ in nothing but the seed; `check`, which returns warnings about
-an experiment and refuses what cannot run; and `CLOCK`, `wall` or `virtual`.
+Each module has
+
+- `launch`, which takes a list of experiments and yields news, among them the outcome of each;
+- `TOGETHER`, whether the list may hold several experiments, which then differ only in the seed;
+- `check`, which returns warnings about an experiment, and raises an error if it cannot run;
+- `CLOCK`, `wall` or `virtual`.
 
 A launcher never asks which algorithm it runs. It promises: updates are serial; the commits of one update are ordered by
 worker; a worker's parameters change only by its own steps and by `adopt`; batches, initial values and keys depend on

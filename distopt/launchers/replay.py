@@ -1,4 +1,4 @@
-"""Repeats a recorded commit order: the proof that a launcher lost, duplicated or reordered nothing."""
+"""Repeats a recorded commit order, which proves that a launcher lost, duplicated or reordered no commit."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -31,9 +31,9 @@ FREE = {
     "seeds",
     "trackers",
     "trackers_output",
-}  # what a replay may have otherwise
+}  # settings that may differ in a replay
 
-ADDED = {"on_bad_commit": "stop"}  # settings that older runs lack, and what they did
+ADDED = {"on_bad_commit": "stop"}  # settings that older runs lack, with the value those runs acted on
 
 
 def check(experiment: Experiment) -> list[str]:

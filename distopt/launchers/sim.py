@@ -1,4 +1,4 @@
-"""Virtual time: the commit order and the clock of a cluster model, the training of this process."""
+"""Virtual time: a cluster model gives commit order and clock, and this process trains."""
 
 from collections.abc import Generator, Sequence
 
@@ -36,7 +36,7 @@ def launch(experiments: Sequence[Experiment], watch: Watch, interrupted: Interru
     experiments = [paced(experiment) for experiment in experiments]
     together = max(1, ROOM_BYTES // (replica_bytes(experiments[0]) * experiments[0].workers))
     if width(experiments[:together]) < WORTHWHILE or wanted(experiments[0].config):
-        together = 1  # a run that goes on from its checkpoint is alone, and must have been alone before
+        together = 1  # a run resumes from its checkpoint alone, so it must train alone from the start
     for first in range(0, len(experiments), together):
         group = experiments[first : first + together]
         if not interrupted():
@@ -84,7 +84,7 @@ def judged(experiment: Experiment) -> bool:
 
 
 def paced(experiment: Experiment) -> Experiment:
-    """Return an experiment that knows how fast its workers are on its cluster, if its windows depend on it."""
+    """Return an experiment with its workers' speeds on its cluster, if its windows depend on them."""
     if not isinstance(experiment.optimizer.worker.steps.until, Planned):
         return experiment
     return experiment._replace(speeds=tuple(Draws(cluster(experiment), workload(experiment)).speeds))

@@ -17,7 +17,7 @@ from distopt.training.experiment import Experiment
 
 TIMES = ("compute_s", "exchange_s", "server_s")
 Happened = Mapping[int, Mapping[str, Any]]
-"""What happened besides the commits, as fields of `Update`, by the number of the row before which it did."""
+"""Events besides the commits, as fields of `Update`, by the number of the row before which they happened."""
 
 
 class Trace(NamedTuple):
@@ -28,12 +28,12 @@ class Trace(NamedTuple):
 
     @property
     def steps(self) -> list[int]:
-        """The local steps of each commit's window, 0 where the trace does not tell."""
+        """The local steps of each commit's window, 0 where the trace does not hold them."""
         return self._column("steps")
 
     @property
     def shares(self) -> Sequence[tuple[int, int] | None]:
-        """Of each commit the owner and first step of its window's budget; None where that is the worker's own."""
+        """For each commit the owner and first step of its window if it was taken over, else None."""
         taken = self.events[self.events["kind"] == "taken over"]
         if taken.empty:
             return [None] * len(self.commits)
@@ -44,7 +44,7 @@ class Trace(NamedTuple):
 
     @property
     def happened(self) -> Happened:
-        """What happened between the commits."""
+        """The events between the commits."""
         first, found = self._firsts(), dict[int, dict[str, Any]]()
         for name, kinds in (("returned", RESTARTS), ("left", ("orphaned",)), ("joined", ("taken over",))):
             for version, told in self.events[self.events["kind"].isin(kinds)].groupby("update"):
@@ -60,10 +60,10 @@ class Trace(NamedTuple):
         return bool((self.events["kind"] == "orphaned").any())
 
     def updates(self, *, pull: bool) -> Iterator[Update]:
-        """Yield each commit by itself, and with it what happened just before; the server finds the quorums again.
+        """Yield each commit by itself, with the events just before it; the server finds the quorums again.
 
         Args:
-            pull: workers fetched the center before each commit.
+            pull: workers pulled the center before each commit.
         """
         pulls, happened, kept = self._pulls() if pull else {}, self.happened, self._kept()
         windows = zip(
@@ -75,7 +75,9 @@ class Trace(NamedTuple):
             yield Update(time_s, (commit,), pulled=pulls.get(i, ()), **happened.get(i, {}))
 
     def verify(self, experiment: Experiment) -> None:
-        """Check that an experiment can have this trace; who waits for whom is not checked where workers were lost.
+        """Check that a run of this experiment can have this trace.
+
+        Where workers were lost, quorums changed: then it is not checked who may commit when.
 
         Raises:
             ResultsError: a worker that does not exist or may not start yet, a window longer than λ, more steps than a
@@ -118,7 +120,7 @@ class Trace(NamedTuple):
         return zip(self._column("worker"), self._column("sequence"), strict=True)
 
     def _kept(self) -> Set[tuple[int, int]]:
-        """Return commits by worker and sequence number, with whose local state a worker went on."""
+        """Return the commits, as worker and sequence number, whose local state the worker used when it returned."""
         if "kept" not in self.events:
             return set()
         rows = self.events[self.events["kept"] == 1]
@@ -132,10 +134,10 @@ class Trace(NamedTuple):
         return first
 
     def _pulls(self) -> dict[int, tuple[int, ...]]:
-        """Return which workers fetched the center, by the number of the row before which they did it.
+        """Return which workers pulled the center, by the number of the row before which they did.
 
         A commit of staleness τ in update u was made with the center of version u − 1 − τ, which is the one before the
-        first commit of update u − τ. An order that does not say so has every pull right before its commit.
+        first commit of update u − τ. Without these columns every worker pulls right before its commit.
         """
         if not {"update", "staleness"} <= set(self.commits):
             return {}

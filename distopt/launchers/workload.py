@@ -45,8 +45,8 @@ def workload_from_config(
 
     Args:
         config: plain containers, checked by `distopt.config.validate`.
-        samples: size of the training set; by default the data are loaded to see. May be less than the workers, some
-            of which then have nothing to do.
+        samples: size of the training set; by default the data are loaded to count them. It may be less than the number
+            of workers; some workers then take no steps.
         parameters: d of float32; by default those of the model on these data.
 
     Raises:
@@ -79,7 +79,7 @@ def workload_from_config(
 
 
 def _model(config: Mapping[str, Any], data: Dataset | None, parameters: int | None) -> models.Model:
-    """Return the model, or one that has the right number of parameters and is never evaluated."""
+    """Return the model, or a stand-in with the right number of parameters that is never evaluated."""
     if parameters is None:
         return models.build(config["model"], data.shape if data else None, data.classes if data else None)
     return models.Model(

@@ -1,1 +1,1 @@
-"""Runs: one from its configuration to its folder, sweeps of many, and going on with one that was cut off."""
+"""Runs: one from its configuration to its folder, sweeps of many, and resuming one that was cut off."""

@@ -1,4 +1,4 @@
-"""What a person sees while a run goes on: a live line in a terminal, a plain line now and then elsewhere."""
+"""Shows the progress of a run: a live line in a terminal, elsewhere a plain line every `LOG_EVERY_S` seconds."""
 
 import time
 from collections import deque

@@ -1,4 +1,4 @@
-"""What earlier runs left: which configurations are answered already, and how long they took."""
+"""The results of earlier runs: which configurations have one already, and how long they took."""
 
 import statistics
 from collections import defaultdict
@@ -12,11 +12,11 @@ from distopt.files.untrusted import BROKEN, read_mapping, reason
 from distopt.records import FINISHED
 from distopt.runs import checkpoints
 
-ANSWERED = (*FINISHED, "diverged")  # to repeat a run that diverges until it does not would be to choose the result
+ANSWERED = (*FINISHED, "diverged")  # repeating a run until it does not diverge would bias results
 
 
 class Past(NamedTuple):
-    """A run that came to an end of its own, or was cut off."""
+    """An earlier run, which ended by itself or was cut off."""
 
     folder: Path
     status: str
@@ -27,7 +27,7 @@ class History:
     """The runs directly below some folders, each `run.json` read once; grows as a sweep goes on."""
 
     def __init__(self, outputs: Iterable[str | Path]) -> None:
-        self.problems: list[str] = []  # a line for each run that cannot be relied on
+        self.problems: list[str] = []  # a line for each `run.json` that cannot be read
         self._past: dict[str, list[Past]] = defaultdict(list)
         self._cut: dict[str, list[Past]] = defaultdict(list)
         self._seconds: dict[str, list[float]] = defaultdict(list)
@@ -38,7 +38,7 @@ class History:
                 self.problems.append(f"{path}: cannot be read ({reason(error)}); its run does not count as finished")
 
     def add(self, folder: Path, info: Mapping[str, Any]) -> None:
-        """Take in what a run's `run.json` says; only runs that ended by themselves and left everything count."""
+        """Add a run by its `run.json`; it counts as finished if it ended by itself and has a summary."""
         status, seconds = info.get("status"), info.get("total_s")
         past = Past(folder, str(status), info.get("code", ""))
         if status not in ANSWERED or not (folder / "summary.json").is_file():
@@ -74,10 +74,11 @@ def _can_go_on(past: Past, code: str) -> bool:
 
 
 def expect(workloads: Iterable[str], history: History, so_far: Iterable[float] = ()) -> tuple[float | None, int]:
-    """Return the expected wall time of runs one after the other in seconds, and the number of runs it is judged by.
+    """Return the expected wall time in seconds of runs made one after the other, and how many runs it is judged by.
 
-    Each counts with the median of the runs like it; where there is none, with the mean of the others and of what the
-    runs `so_far` took. The time is None if nothing is known.
+    Each run counts with the median of earlier runs like it. Where there are none, it counts with the mean of the other
+    medians and of what the runs `so_far` took. The time is None if nothing is known. The number is the largest number
+    of earlier runs like one of them.
     """
     alike = [history.seconds(workload) for workload in workloads]
     medians = [statistics.median(seconds) if seconds else None for seconds in alike]

@@ -1,4 +1,4 @@
-"""Going on with a run that was cut off: in its folder, from its last sound checkpoint, else from its start."""
+"""Resumes a run that was cut off: in its folder, from its last sound checkpoint, else from its start."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,12 +16,12 @@ from distopt.runs.provenance import code
 
 
 class Cut(NamedTuple):
-    """A run that was cut off, in the hands of this process."""
+    """A run that was cut off, and that this process has locked."""
 
     folder: Path
     lock: Lock
-    info: dict[str, Any]  # of `run.json`, what stays
-    start: Checkpoint | None  # None: nothing to go on from, it starts anew
+    info: dict[str, Any]  # entries of `run.json` that stay
+    start: Checkpoint | None  # None: no sound checkpoint, it starts over
     problems: list[str]  # a line for each checkpoint that is damaged
     reason: str  # how it ended
 
@@ -30,7 +30,7 @@ def pick_up(config: Mapping[str, Any]) -> Cut:
     """Take over the run that `resume` names.
 
     Raises:
-        ResultsError: there is no run, it is still going on or has come to its end, or its rest would be another run.
+        ResultsError: there is no run, it is still running or has finished, or its settings, data or code have changed.
     """
     folder = Path(config["resume"])
     try:

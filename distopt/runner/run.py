@@ -50,7 +50,7 @@ class Interrupt:
             signal.signal(number, handler)
 
     def __call__(self) -> bool:
-        """Return whether the run shall stop."""
+        """Return whether the run should stop."""
         return self.requested
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
@@ -67,7 +67,7 @@ def run(config: DictConfig | Mapping[str, Any], console: Console | None = None, 
     Args:
         config: as composed by Hydra (`distopt.config.compose`), or the same as plain containers.
         console: where progress is shown; None: nowhere.
-        watch: started when the command was; None: starts now.
+        watch: started with the command; None: starts now.
 
     Raises:
         ConfigError: anything wrong with the configuration, before anything starts.
@@ -83,9 +83,9 @@ def run(config: DictConfig | Mapping[str, Any], console: Console | None = None, 
 def run_together(
     configs: Sequence[DictConfig], console: Console | None = None, watch: Watch | None = None
 ) -> list["Run"]:
-    """Run experiments that differ in nothing but the seed, at the same time if the launcher can; see `run`.
+    """Run experiments that differ only in the seed; several need a launcher with `TOGETHER`. See `run`.
 
-    Each leaves the folder that it would have left alone; the seconds in `run.json` are its share of the whole.
+    Each leaves the same folder as if it had run alone; the seconds in `run.json` are its share of the whole.
     """
     watch = watch or Watch()
     console = console or Console(quiet=True)
@@ -115,7 +115,7 @@ def run_together(
 
 
 def is_virtual(config: Mapping[str, Any]) -> bool:
-    """Return whether runs of a configuration are made in this process, on a virtual clock."""
+    """Return whether runs of a configuration train in this process, on a virtual clock."""
     return bool(launcher_of(config).CLOCK == "virtual")
 
 
@@ -144,7 +144,7 @@ class _Records:
             self._console.print(f"warning: {warning}", style="yellow", markup=False, soft_wrap=True, highlight=False)
 
     def open(self) -> None:
-        """Make the folder, or open the one to go on in."""
+        """Make the folder, or open the one of the run to resume."""
         config, cut = self._experiment.config, self._cut
         folder = cut.folder if cut else make_folder(config, self._info)
         self._tracking = Tracking(config, self._info, folder, self._experiment.evaluate_every, self.warn)
@@ -161,7 +161,7 @@ class _Records:
         self._console.print(told, soft_wrap=True, markup=False, highlight=False)
 
     def write(self, news: News) -> None:
-        """Take in what happened."""
+        """Record news."""
         self._recorder.write(news)
         if news.undone:
             self._undo(news.undone)
@@ -182,7 +182,7 @@ class _Records:
 
 
 def _sound(outcome: Outcome) -> Outcome:
-    """Return an outcome as it is, unless a rule made a center of finite commits that is not finite itself."""
+    """Return an outcome; it becomes `diverged` if training finished and the final center is not finite."""
     spoilt = [name for name, array in (outcome.center or {}).items() if not np.isfinite(array).all()]
     if outcome.status not in FINISHED or not spoilt:
         return outcome
@@ -190,7 +190,7 @@ def _sound(outcome: Outcome) -> Outcome:
 
 
 def _info(experiment: Experiment, clock: str) -> dict[str, Any]:
-    """Return what `run.json` says from the start."""
+    """Return what `run.json` holds from the start."""
     data = experiment.dataset
     return {
         "fingerprint": configuration.fingerprint(experiment.config),
@@ -225,12 +225,12 @@ def _drive(
                 records[news.run].write(news)
                 if news.outcome:
                     outcomes[news.run] = news.outcome
-                if news.run == 0:  # the others are much like it
+                if news.run == 0:  # the other runs progress much like it
                     display.update(news)
             status, reason = "failed", "the launcher ended without an outcome"
         except DistoptError as error:
             status, reason = "failed", str(error)
-        except OSError as error:  # of our own folders, or of those that libraries use
+        except OSError as error:  # of the run's folder, or of folders that libraries use
             status, reason = "failed", unwritten(error)
         except (MemoryError, RuntimeError) as error:
             if (full := out_of_memory(error)) is None:
@@ -244,7 +244,7 @@ def _drive(
 
 
 def title(built: Sequence[Experiment]) -> str:
-    """Return a line that says what runs are about that differ in nothing but the seed."""
+    """Return a line that describes runs which differ only in the seed."""
     experiment, config = built[0], built[0].config
     what = [config[group]["name"] for group in ("dataset", "model") if config[group]["name"] != "none"]
     how = [config[group]["name"] for group in ("optimizer", "compression") if config[group]["name"] != "none"]

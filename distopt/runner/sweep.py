@@ -30,39 +30,40 @@ KILLED = "the process that made it was killed; make room in the memory, or use f
 
 
 class Job(NamedTuple):
-    """A run to be."""
+    """A run to make."""
 
     label: str  # what sets it apart from the other runs of the sweep
     config: DictConfig
     fingerprint: str
-    family: str  # the fingerprint but for the seed
+    family: str  # the fingerprint without the seed
     workload: str
     code: str
 
 
 class Made(NamedTuple):
-    """What came of some runs that were made together."""
+    """The results of runs that were made together."""
 
     runs: Sequence["Run | None"]
-    reason: str | None = None  # why there are no results; None as well: they were not started
+    reason: str | None = None  # why there are no results; also None if the runs were not started
     seconds: float = 0.0
 
 
 class End(NamedTuple):
-    """What became of one run of a sweep."""
+    """How one run of a sweep ended."""
 
     label: str
     status: str  # as in `run.json`, or `not started`
     reason: str | None = None
-    folder: Path | None = None  # None: it left none
+    folder: Path | None = None  # None: it has none
     before: bool = False  # finished by an earlier command
 
 
 class Sweep:
-    """Carries out a list of runs; in virtual time all seeds of a configuration together, and several of those at once.
+    """Carries out a list of runs.
 
-    A run is not repeated if one of the same fingerprint, by the same code, is below its `output` and came to an end of
-    its own (`done`, `stopped`, `diverged`). Ctrl-C ends the sweep; what has not begun is `not started`.
+    In virtual time all seeds of a configuration train together, and several processes may make runs side by side. A run
+    is not repeated if one of the same fingerprint, by the same code, is below its `output` and ended by itself (`done`,
+    `stopped`, `diverged`). Ctrl-C ends the sweep; runs that have not begun are `not started`.
     """
 
     def __init__(
@@ -76,19 +77,19 @@ class Sweep:
         """Prepare a sweep.
 
         Args:
-            console: where plan, progress and failures are told; None: nowhere.
-            ended: called with every end as soon as it is there, and with the results of a run that was just made.
-            processes: that make runs in virtual time side by side; 1: all runs are made in this process, as those on
-                real processes always are.
+            console: where plan, progress and failures are printed; None: nowhere.
+            ended: called with every end as soon as it is known, and with the results of a run that was just made.
+            processes: number of processes that make runs in virtual time side by side; 1: this process makes all runs.
+                It always makes those on the wall clock.
             chunk: configurations that one of several processes takes at a time: neighbours may share programs.
         """
         self._console = console or Console(quiet=True)
         self._ended = ended
         self._processes, self._chunk = processes, chunk
-        self._seconds: list[float] = []  # that the runs made so far took
+        self._seconds: list[float] = []  # wall seconds of the runs made so far
 
     def run(self, configs: Sequence[tuple[str, DictConfig]]) -> list[End]:
-        """Carry out runs, each given by a label that sets it apart and its configuration; return their ends."""
+        """Carry out runs, each given by its label and its configuration; return their ends in the same order."""
         ends: list[End | None] = [None] * len(configs)
         jobs: dict[int, Job] = {}
         for i, (label, config) in enumerate(configs):
@@ -117,14 +118,14 @@ class Sweep:
         return [end or End(label, NOT_STARTED) for end, (label, _) in zip(ends, configs, strict=True)]
 
     def _resumed(self, job: Job, history: History) -> Job:
-        """Return the job of going on with a run that was cut off, if there is one with a checkpoint."""
+        """Return a job that resumes a run that was cut off, if there is one with a checkpoint, else the same job."""
         if (folder := history.unfinished(job.fingerprint, job.code)) is None:
             return job
         self._say(f"{job.label}: goes on in {folder.name}, where it was cut off")
         return job._replace(config=configuration.resuming(folder))
 
     def _make(self, pending: Mapping[int, Job], history: History) -> Iterator[tuple[int, End]]:
-        """Make the runs that are not answered yet; stop when one is interrupted."""
+        """Make the pending runs and yield their ends; stop when one is interrupted."""
         left = dict(pending)
         for numbers, made in self._attempts(pending, left, history):
             for i, run in zip(numbers, made.runs, strict=True):
@@ -139,7 +140,7 @@ class Sweep:
     def _attempts(
         self, pending: Mapping[int, Job], left: Mapping[int, Job], history: History
     ) -> Iterator[tuple[list[int], Made]]:
-        """Yield what came of the runs that are made together, the ones side by side first."""
+        """Yield the results of runs that are made together; those that other processes make come first."""
         groups, interrupted = _together(pending), False
 
         def announce(numbers: Sequence[int]) -> None:
@@ -197,7 +198,7 @@ class Sweep:
 
 
 def _job(label: str, config: DictConfig) -> Job:
-    """Check a configuration and say what its run is; raises ConfigError."""
+    """Check a configuration and return its job; raises ConfigError."""
     plain = configuration.validate(config)
     code = provenance.code(plain["optimizer"]["name"])
     family = configuration.fingerprint({**plain, "seed": None})
@@ -205,7 +206,7 @@ def _job(label: str, config: DictConfig) -> Job:
 
 
 def _together(jobs: Mapping[int, Job]) -> list[list[int]]:
-    """Put runs that differ in nothing but the seed together, if their launcher trains several at once."""
+    """Group runs that differ only in the seed, if their launcher trains several at once."""
     groups: dict[Hashable, list[int]] = {}
     for i, job in jobs.items():
         alone = not runner.trains_together(job.config) or job.config.get("name") or job.config.get("resume")
@@ -214,7 +215,7 @@ def _together(jobs: Mapping[int, Job]) -> list[list[int]]:
 
 
 def _twins(jobs: Mapping[int, Job]) -> dict[int, int]:
-    """Return the runs that are the same as an earlier one of the list, with the number of that."""
+    """Return the runs that repeat an earlier one of the list, with the number of the earlier one."""
     first: dict[Hashable, int] = {}
     found = {}
     for i, job in jobs.items():
@@ -236,7 +237,7 @@ def _attempt(configs: Sequence[DictConfig], console: Console) -> Made:
         reason = str(error)
     except OSError as error:
         reason = unwritten(error)
-    except Exception as error:  # a mistake of ours or of a library must not cost the rest of a long sweep
+    except Exception as error:  # no bug, here or in a library, may end a long sweep
         traceback.print_exc()
         reason = f"{type(error).__name__}: {error}"
     return Made([None] * len(configs), reason)
@@ -247,12 +248,12 @@ def _interrupted(made: Made) -> bool:
 
 
 def _be_idle() -> None:
-    """Let Ctrl-C not end a process that waits for a task; its parent decides."""
+    """Ignore Ctrl-C in a process that waits for a task; its parent decides."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _attempt_elsewhere(groups: Sequence[Sequence[DictConfig]]) -> list[Made]:
-    """Make runs in another process than the sweep's: one group after the other, until Ctrl-C."""
+    """In another process than the sweep's, make one group of runs after the other, until Ctrl-C."""
     made: list[Made] = []
     signal.signal(signal.SIGINT, signal.default_int_handler)
     with suppress(KeyboardInterrupt):
@@ -265,7 +266,7 @@ def _attempt_elsewhere(groups: Sequence[Sequence[DictConfig]]) -> list[Made]:
 
 
 def _results(future: Future[list[Made]], task: Sequence[Sequence[int]]) -> list[Made]:
-    """Return what came of a task, also where its process was killed or it was never begun."""
+    """Return the results of a task, also if its process was killed or it was never begun."""
     if future.cancelled():
         return [Made([None] * len(numbers)) for numbers in task]
     try:
@@ -275,7 +276,7 @@ def _results(future: Future[list[Made]], task: Sequence[Sequence[int]]) -> list[
 
 
 def _plan(runs: int, workloads: Sequence[str], history: History) -> str:
-    """Say how much there is to do, and how long it may take if that can be told."""
+    """Return a line on how many runs there are to make, and how long they may take if that is known."""
     words = f"{runs} runs"
     if len(workloads) < runs:
         words += f", {len(workloads)} of them to be made"

@@ -1,8 +1,8 @@
-"""Checkpoints: what a run needs to go on after it was cut off. NumPy archives and JSON, never a pickle.
+"""Checkpoints: what an interrupted run needs to resume. NumPy archives and JSON, never a pickle.
 
-A checkpoint is two files below `checkpoints/` in the run's folder: `UPDATE.npz` holds the arrays, `UPDATE.json`,
-written after it, everything else and the checksums of both. The last two are kept: if one is damaged, the one before is
-used.
+A checkpoint is two files below `checkpoints/` in the run's folder. `UPDATE.npz` holds the arrays. `UPDATE.json`,
+written after it, holds everything else and the checksums of both. The last two checkpoints are kept: if one is damaged,
+the one before is used.
 """
 
 import hashlib
@@ -53,7 +53,7 @@ def wanted(config: Mapping[str, Any]) -> bool:
 
 
 def pack(tree: Any) -> dict[str, np.ndarray]:
-    """Return the leaves of a tree on the host, by their paths; what is one array in the tree stays one array."""
+    """Return the leaves of a tree on the host, by their paths; leaves that are one array stay one array."""
     seen: dict[int, np.ndarray] = {}
     leaves, _ = jax.tree.flatten_with_path(tree)
     for _, leaf in leaves:
@@ -63,14 +63,14 @@ def pack(tree: Any) -> dict[str, np.ndarray]:
 
 
 def unpack(like: Any, arrays: Mapping[str, np.ndarray]) -> Any:
-    """Return the tree that was packed, on the device; what was one array is one array again.
+    """Return the tree that was packed, on the device; leaves that were one array are one array again.
 
     Args:
         like: a tree of that structure and those shapes.
         arrays: by their paths in the tree.
 
     Raises:
-        ResultsError: the checkpoint has something else there.
+        ResultsError: an array is missing or has another shape.
     """
 
     placed: dict[int, jax.Array] = {}
@@ -93,7 +93,7 @@ def _name(path: tuple[Any, ...]) -> str:
 
 
 def write(folder: Path, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint into a run's folder, such that it is there as a whole or not at all; drop the oldest ones."""
+    """Write a checkpoint into a run's folder, as a whole or not at all; remove all but the last `KEPT`."""
     place = folder / FOLDER
     place.mkdir(exist_ok=True)
     first: dict[int, str] = {}
@@ -118,18 +118,18 @@ def write(folder: Path, checkpoint: Checkpoint) -> None:
 
 
 def _remove(path: Path) -> None:
-    """Remove a checkpoint, given by its JSON file; that goes first, as nothing is looked for without it."""
+    """Remove a checkpoint, given by its JSON file; that goes first, because readers look for it alone."""
     path.unlink(missing_ok=True)
     path.with_suffix(".npz").unlink(missing_ok=True)
 
 
 def latest(folder: Path, run: Mapping[str, Any], rows: Mapping[str, int]) -> tuple[Checkpoint | None, list[str]]:
-    """Return the last checkpoint of a run that is sound, or None; and one line for each that is not.
+    """Return the last sound checkpoint of a run or None, and one line for each later one that is not sound.
 
     Args:
         folder: the run's.
         run: seed, fingerprint and code that it must have.
-        rows: how many of each table are there: a checkpoint that needs more is of no use.
+        rows: the number of rows in each table; a checkpoint that needs more is not used.
     """
     problems: list[str] = []
     for path in _paths(folder):
@@ -163,7 +163,7 @@ def read(path: Path) -> Checkpoint:
 
 
 def forget(folder: Path, after: int) -> None:
-    """Remove checkpoints later than an update, as the run may take another course now, and half-written ones."""
+    """Remove checkpoints later than an update, because the run may now take another course, and half-written ones."""
     for path in _paths(folder):
         if int(path.stem) > after:
             _remove(path)
@@ -172,7 +172,7 @@ def forget(folder: Path, after: int) -> None:
 
 
 def identity(info: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what of `run.json` tells whether a checkpoint belongs to a run."""
+    """Return the entries of `run.json` that tell whether a checkpoint belongs to a run."""
     return {key: info.get(key) for key in ("seed", "fingerprint", "code")}
 
 
@@ -188,7 +188,7 @@ def _paths(folder: Path) -> list[Path]:
 
 
 def _plain(array: np.ndarray) -> np.ndarray:
-    """Return an array as one of a kind that NumPy's files know: bfloat16 and the like as whole numbers."""
+    """Return an array in a dtype that NumPy's files know: bfloat16 and the like as unsigned integers."""
     return array if array.dtype.kind in "biufc" else array.view(f"u{array.dtype.itemsize}")
 
 

@@ -28,23 +28,23 @@ class Stream:
         self._flushed = time.monotonic()
 
     def append(self, rows: Sequence[dict[str, Any]]) -> None:
-        """Append rows; they reach the file within `FLUSH_S` seconds of the next call."""
+        """Append rows; they reach the file with the first call that is `FLUSH_S` seconds after the last flush."""
         self._rows += rows
         self.count += len(rows)
         if self._rows and time.monotonic() - self._flushed >= FLUSH_S:
             self._flush()
 
     def sync(self) -> None:
-        """Put all rows on the disk."""
+        """Write all rows to the disk."""
         self._flush()
         if self._file:
             os.fsync(self._file.fileno())
 
     def cut(self, count: int) -> pa.Table | None:
-        """Take out all rows but the first `count`, also those of an earlier process, and go on behind them.
+        """Remove all rows but the first `count`, also those of an earlier process; new rows follow these.
 
         Returns:
-            What was taken out; None if there never was a row.
+            The removed rows; None if there never was a row.
         """
         self._flush()
         if self._file:
@@ -122,7 +122,7 @@ def read_table(path: Path) -> pa.Table | None:
 
 
 def read_stream(path: Path) -> pa.Table | None:
-    """Read an Arrow stream up to its last complete batch: the writer may be at work, or may have been killed."""
+    """Read an Arrow stream up to its last complete batch: its writer may be at work, or may have been killed."""
     batches: list[pa.RecordBatch] = []
     if path.is_file():
         with path.open("rb") as file:

@@ -39,10 +39,10 @@ def provenance() -> dict[str, Any]:
 
 @cache
 def code(optimizer: str) -> str:
-    """Return a hash of the code that computes a run: a finished run by other code is no answer to the same question.
+    """Return a hash of the code that computes a run: a run made by other code has to be repeated.
 
-    Counted are the package's sources but for `READERS`, the module that the optimizer comes from (also another
-    package's), and the versions of the `NUMERICAL` packages. Not counted: Ray, Python, drivers and the machine.
+    It covers the package's sources without `READERS`, the module that the optimizer comes from (also another
+    package's), and the versions of the `NUMERICAL` packages. It does not cover Ray, Python, drivers and the machine.
     """
     from distopt.optimizers import factory
 

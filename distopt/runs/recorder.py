@@ -1,4 +1,4 @@
-"""Records → the run's folder, written so that a crash at any moment leaves what was finished readable."""
+"""Records → the run's folder, written so that a crash at any moment leaves complete records readable."""
 
 import json
 import math
@@ -23,7 +23,7 @@ from distopt.records import COLUMNS, RESTARTS, Checkpoint, News, Outcome
 from distopt.runs import checkpoints
 from distopt.runs.growing_table import Stream
 
-RESERVE, RESERVED = ".reserve", 2**18  # bytes kept free for how the run ended, should the disk fill up
+RESERVE, RESERVED = ".reserve", 2**18  # bytes reserved for the end of the run, in case the disk fills up
 BEGUN = {"schema": 1, "status": "running", "reason": None}
 
 
@@ -42,7 +42,7 @@ def make_folder(config: Mapping[str, Any], info: Mapping[str, Any]) -> Path:
         write_atomically(hidden / "run.json", _json(info))
         for attempt in range(1 if config["name"] else 1000):
             folder = output / (name + (f"-{attempt}" if attempt else ""))
-            with suppress(OSError):  # somebody else was faster
+            with suppress(OSError):  # another process was faster
                 if not folder.exists():  # a rename would replace an empty folder
                     return hidden.rename(folder)
     except OSError as error:
@@ -57,7 +57,7 @@ def make_folder(config: Mapping[str, Any], info: Mapping[str, Any]) -> Path:
 
 
 def _name(config: Mapping[str, Any], fingerprint: str) -> str:
-    """Return a name that says when a run began and what it is about."""
+    """Return a name that tells when a run began and what it runs."""
     words = [
         time.strftime("%Y%m%d-%H%M%S"),
         *(config[group]["name"] for group in ("optimizer", "model", "dataset")),
@@ -79,8 +79,8 @@ class Recorder:
         Args:
             folder: that `make_folder` made.
             info: for `run.json`.
-            lock: on the folder, if it is in the hands of this process already.
-            start: the checkpoint that a run goes on from.
+            lock: on the folder, if this process holds it already.
+            start: the checkpoint that a run resumes from.
         """
         self.folder = folder
         self._last = start and start._replace(arrays={})
@@ -106,9 +106,9 @@ class Recorder:
             self._last = news.checkpoint._replace(rows=rows, arrays={})
 
     def undo(self, reason: str | None = None) -> dict[str, Any]:
-        """Take back what was recorded after the last checkpoint, or at all; return what `run.json` says about it.
+        """Remove what was recorded after the last checkpoint, or everything without one; return its `resumed` entry.
 
-        The rows taken out are kept below `undone/`, in files numbered like the entries of `resumed` in `run.json`.
+        The removed rows are kept below `undone/`, in files numbered like the entries of `resumed` in `run.json`.
         """
         for name in ("summary.json", "model.npz"):
             (self.folder / name).unlink(missing_ok=True)
@@ -137,8 +137,8 @@ class Recorder:
         Args:
             outcome: how training ended.
             seconds: of each phase.
-            pulls: workers may have pulled the center before a commit, or later than with it.
-            fetch: how many commits of a worker there are to a reply.
+            pulls: workers may have pulled the center at another moment than with the reply to a commit.
+            fetch: commits of a worker per reply.
         """
         self._reserve.unlink(missing_ok=True)
         self.info |= {"status": outcome.status, "reason": outcome.reason, **outcome.details}
@@ -152,7 +152,7 @@ class Recorder:
                     self.info |= {"status": "failed", "reason": unwritten(error)}
         self._write_info()
         from distopt.metrics import conservation, staleness
-        from distopt.runs import results  # pandas takes its time to import, and training need not wait for it
+        from distopt.runs import results  # pandas imports slowly, and training need not wait for it
 
         run = results.load(self.folder)
         reason, restarted = None, bool(run.events["kind"].isin(RESTARTS).any())

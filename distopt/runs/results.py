@@ -22,7 +22,7 @@ from distopt.runs.schema import CONFIG, INFO, NUMBER, REQUIRED, Rules, check_map
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """One run as its folder tells it: resolved configuration, `run.json`, evaluations of the center, summary.
+    """One run read from its folder: resolved configuration, `run.json`, evaluations of the center, summary.
 
     `evals` has one row per evaluation and split, `summary` the numbers of `summarize`. The frame `commits`, one row
     per commit in the order applied, is read when first asked for.
@@ -51,7 +51,7 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        """Whether the run came to its end: `done`, or `stopped` by a criterion of its own."""
+        """Whether the run finished: `done`, or `stopped` by a criterion of its own."""
         return self.status in FINISHED
 
     @property
@@ -66,7 +66,7 @@ class Run:
 
 
 def load(folder: str | Path) -> Run:
-    """Read the run in `folder`, also one that is going on or was cut off; its last complete records count.
+    """Read the run in `folder`, also one that is still running or was cut off; its complete records count.
 
     Raises ResultsError naming the file and the way out when the folder is no run, is half-written or is damaged.
     """
@@ -150,7 +150,7 @@ def summarize(commits: pd.DataFrame, evals: pd.DataFrame, info: Mapping[str, Any
 
 
 def _windows(commits: pd.DataFrame) -> dict[str, float]:
-    """Return the mean local steps of a window, and the share of them that a worker rule ended if it may."""
+    """Return the mean local steps of a window, and the share of windows that a worker rule ended, if it may."""
     shares = {"early_share": float(commits["early"].mean())} if "early" in commits else {}
     return {"window_mean": float(commits["steps"].mean()), **shares}
 
@@ -163,7 +163,7 @@ def _train_time(commits: pd.DataFrame, evals: pd.DataFrame, info: Mapping[str, A
 
 
 def _candidates(paths: Sequence[str | Path]) -> list[Path]:
-    """Folders at and below `paths` that are runs or look like what is left of one, and given paths that are none."""
+    """Return folders at and below `paths` that are runs or remains of one, and given paths that are no folders."""
     return _distinct(folder for path in paths for folder in _walk(Path(path)))
 
 
@@ -207,7 +207,7 @@ def _read_table(folder: Path, name: str, status: str) -> pd.DataFrame:
             frame = _read_parquet(parquet)
         elif stream.is_file():
             frame = _read_stream(stream)
-        elif status in FINISHED and name != "events":  # most runs have none
+        elif status in FINISHED and name != "events":  # most runs have no events
             raise ResultsError(f"{parquet}: missing although the run is {status}; delete the folder or repeat the run")
         else:
             frame = pd.DataFrame()

@@ -1,4 +1,4 @@
-"""What the records of a run can say: kinds and ranges, looked at before anything is computed from them."""
+"""What the records of a run can hold: kinds and ranges, checked before anything is computed from them."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -56,7 +56,7 @@ def check_mapping(path: Path, content: Mapping[str, Any], rules: Rules) -> None:
 
 
 def check_table(path: Path, frame: pd.DataFrame, columns: tuple[str, ...]) -> None:
-    """Raise ResultsError if a column is missing or holds what no run can have recorded."""
+    """Raise ResultsError if a column is missing or holds values that no run records."""
     if absent := [column for column in columns if column not in frame]:
         raise ResultsError(f"{path}: has no column {', '.join(absent)}; repeat the run")
     for column in (*columns, *(column for column in OPTIONAL if column in frame)):

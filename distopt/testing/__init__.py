@@ -41,7 +41,7 @@ QUADRATIC = {"name": "quadratic", "start": [1.0, -1.0], "curvatures": [1.0, 2.0]
 
 
 class Trained(NamedTuple):
-    """What training left: rows as in a run's tables, and the final center by name."""
+    """The results of training: rows as in a run's tables, and the final center by name."""
 
     commits: list[dict[str, Any]]
     evals: list[dict[str, Any]]
@@ -58,8 +58,8 @@ def train(experiment: Experiment, order: Iterable[int | tuple[int, Sequence[int]
 
     Args:
         experiment: what to train.
-        order: the workers in the order in which they commit, each by itself or with those that pull just before; a
-            worker whose rule pulls and that is in none of them pulls right before its commit.
+        order: the workers in the order in which they commit, each alone or with a list of workers that pull just
+            before. A worker whose rule pulls, and that is in no list, pulls right before its commit.
 
     Raises:
         AssertionError: training diverged.
@@ -105,7 +105,7 @@ def check(factory: Callable[..., DistributedOptimizer], **settings: Any) -> None
         order = list(_order(experiment))
         trained = train(experiment, order)
         _check_progress(trained.losses, str(problem["name"]))
-    if optimizer.synchrony.groups is None:  # whose members are neighbours
+    if optimizer.synchrony.groups is None:  # members of a group are neighbours
         _check_permutation(experiment, order, trained)
     rebuilt = _build(*_travel(factory, settings))
     again = train(_experiment(rebuilt, window, LOGISTIC), order)
@@ -126,7 +126,7 @@ def _build(factory: Callable[..., DistributedOptimizer], settings: dict[str, Any
 
 
 def _travel(factory: Callable[..., Any], settings: dict[str, Any]) -> tuple[Callable[..., Any], dict[str, Any]]:
-    """Send factory and settings as if to another process: rules are rebuilt there, never sent."""
+    """Pickle and unpickle factory and settings, as on the way to another process, which rebuilds the rules."""
     try:
         return pickle.loads(pickle.dumps((factory, settings)))
     except (pickle.PicklingError, AttributeError, TypeError) as error:
@@ -160,7 +160,7 @@ def _blobs() -> Dataset:
 
 
 def _order(experiment: Experiment) -> Iterator[int]:
-    """Yield workers in an irregular order that is allowed: nobody commits while waiting for a reply."""
+    """Yield workers in an irregular order that is allowed: no worker commits while it waits for a reply."""
     rng, admission = np.random.default_rng(0), Admission(experiment.optimizer.synchrony, experiment.workers)
     free = set(admission.active)
     for _ in range(COMMITS):
@@ -180,9 +180,9 @@ def _check_progress(losses: np.ndarray, problem: str) -> None:
 
 
 def _check_permutation(experiment: Experiment, order: Sequence[int], trained: Trained) -> None:
-    """Check that only what workers do counts, not their numbers: relabel them together with their shards.
+    """Check that the numbers of workers do not matter: relabel the workers together with their shards.
 
-    A shard is one batch here, so that the order of samples changes nothing but rounding.
+    A shard is one batch here, so that the order of samples changes only rounding.
     """
     n = experiment.workers
     shards = [experiment.shards[(worker - 1) % n] for worker in range(n)]

@@ -1,4 +1,4 @@
-"""What every single rule promises, checked by calling worker and server rules directly, plainly and compiled."""
+"""Checks what every single rule promises, by calling worker and server rules directly, plainly and compiled."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, get_args
@@ -17,7 +17,7 @@ WINDOW = 4
 
 
 def check_rules(optimizer: DistributedOptimizer) -> None:
-    """Exchange a few times in round robin, first without having moved.
+    """Check rules in a few exchanges in round robin; in the first one no worker has moved.
 
     Raises:
         AssertionError: a rule is not pure, cannot be compiled once for all updates, changes shapes or dtypes, or moves
@@ -40,7 +40,7 @@ def check_rules(optimizer: DistributedOptimizer) -> None:
 
 
 def _check_zeros(optimizer: DistributedOptimizer, center: Params, workers: int) -> None:
-    """Check that updates of nothing but zeros leave the center where it is: refused commits count as such."""
+    """Check that updates whose messages are all zero keep the center: refused commits count as such updates."""
     period, state = optimizer.synchrony.period, optimizer.server.init(center, workers)
     message, _ = jax.eval_shape(lambda center: trial_commit(optimizer, center), center)
     moved, _ = idle(optimizer, center, state, message, period, optimizer.synchrony.quorums(workers)[-1])
@@ -48,7 +48,7 @@ def _check_zeros(optimizer: DistributedOptimizer, center: Params, workers: int) 
 
 
 class _Rules:
-    """The rules of an optimizer and what goes around between them; every call is checked."""
+    """The rules of an optimizer with their states and messages; every call is checked."""
 
     def __init__(self, optimizer: DistributedOptimizer) -> None:
         self.workers = min(WORKERS, optimizer.workers or WORKERS)
@@ -65,7 +65,7 @@ class _Rules:
         self.pulled = [(0, self.center)] * self.workers
         self.message: Any = None
         self.pull = optimizer.worker.pull
-        self.fetched = (0, self.center)  # what workers that pull before they commit have: not the latest
+        self.fetched = (0, self.center)  # version and center of workers that pull before they commit: not the latest
 
     def exchange(self, version: int, workers: Sequence[int], step: float) -> None:
         """Let workers move by `step` times a random direction, commit, and adopt the reply."""
@@ -196,5 +196,5 @@ def same(a: Any, b: Any) -> bool:
 
 
 def _bits(leaf: Any) -> np.ndarray:
-    """Return a copy of a leaf on the host; of a key, the numbers that it is made of."""
+    """Return a copy of a leaf on the host; for a random key, of its key data."""
     return np.array(jax.random.key_data(leaf) if isinstance(leaf, jax.Array) and is_key(leaf) else leaf)

@@ -1,7 +1,7 @@
-"""Which commits make an update, which are dropped, and who may go on: numbers alone, the same in every launcher.
+"""Decides from counts alone which commits make an update, which are dropped, and which workers continue.
 
-The server asks it about real commits and the simulation of a cluster about virtual ones, so both do what the optimizer
-declares in its `Synchrony`.
+The server uses it for real commits, the cluster simulation for virtual ones. So both follow the optimizer's
+`Synchrony`.
 """
 
 from collections import Counter
@@ -12,13 +12,13 @@ from distopt.synchrony import Synchrony
 
 
 class Verdict(NamedTuple):
-    """What a commit sets off; nothing if it waits for its quorum."""
+    """The effect of a commit; all fields are empty if it waits for its quorum."""
 
     late: int | None = None  # the staleness τ of the commit if it is dropped
-    committers: tuple[int, ...] = ()  # whose commits make an update now, ordered; none: there is no update
-    staleness: tuple[int, ...] = ()  # τ of each
-    released: tuple[int, ...] = ()  # who goes on from the center after that, ordered
-    joined: tuple[int, ...] = ()  # who starts only now, ordered
+    committers: tuple[int, ...] = ()  # workers whose commits make an update now, ordered; (): no update
+    staleness: tuple[int, ...] = ()  # τ of each of these commits
+    released: tuple[int, ...] = ()  # workers that may continue after that, ordered
+    joined: tuple[int, ...] = ()  # workers that start only now (`start_after`), ordered
 
 
 class Admission:
@@ -27,40 +27,40 @@ class Admission:
     Args:
         synchrony: what the optimizer declares.
         workers: n.
-        active: those that have something to do; None: all of them.
+        active: workers with local steps to take; None: all.
     """
 
     def __init__(self, synchrony: Synchrony, workers: int, active: Iterable[int] | None = None) -> None:
         self.version = 0
-        self.pulled = [0] * workers  # the version each worker goes on from
+        self.pulled = [0] * workers  # the version of the center that each worker pulled last
         everyone = sorted(range(workers) if active is None else active)
         first = 1 if synchrony.start_after else len(everyone)
         self.active, self.late = set(everyone[:first]), set(everyone[first:])
-        self.held: set[int] = set()  # their commits are applied, but they are too far ahead to go on
+        self.held: set[int] = set()  # workers whose commit is applied, but which are too far ahead to continue
         self._synchrony = synchrony
         self._group = [synchrony.group_of(k, workers) for k in range(workers)]
         self._left = Counter(self._group[k] for k in self.active)
         self._pending: dict[int, list[int]] = {group: [] for group in self._group}
         self._applied = [0] * workers
-        self._at = Counter({0: len(self.active)})  # active workers by commits applied
+        self._at = Counter({0: len(self.active)})  # number of active workers by commits applied
         self._slowest = 0
         self._everyone = len(everyone)
-        self._gone: set[int] = set()  # lost, and nothing of them is left to do
+        self._gone: set[int] = set()  # lost workers, which a quorum under `whole` does not count
 
     @property
     def over(self) -> bool:
-        """Return whether training ends here, because too few workers for a quorum have something to do."""
+        """Return whether training ends (`whole`), because fewer workers than a quorum have budget left."""
         return self._synchrony.whole and sum(self._left.values()) + len(self.late) < self._quorum(0)
 
     def save(self) -> dict[str, Any]:
-        """Return what `load` needs to go on between two updates, as JSON can hold it."""
-        waiting = {k for pending in self._pending.values() for k in pending}  # whose commits will be sent again
+        """Return the state between two updates for `load`; JSON can hold it."""
+        waiting = {k for pending in self._pending.values() for k in pending}  # they will send their commits again
         sets = {"active": self.active | waiting, "late": self.late, "held": self.held, "gone": self._gone}
         numbers = {"version": self.version, "pulled": [*self.pulled], "counts": [*self._applied]}
         return numbers | {name: sorted(workers) for name, workers in sets.items()}
 
     def load(self, saved: Mapping[str, Any]) -> None:
-        """Go on from what `save` returned."""
+        """Restore what `save` returned."""
         self.version, self.pulled, self._applied = saved["version"], [*saved["pulled"]], [*saved["counts"]]
         self.active, self.late, self.held, self._gone = (
             set(saved[name]) for name in ("active", "late", "held", "gone")
@@ -71,7 +71,7 @@ class Admission:
         self._slowest = 0
 
     def commit(self, worker: int, last: bool = False) -> Verdict:
-        """Take a worker's commit, the `last` one of its budget or not; it has none that waits, and is not held."""
+        """Take a commit of a worker that has none waiting and is not held; `last` ends its budget."""
         staleness = self.version - self.pulled[worker]
         if self._late(worker):
             self.pulled[worker] = self.version
@@ -84,11 +84,11 @@ class Admission:
         return self._settle(group)
 
     def pull(self, worker: int) -> None:
-        """Note that a worker fetched the center without a commit."""
+        """Note that a worker pulled the center without a commit."""
         self.pulled[worker] = self.version
 
     def leave(self, worker: int) -> Verdict:
-        """Take leave of a worker of which no commit waits: the others need not wait for it."""
+        """Stop waiting for a worker that has no commit waiting."""
         group = self._group[worker]
         self.active.discard(worker)
         self._forget(worker)
@@ -96,14 +96,14 @@ class Admission:
         return verdict if verdict.committers else Verdict(released=self._release(()), joined=self._join())
 
     def forget(self, worker: int) -> None:
-        """Drop the commit of a worker that waits for others, if there is one: it will make it again."""
+        """Drop a worker's commit that waits for its quorum, if there is one; the worker will send it again."""
         pending = self._pending[self._group[worker]]
         if worker in pending:
             pending.remove(worker)
             self.active.add(worker)
 
     def lose(self, worker: int) -> Verdict:
-        """Do without a worker that is gone: no longer wait for it, nor for what it had committed."""
+        """Drop the waiting commit of a lost worker, and stop waiting for the worker."""
         self.forget(worker)
         self.late.discard(worker)
         self.held.discard(worker)
@@ -111,7 +111,7 @@ class Admission:
         return self.leave(worker) if worker in self.active else self._settle(self._group[worker])
 
     def join(self, worker: int) -> None:
-        """Wait for a worker again that had used up its budget."""
+        """Wait again for a worker that had used up its budget."""
         self.active.add(worker)
         self._gone.discard(worker)
         self._left[self._group[worker]] += 1
@@ -119,7 +119,7 @@ class Admission:
         self._slowest = min(self._slowest, self._applied[worker])
 
     def _late(self, worker: int) -> bool:
-        """Return whether the center has moved too often since a worker's pull."""
+        """Return whether the center has moved more than `max_staleness` times since a worker's pull."""
         most, period = self._synchrony.max_staleness, self._synchrony.period
         return most is not None and self.version // period - self.pulled[worker] // period > most
 
@@ -129,7 +129,7 @@ class Admission:
         return min(self._synchrony.quorum, most)
 
     def _settle(self, group: int) -> Verdict:
-        """Update the center if a group's quorum is complete."""
+        """Count an update if a group's quorum is complete."""
         pending = self._pending[group]
         if not pending or len(pending) < self._quorum(group):
             return Verdict()
@@ -143,7 +143,7 @@ class Admission:
         return Verdict(None, committers, staleness, self._release(committers), joined)
 
     def _join(self) -> tuple[int, ...]:
-        """Let late workers in once it is time, or nobody else is left."""
+        """Let late workers start after `start_after` updates, or once no other worker is active."""
         if not self.late or (self.version < self._synchrony.start_after and self.active):
             return ()
         joined, self.late = tuple(sorted(self.late)), set()
@@ -154,7 +154,7 @@ class Admission:
         return joined
 
     def _count(self, worker: int) -> None:
-        """Count a commit that is applied."""
+        """Count an applied commit."""
         if worker in self.active:
             self._take_out(worker)
             self._at[self._applied[worker] + 1] += 1
@@ -163,19 +163,19 @@ class Admission:
         self._applied[worker] += 1
 
     def _forget(self, worker: int) -> None:
-        """Wait for a worker no longer."""
+        """Stop counting a worker in its group and among the active ones."""
         self._left[self._group[worker]] -= 1
         self._take_out(worker)
 
     def _take_out(self, worker: int) -> None:
-        """Remove a worker from those with as many commits; a long run must not keep every number there was."""
+        """Take a worker out of the count of those with as many commits; drop a count of zero to save memory."""
         count = self._applied[worker]
         self._at[count] -= 1
         if not self._at[count]:
             del self._at[count]
 
     def _release(self, committers: tuple[int, ...]) -> tuple[int, ...]:
-        """Let those go on who are not too far ahead, and note what they pull."""
+        """Return the workers that may continue within `bound`, and note what they pull."""
         bound = self._synchrony.bound
         if bound is not None:
             while self.active and not self._at[self._slowest]:

@@ -13,7 +13,7 @@ from distopt.training.experiment import Experiment
 
 
 class Batches(NamedTuple):
-    """Which samples a window uses, and where in the worker's life it starts."""
+    """The samples of a window, and the local step at which it starts."""
 
     worker: Any  # int32, shape ()
     first_step: Any  # int32, shape ()
@@ -29,7 +29,7 @@ class Itinerary:
         self.budget = int(experiment.budget[worker])
         self.step = first_step  # local steps taken so far
         self._windows = windows  # windows begun so far
-        self.last = 0  # steps of the last one
+        self.last = 0  # steps of the last window
         self._experiment = experiment
         shard = experiment.shards[worker]
         self._sampler = Sampler(shard, experiment.batch_size, experiment.seed, worker) if experiment.dataset else None
@@ -40,20 +40,20 @@ class Itinerary:
         return self.budget - self.step
 
     def save(self) -> list[int]:
-        """Return where in the worker's life this is."""
+        """Return the place in the budget for `load`."""
         return [self.step, self._windows, self.last]
 
     def load(self, saved: Sequence[int]) -> None:
-        """Go on from what `save` returned."""
+        """Restore what `save` returned."""
         self.step, self._windows, self.last = saved
 
     @property
     def ahead(self) -> int:
-        """Return the steps of the next window."""
+        """Return the number of steps of the next window."""
         return self._experiment.steps(self.worker, self._windows + 1, self.remaining)
 
     def next(self, steps: int = 0) -> Batches:
-        """Return the next window's batches and move on; `steps` is its length where more is known than the rules."""
+        """Return the next window's batches and advance; `steps`, if not 0, overrides its length."""
         steps = steps or self.ahead
         indices = np.zeros((self._experiment.window, self._experiment.batch_size), np.int32)
         if self._sampler:
@@ -70,13 +70,13 @@ class Itinerary:
         self.last = steps
 
     def back(self) -> None:
-        """Take the last window's steps again: its work was lost."""
+        """Go back to the start of the last window, whose work was lost."""
         self.step -= self.last
         self._windows -= self.last > 0
         self.last = 0
 
 
 def portion_indices(portion: jax.Array, samples: int, shape: tuple[int, ...]) -> jax.Array:
-    """Return the samples of a portion of the data, `shape` = (λ, batch size), shuffled once; the last wraps around."""
+    """Return the sample indices of a portion of the data, `shape` = (λ, batch size); the last portion wraps around."""
     size = math.prod(shape)
     return ((portion * size + jnp.arange(size)) % samples).reshape(shape)

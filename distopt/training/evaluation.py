@@ -1,4 +1,4 @@
-"""Evaluation of the center, or of what the optimizer names instead, always outside the training clock."""
+"""Evaluation of the center, or of the optimizer's `Result`, always outside the training clock."""
 
 from functools import partial
 from typing import Any
@@ -13,17 +13,17 @@ from distopt.rules import Params
 from distopt.training.experiment import Experiment
 from distopt.training.program_cache import shared
 
-Measures = dict[str, Any]  # numbers by name; of an ensemble's members, arrays of shape (n,)
+Measures = dict[str, Any]  # numbers by name; arrays of shape (n,) for the members of an ensemble
 CHUNK = 2000  # examples evaluated at once: bounds the memory of activations
 
 
 class Evaluator:
     """Computes loss and accuracy of parameters on the validation data and on a fixed subset of the training data.
 
-    An ensemble has the leading axis of its members in front of the parameters. Its loss and accuracy are those of the
-    mean of its members' probabilities, and its rows have more columns: `mean_logits_loss` and `mean_logits_accuracy`,
-    of the mean of the logits, and `best_member_loss` and `best_member_accuracy`, the best of any single member on this
-    split, each by its own measure. Where a model has no logits, the ensemble is its best member.
+    The parameters of an ensemble have a leading axis of members. Its loss and accuracy are those of the mean of its
+    members' probabilities. Its rows have more columns: `mean_logits_loss` and `mean_logits_accuracy` of the mean of the
+    logits, and `best_member_loss` and `best_member_accuracy` of the best single member on this split, each by its own
+    measure. Where a model has no logits, the ensemble is its best member.
     """
 
     def __init__(self, experiment: Experiment, model_state: ModelState) -> None:
@@ -38,7 +38,7 @@ class Evaluator:
         self._splits: dict[str, Any] = {"train": ()}
         if data := experiment.dataset:
             samples = min(experiment.config["evaluate"]["samples"], data.size)
-            # Keyed apart from the run's seed: every run on this data set is evaluated on the same subset.
+            # Independent of the run's seed, so that every run on this data set is evaluated on the same subset.
             subset = np.sort(np.random.default_rng(0).permutation(data.size)[:samples])
             self._splits = {
                 "train": jax.device_put((data.train_x[subset], data.train_y[subset])),
@@ -90,8 +90,8 @@ def _single(model: Model, params: Params, state: ModelState, batch: Any) -> dict
 
 
 def _ensemble(model: Model, members: Params, state: ModelState, batch: Any) -> dict[str, jax.Array]:
-    """Measure the members, shape (n,), and the mean of what they predict: of probabilities, and of logits."""
-    each = jax.lax.map(lambda params: _single(model, params, state, batch), members)  # one after the other: memory
+    """Return measures of each member, shape (n,), and of the means of their probabilities and of their logits."""
+    each = jax.lax.map(lambda params: _single(model, params, state, batch), members)  # one by one, to save memory
     measures = {f"member_{name}": value for name, value in each.items()}
     if model.logits is None:
         return measures
@@ -105,7 +105,7 @@ def _ensemble(model: Model, members: Params, state: ModelState, batch: Any) -> d
 
 
 def _with_best(measured: Measures) -> Measures:
-    """Replace the members' measures by the best of each; where there is nothing else, they are the ensemble's."""
+    """Replace the members' measures by the best of each; without logits these are also the ensemble's."""
     best = {"loss": measured.pop("member_loss").min(), "accuracy": measured.pop("member_accuracy").max()}
     return best | measured | {f"best_member_{name}": value for name, value in best.items()}
 

@@ -21,7 +21,7 @@ UNLIMITED = 2**31 - 1  # local steps of a worker whose budget is not in samples
 
 
 class Experiment(NamedTuple):
-    """One run, before anything moves."""
+    """One run before training: all that a launcher needs."""
 
     config: Mapping[str, Any]
     dataset: Dataset | None
@@ -35,7 +35,7 @@ class Experiment(NamedTuple):
     shards: list[np.ndarray]  # per worker, int32 indices into the training set; empty without data
     budget: np.ndarray  # local steps of each worker, int64, shape (n,)
     speeds: tuple[float, ...] = ()  # of each worker relative to the fastest, in (0, 1]; (): not known, taken as 1
-    start: Checkpoint | None = None  # where a run that was cut off goes on
+    start: Checkpoint | None = None  # the checkpoint that a run resumes from
 
     @property
     def limited(self) -> bool:
@@ -44,12 +44,12 @@ class Experiment(NamedTuple):
 
     @property
     def guarded(self) -> bool:
-        """Return whether commits that are not finite are refused, and training goes on without them."""
+        """Return whether commits that are not finite are refused while training continues."""
         return bool(self.config["on_bad_commit"] != "stop")
 
     @property
     def program(self) -> Hashable:
-        """Return what decides the compiled programs: runs that differ only in other settings can share them."""
+        """Return the key of the compiled programs: runs with equal keys share them."""
         shapes = tuple((a.shape, a.dtype) for a in self.dataset[1:5]) if self.dataset else ()
         reset = self.config["local"]["on_pull"]
         return self.model, self.local, self.optimizer, reset, self.workers, self.window, self.batch_size, shapes
@@ -87,7 +87,7 @@ class Experiment(NamedTuple):
         return words + self.optimizer.warnings(self.workers, self.window)
 
     def _uneven(self) -> list[str]:
-        """Return a warning if updates that wait for all workers will be of fewer at the end, because some are done."""
+        """Return a warning if a barrier will have fewer commits at the end, because some budgets end earlier."""
         if not self.limited or self.quorum < self.workers or self.optimizer.synchrony.whole:
             return []
         windows = sorted(self.windows)
@@ -114,7 +114,7 @@ class Experiment(NamedTuple):
         ]
 
     def _noisy(self) -> list[str]:
-        """Return a warning for each setting of the model that makes the passes of a batch method differ."""
+        """Return a warning for each setting of the model that makes the loss differ between the passes of a method."""
         if not self.portions:
             return []
         model, name = self.config["model"], self.config["optimizer"]["name"]
@@ -127,12 +127,12 @@ class Experiment(NamedTuple):
 
     @property
     def windows(self) -> list[int]:
-        """Return the number of windows in the budget of each worker, the fewest where it shows only in training."""
+        """Return the number of windows in each worker's budget, the fewest possible where windows may end early."""
         until, budgets = self.optimizer.worker.steps.until, self.budget.tolist()
         return [count(until, self.window, self.speed(k), budget) for k, budget in enumerate(budgets)]
 
     def steps(self, worker: int, sequence: int, remaining: int) -> int:
-        """Return the local steps of a worker's window number `sequence`, at the most those that remain."""
+        """Return the local steps of a worker's window number `sequence`, at most `remaining`."""
         return length(self.optimizer.worker.steps.until, self.window, sequence, self.speed(worker), remaining)
 
     def speed(self, worker: int) -> float:
@@ -167,7 +167,7 @@ def build(config: Mapping[str, Any], dataset: Dataset | str | None = "load") -> 
 
     Args:
         config: plain containers, checked by `distopt.config.validate`.
-        dataset: the data, where the caller has them already; by default they are loaded.
+        dataset: the data, if the caller has them already; by default they are loaded.
 
     Raises:
         ConfigError: names, settings, shapes or sizes that do not fit together.
@@ -219,7 +219,7 @@ _built: dict[Hashable, Any] = {}
 
 
 def _once(make: Callable[..., Any], settings: Mapping[str, Any], *arguments: Any) -> Any:
-    """Call `make` once for equal settings: equal experiments then have the same functions, and share programs."""
+    """Call `make` once for equal settings, so that equal experiments have the same functions and share programs."""
     key = (make, json.dumps(settings, sort_keys=True), arguments)
     if key not in _built:
         _built[key] = make(settings, *arguments)

@@ -1,4 +1,4 @@
-"""What passes through the server: commits on their way, what they set off, and the rows that are recorded of them."""
+"""What passes through the server: commits, the updates they make, and why one is refused."""
 
 import math
 from collections.abc import Mapping
@@ -17,23 +17,23 @@ class Misfit(DistoptError):
 
 
 class Delivery(NamedTuple):
-    """One commit on its way to the server, with what the worker says about its window."""
+    """One commit sent to the server, with what its worker tells about the window."""
 
     worker: int
     sequence: int  # 1, 2, … per worker
     message: Message
     steps: int
     samples: int
-    loss: Any  # a number, or an array that may still be computed
+    loss: Any  # a number, or an array that may not be computed yet
     accuracy: Any
     compute_s: float
     exchange_s: float
     bytes_up: int
     last: bool  # the worker's budget ends with this commit
-    columns: Mapping[str, Any] = {}  # what else is recorded of the window
-    flaw: str | None = None  # why there is no message: it has not the shapes that were agreed on
-    incarnation: int = 0  # how often the worker was given up before
-    epoch: int = 0  # of the server that it is for
+    columns: Mapping[str, Any] = {}  # more columns to record of the window
+    flaw: str | None = None  # why there is no message: its shapes are not the agreed ones
+    incarnation: int = 0  # how many incarnations of the worker were given up before
+    epoch: int = 0  # epoch of the server that the commit is for
 
 
 class Dropped(NamedTuple):
@@ -45,9 +45,9 @@ class Dropped(NamedTuple):
 
 
 class Applied(NamedTuple):
-    """What a commit set off: an update of the center, none (no deliveries) if it was dropped, or both.
+    """The effect of a commit: an update of the center, a dropped commit (without deliveries), or both.
 
-    Its arrays may still be computed: `Server.rows` waits for them.
+    Its arrays may not be computed yet; `Server.rows` waits for them.
     """
 
     version: int
@@ -55,14 +55,14 @@ class Applied(NamedTuple):
     deliveries: list[Delivery]  # ordered by worker
     staleness: list[int]
     pulled: list[Params] | None  # by the committers; None: all of them pulled `before`
-    replies: dict[int, Reply]  # of everybody who is answered
+    replies: dict[int, Reply]  # of all answered workers
     measured: Mapping[str, Any]  # arrays: per commit, shape (q,), or per update, shape ()
     refused: tuple[int, ...] = ()  # committers whose commit was left out; their replies are the center
     dropped: Dropped | None = None
 
     @property
     def samples(self) -> int:
-        """Return the samples of all its commits, the dropped one as well."""
+        """Return the samples of all its commits, including the dropped one."""
         return sum(d.samples for d in self.deliveries) + (self.dropped.delivery.samples if self.dropped else 0)
 
 

@@ -1,7 +1,7 @@
-"""Keeping the center finite: commits that are not are left out of the update they take part in.
+"""Keeps the center finite: an update leaves out commits that are not finite.
 
-Such a commit keeps its place: versions, quorums and staleness are those of a run in which it was applied, so the order
-of commits is what it would have been. An update of which nothing is left changes nothing.
+Such a commit keeps its place: versions, quorums and staleness count it as applied, so it does not change the order of
+commits. An update with no commit left adds nothing to the center.
 """
 
 import math
@@ -16,10 +16,10 @@ from distopt.rules import Message, Params, State
 
 
 class Sifted(NamedTuple):
-    """What is left of the commits of an update."""
+    """An update without its commits that are not finite."""
 
-    folded: Any  # `distopt.training.update.Folded` of the commits that were kept; None: none was
-    kept: list[int]  # their places among all commits of the update
+    folded: Any  # `distopt.training.update.Folded` of the kept commits; None: no commit was kept
+    kept: list[int]  # places of the kept commits among all of the update
     measured: dict[str, Any]  # of all commits, shape (q,); NaN where there is nothing to measure
 
 
@@ -33,12 +33,12 @@ def sift(
     staleness: np.ndarray,
     pulled: list[Params] | None,
 ) -> Sifted:
-    """Fold the commits of an update without those that are not finite, or none if the center would not be finite.
+    """Fold the finite commits of an update; fold none if the center would not be finite.
 
     Args:
         fold: the program of `distopt.training.update.compile_fold`.
         center: θ̃.
-        state: of the server rule; it is copied, as `fold` uses it up.
+        state: of the server rule; it is copied, because `fold` donates it.
         messages: of the q committers; None for one that is left out in any case.
         loss: of their windows.
         who: the committers, shape (q,).

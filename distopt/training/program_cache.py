@@ -8,24 +8,24 @@ import jax
 
 from distopt.training.experiment import Experiment
 
-KEPT = 64  # programs of a handful of configurations: a sweep visits them one after the other
+KEPT = 64  # enough for a handful of configurations, which a sweep visits one after the other
 _programs: "OrderedDict[tuple[Hashable, str], Any]" = OrderedDict()
 
 
 def quick() -> dict[str, Any] | None:
-    """Return compiler options for programs that are as fast when they are compiled in less time.
+    """Return compiler options that cut compile time without slowing the program; None: the default ones.
 
-    On CPU matrix products are library calls, and what surrounds them is bound by memory: the compiler's last passes
+    On CPU, matrix products are library calls and the code around them is bound by memory, so the compiler's last passes
     gain nothing.
     """
     return {"xla_backend_optimization_level": 1} if jax.default_backend() == "cpu" else None
 
 
 def shared(experiment: Experiment, name: str, make: Callable[[], Any], on: Hashable = None) -> Any:
-    """Return the program `name` of an experiment, made by `make` if no run like it was there before.
+    """Return the program `name` of an experiment; call `make` unless a run like it has made the program before.
 
-    `make` must use nothing of the experiment but its model, local optimizer, rules and shapes; if `on` is given, like
-    the model alone, nothing but that: runs with other optimizers then share the program too.
+    `make` may use only the experiment's model, local optimizer, rules and shapes. If `on` is given, for example the
+    model, `make` may use only that; runs with other optimizers then share the program too.
     """
     key = (experiment.program if on is None else on, name)
     program = _programs.pop(key, None) or make()

@@ -19,11 +19,11 @@ from distopt.training.update import Folded, compile_fold, distance_program, idle
 
 
 class Server:
-    """Version, staleness, quorum and duplicates around a server rule.
+    """A server rule with versions, staleness, quorums and detection of duplicates.
 
-    With `guarded`, commits that are not finite or not of the right shape are refused: they keep their place in the
-    order, but are left out of the update, and their workers start over from the center. Every update then waits until
-    it is computed. Without, they end training.
+    With `guarded`, the server refuses commits that are not finite or not of the right shape. A refused commit keeps its
+    place in the order but is left out of the update, and its worker starts over from the center. Every update then
+    waits until it is computed. Without `guarded`, such a commit ends training.
     """
 
     def __init__(
@@ -70,14 +70,14 @@ class Server:
         return self.admission.late
 
     def waits(self, worker: int) -> bool:
-        """Return whether a worker waits: with a commit for its quorum, for slower workers, or to begin."""
+        """Return whether a worker waits: for the quorum of its commit, for slower workers, or to start."""
         return worker in self.pending or worker in self.admission.held or worker in self.late
 
     def deliver(self, delivery: Delivery) -> Applied | None:
-        """Take a commit; if it is dropped, or completes a quorum, return what it set off.
+        """Take a commit; return its effect if it is dropped or completes a quorum, else None.
 
         Sequence numbers at or below the last applied one, and commits already waiting for the quorum, change nothing.
-        Whether the commits were finite is known when `rows` is called for the update, which may be later.
+        `rows`, which may be called later, tells whether the commits of the update were finite.
 
         Raises:
             Misfit: the commit is not of the right shape, and the server is not guarded.
@@ -102,12 +102,12 @@ class Server:
         return self._carry_out(verdict)._replace(dropped=dropped)
 
     def forget(self, worker: int) -> None:
-        """Drop the commit of a worker that waits for others."""
+        """Drop a worker's commit that waits for its quorum."""
         self.admission.forget(worker)
         self.pending.pop(worker, None)
 
     def lose(self, workers: Sequence[int]) -> list[Applied]:
-        """Go on without some workers; return what that sets off: updates and answers that waited for them alone."""
+        """Continue without lost workers; return the updates and answers that waited only for them."""
         for worker in workers:
             self.forget(worker)
         found = []
@@ -122,19 +122,19 @@ class Server:
         self.admission.join(worker)
 
     def save(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return what `load` needs to go on between two updates: arrays, and numbers that JSON can hold."""
+        """Return the state between two updates for `load`: arrays, and numbers that JSON can hold."""
         numbers = {"admission": self.admission.save(), "applied": list(self.applied), "refused": sorted(self.refused)}
         return {"center": self.center, "state": self.state, "pulled": list(self.pulled)}, numbers
 
     def load(self, arrays: Mapping[str, Any], numbers: Mapping[str, Any]) -> None:
-        """Go on from what `save` returned; commits that waited for their quorum have to be sent again."""
+        """Restore what `save` returned; workers must send commits that waited for their quorum again."""
         self.center, self.state = arrays["center"], arrays["state"]
         self.admission.load(numbers["admission"])
         self.applied, self.pending, self.pulled = list(numbers["applied"]), {}, list(arrays["pulled"])
         self.replies, self.refused = [self.center] * len(self.pulled), set(numbers["refused"])
 
     def pull(self, worker: int) -> Params:
-        """Note that a worker fetches the center without a commit, and return it."""
+        """Note that a worker pulls the center without a commit, and return the center."""
         self.admission.pull(worker)
         self.pulled[worker] = self.center
         return self.center
@@ -149,7 +149,7 @@ class Server:
         self.admission.version += 1
 
     def _idle(self, updates: int) -> None:
-        """Apply updates without commits, which count for the rule and add nothing."""
+        """Apply updates without commits: the rule counts them, and they add nothing."""
         self.center, self.state = self._idle_program(self.center, self.state, np.int32(updates))
 
     @cached_property
@@ -160,11 +160,11 @@ class Server:
 
     @property
     def result(self) -> Params:
-        """Return what is evaluated and kept: the center, or a copy of what the optimizer names instead."""
+        """Return what is evaluated and kept: the center, or a copy of the optimizer's `Result`."""
         result = self.optimizer.result
         if result is None:
             return self.center
-        return jax.tree.map(jnp.copy, result.of(self.state))  # the state gets donated
+        return jax.tree.map(jnp.copy, result.of(self.state))  # a copy, because the state gets donated
 
     def warm_up(self, message: Message) -> None:
         """Compile the update for full quorums of commits shaped like `message`; changes nothing."""
@@ -177,12 +177,12 @@ class Server:
                 distance_program(self.center, pulled)
 
     def _whence(self, workers: Sequence[int]) -> tuple[np.ndarray, list[Params] | None]:
-        """Return who the committers are, and the centers they pulled (None: all the current one)."""
+        """Return the committers, and the centers they pulled; None: all of them pulled the current one."""
         pulled = None if self._together else [self.pulled[worker] for worker in workers]
         return np.array(workers, np.int32), pulled
 
     def _carry_out(self, verdict: Verdict) -> Applied:
-        """Update the center if there is a quorum, and answer those who go on."""
+        """Update the center if there is a quorum, and answer the released workers."""
         before, deliveries = self.center, [self.pending.pop(worker) for worker in verdict.committers]
         pulled, measured = None, dict[str, Any]()
         told: dict[int, Reply] = {}
@@ -206,7 +206,7 @@ class Server:
             accepted = {workers[i] for i in kept}
             self.refused = self.refused.union(workers) - accepted
             if folded is None:
-                if self.optimizer.synchrony.period > 1:  # it keeps its place among the updates of a period
+                if self.optimizer.synchrony.period > 1:  # the refused update keeps its place in the period
                     self._idle(1)
                 return measured, {}
         else:
@@ -216,7 +216,7 @@ class Server:
         return measured, dict(zip((workers[i] for i in kept), told or (), strict=bool(told)))
 
     def _reply(self, verdict: Verdict, told: Mapping[int, Reply]) -> dict[int, Reply]:
-        """Note what everybody who is answered pulls, and return their replies: `told` the committers, or the center."""
+        """Return the replies of the answered workers, from the rule (`told`) or the center, and note what they pull."""
         synchrony = self.optimizer.synchrony
         answered = [k for k in verdict.released if synchrony.answered(self.applied[k]) or k in self.refused]
         for worker in answered:
@@ -226,7 +226,7 @@ class Server:
         return {worker: self.replies[worker] for worker in answered}
 
     def measure(self, applied: Applied) -> Applied:
-        """Start to measure how far the center has moved since the commits of an update were pulled."""
+        """Start to compute how far the center has moved since each committer of an update pulled."""
         q = len(applied.deliveries)
         distance = np.zeros(q) if applied.pulled is None else distance_program(applied.before, applied.pulled)
         return applied._replace(measured={**applied.measured, "distance": distance}, pulled=None)
@@ -238,16 +238,16 @@ class Server:
         server_s: Callable[[int], float] = lambda worker: 0.0,
         bytes_down: Callable[[int], int] = lambda sequence: 0,
     ) -> list[Row]:
-        """Return the rows of a dropped commit and of an update's, once it is computed.
+        """Return the rows of a dropped commit and of an update's commits; wait until the update is computed.
 
         Args:
             applied: what `deliver` returned.
             time_s: when it was applied, on the launcher's clock.
             server_s: from a committer to the seconds that the server worked on its commit.
-            bytes_down: from the number of a worker's commit to the bytes that it was answered with.
+            bytes_down: from the number of a worker's commit to the bytes of the answer.
 
         Raises:
-            Diverged: a loss or a commit is not finite; the center is again what it was before the update.
+            Diverged: a loss or a commit is not finite; the center is set back to before the update.
         """
         if "distance" not in applied.measured:
             applied = self.measure(applied)

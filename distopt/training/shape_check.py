@@ -1,4 +1,4 @@
-"""Whether rules keep to the shapes they began with: found without computing anything, before anything starts."""
+"""Checks before training, by tracing alone, that rules keep shapes and dtypes."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from distopt.training.shapes import Exchange, exchange
 
 
 def check(experiment: Experiment) -> None:
-    """Trace one exchange; the packaged rules are known to conform.
+    """Trace one exchange, unless the optimizer is packaged: packaged rules are known to conform.
 
     Raises:
         ConfigError: a rule changes the shape or dtype of the center, the parameters or a state, or cannot be traced.
@@ -29,7 +29,7 @@ def check(experiment: Experiment) -> None:
         traced = jax.eval_shape(trial)
     except ConfigError:
         raise
-    except Exception as error:  # of rules that are anybody's
+    except Exception as error:  # rules from other packages may raise anything
         raise ConfigError(f"optimizer={name}: its rules cannot be traced ({reason(error)})") from error
     for what, kept in traced.before.items():
         if problem := difference(kept, traced.after[what]):

@@ -12,7 +12,7 @@ from distopt.trees import tree_bytes
 
 
 class Exchange(NamedTuple):
-    """One exchange of a full quorum: what goes from hand to hand, and what everybody has before and after it."""
+    """One exchange of a full quorum: message and reply, and center, parameters and states before and after it."""
 
     message: Message
     reply: Reply
@@ -21,14 +21,14 @@ class Exchange(NamedTuple):
 
 
 def trial_window(optimizer: DistributedOptimizer, params: Params) -> Window:
-    """Return a window of one step that ended where it began, with all that a worker rule may look at."""
+    """Return a window of one step that ended where it began, with every field that a worker rule may read."""
     local = optimizer.local.init(params) if optimizer.local else None
     center = params if optimizer.worker.pull else None
     return Window(params, params, jnp.ones((), jnp.int32), params, local, jax.random.key(0), center, jnp.zeros(()))
 
 
 def landing(window: Window) -> Window:
-    """Return what `adopt` is told about a window."""
+    """Return a window with only the fields that `adopt` may read."""
     return window._replace(gradient=None, local=None, key=None, loss=None)
 
 
@@ -38,7 +38,7 @@ def trial_commit(optimizer: DistributedOptimizer, params: Params) -> tuple[Messa
 
 
 def exchange(optimizer: DistributedOptimizer, params: Params, workers: int) -> Exchange:
-    """Let a full quorum commit and adopt, all from the same parameters; to be traced, as it makes q copies.
+    """Let a full quorum commit and adopt, all from the same parameters; only for tracing, because it makes q copies.
 
     Args:
         optimizer: the rules.
@@ -58,7 +58,7 @@ def exchange(optimizer: DistributedOptimizer, params: Params, workers: int) -> E
 
 
 class Shapes(NamedTuple):
-    """What travels, as trees of `jax.ShapeDtypeStruct`; known without touching a device."""
+    """What travels, as trees of `jax.ShapeDtypeStruct`, found without touching a device."""
 
     params: Params
     message: Message

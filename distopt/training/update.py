@@ -39,7 +39,7 @@ def fold(optimizer: DistributedOptimizer, center: Params, state: State, commits:
 def idle(
     optimizer: DistributedOptimizer, center: Params, state: State, message: Message, updates: Any, quorum: int
 ) -> tuple[Params, State]:
-    """Return center and state after some updates whose commits are all zero: they count, and add nothing; pure.
+    """Return center and state after updates whose commits are all zero, which the rule counts; pure.
 
     Args:
         optimizer: the rules.
@@ -47,7 +47,7 @@ def idle(
         state: of the server rule.
         message: the shapes of one commit.
         updates: how many; int32, shape ().
-        quorum: commits of each.
+        quorum: commits of each update.
     """
     zeros = jax.tree.map(lambda m: jnp.zeros((quorum, *m.shape), m.dtype), message)
     nobody = jnp.zeros(quorum, jnp.int32)

@@ -28,7 +28,7 @@ class Position(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """What a worker has besides its parameters when it sends a commit; it outlives the worker's process."""
+    """A worker's state besides its parameters when it sends a commit; it outlives the worker's process."""
 
     local: optax.OptState
     model: ModelState
@@ -36,7 +36,7 @@ class Kept(NamedTuple):
 
 
 class Flight(NamedTuple):
-    """A finished window, its commit not made or not answered yet."""
+    """A finished window whose commit is not made or not answered yet."""
 
     window: Window
     local: optax.OptState
@@ -45,11 +45,11 @@ class Flight(NamedTuple):
     message: Message = None  # None while the commit waits for the center, and once it was sent
     loss: Any = None  # mean over the window's steps, of the mini-batch at the parameters of that step; shape ()
     accuracy: Any = None
-    ended: Any = None  # whether the worker rule ended the window, 0 or 1; None if it has no say
+    ended: Any = None  # whether the worker rule ended the window, 0 or 1; None if it cannot
 
     @property
     def kept(self) -> Kept:
-        """Return what the worker has besides its parameters."""
+        """Return the worker's state besides its parameters."""
         return Kept(self.local, self.model, self.rule)
 
 
@@ -63,7 +63,7 @@ class Progress(NamedTuple):
     gradient: Params | None  # Σ g so far, if the worker rule asks for it
     loss: jax.Array  # sum over the steps; shape ()
     accuracy: jax.Array
-    ended: jax.Array | None  # whether the worker rule wants to commit; None if it has no say; shape ()
+    ended: jax.Array | None  # whether the worker rule ends the window; None if it cannot; shape ()
 
 
 class Worker:
@@ -83,7 +83,7 @@ class Worker:
         step_key: jax.Array,
         data: Any,
     ) -> Flight:
-        """Take the local steps of one window, and make its commit unless that waits for the center; pure."""
+        """Take the local steps of one window, and make its commit unless the rule pulls before it; pure."""
         progress = self.depart(params, local, model)
         progress = self.steps(progress, params, rule, batches, step_key, data)
         return self.arrive(progress, params, rule, batches, step_key)
@@ -139,7 +139,7 @@ class Worker:
         """End a window and make its commit; pure."""
         steps, end, local, model, total, loss, accuracy, ended = progress
         key = jax.random.fold_in(step_key, batches.worker)
-        draw = jax.random.fold_in(key, ~batches.first_step)  # no step has that number
+        draw = jax.random.fold_in(key, ~batches.first_step)  # negative, so no step has that number
         window = Window(start, end, steps, total, key=draw, loss=loss)
         message = None
         if not self._rules.worker.pull:
@@ -153,13 +153,13 @@ class Worker:
 
     @property
     def tells(self) -> bool:
-        """Return whether there is anything to record of where windows open and end."""
+        """Return whether the start and end of windows are recorded."""
         return self._model.minimum is not None or self._rules.worker.conserves
 
     def positions(self, start: Params, end: Params) -> dict[str, jax.Array]:
         """Return where a window opened and ended, as columns of shape ().
 
-        The coordinates `start_x0`, …, `end_x0`, … of an analytic function; probes where a sum is conserved.
+        For an analytic function, the coordinates `start_x0`, …, `end_x0`, …; where a sum is conserved, probes.
         """
         told = probes.of_window(start, end) if self._rules.worker.conserves else {}
         if self._model.minimum is None:

@@ -27,10 +27,10 @@ class Replica:
         model = experiment.model
         init = shared(experiment, "init", lambda: jax.jit(model.init, compiler_options=quick()), on=model)
         self.params, self.model_state = init(init_key)
-        # The optimizer state is donated: it is never needed again. The parameters stay, `adopt` may ask for them.
+        # The local state is donated, because it is never needed again. The parameters are not: `adopt` may read them.
         self.advance = shared(experiment, "window", lambda: jax.jit(worker.window, donate_argnums=1))
-        # A window that may be cut off after any step is computed by programs of its own, wherever it is computed: the
-        # same steps then have the same bits, taken one by one or all at once.
+        # Windows that may be cut off after any step have their own programs in every launcher: steps then give the same
+        # bits, taken one by one or all at once.
         self._depart = shared(experiment, "departure", lambda: jax.jit(worker.depart, donate_argnums=1))
         self._steps = shared(experiment, "steps", lambda: jax.jit(worker.steps, donate_argnums=0))
         self._arrive = shared(experiment, "arrival", lambda: jax.jit(worker.arrive, donate_argnums=0))
@@ -42,7 +42,7 @@ class Replica:
     def data(self) -> Any:
         """The training samples on the device, features and labels; () without data."""
         data = self.experiment.dataset
-        if data and self.experiment.portions:  # each portion shall be a fair sample; the same for all seeds
+        if data and self.experiment.portions:  # shuffled, so that each portion is a fair sample; the same for all seeds
             order = np.random.default_rng(0).permutation(data.size)
             return jax.device_put((data.train_x[order], data.train_y[order]))
         return jax.device_put((data.train_x, data.train_y) if data else ())
@@ -52,7 +52,7 @@ class Replica:
 
         Args:
             center: that it has pulled; None: version 0.
-            kept: what it had when it sent its last commit; None: it has nothing yet.
+            kept: its state at its last commit; None: it starts with fresh state.
         """
         params = self.params if center is None else center
         rule, local = self.experiment.optimizer.worker, self.experiment.local.init(params)
@@ -65,7 +65,7 @@ class Replica:
         return Position(params, jax.tree.map(jnp.array, local), kept.model, kept.rule)  # own buffers: they get donated
 
     def warm_up(self) -> None:
-        """Compile and run everything once: after this a window needs no preparation."""
+        """Compile and run every program once, so that no window has to compile."""
         warm = Itinerary(self.experiment, 0).next()._replace(steps=np.int32(1))
         flight = self.fly(self.begin(), warm)
         if self.experiment.optimizer.worker.pull:
@@ -95,27 +95,27 @@ class Replica:
         return self._arrive(progress, position.params, position.rule, batches, self.step_key)
 
     def commit(self, flight: Flight, center: Params) -> Flight:
-        """Make the commit of a flight that waited for the center."""
+        """Make the commit of a flight whose worker has pulled the center."""
         window = flight.window._replace(center=center)
         message, rule = self._commit(window, flight.local, flight.rule)
         return flight._replace(window=landing(window), rule=rule, message=message)
 
     def stay(self, flight: Flight) -> Position:
-        """Go on from the end of a flight's window: its commit was not answered."""
+        """Continue from the end of a flight's window, whose commit gets no reply."""
         return Position(flight.window.end, flight.local, flight.model, flight.rule)
 
     def start_over(self, center: Params, flight: Flight) -> Position:
-        """Go on from the center: the commit was refused. Local state is kept or made anew, as `on_bad_commit` says."""
+        """Start over from the center after a refused commit; `on_bad_commit` decides whether local state is kept."""
         if self.experiment.config["on_bad_commit"] == "restart":
             return self.begin(center)
         return self.begin(center, flight.kept)
 
     def land(self, reply: Reply, flight: Flight) -> Position:
-        """Adopt the server's reply to a flight's commit; the flight is used up."""
+        """Adopt the server's reply to a flight's commit; the flight's state is donated."""
         return self.adopt(reply, flight.window, (flight.local, flight.model, flight.rule))
 
     def _compile_adoption(self) -> Callable[[Reply, Window, tuple], Position]:
-        """Return the program for `adoption`; none where the reply is adopted as it is, for a program would copy it."""
+        """Return the program for `adoption`; where replies are adopted as they are, a function that copies nothing."""
         rule, layout = self.experiment.optimizer.worker, shapes(self.experiment)
         same: list[bool] = []
 
@@ -130,10 +130,10 @@ class Replica:
         worker = self.worker
         if all(same) and not worker.reset:
             return lambda reply, window, kept: Position(reply, *kept)
-        # What a worker keeps is donated: it passes through, and would be copied otherwise.
+        # The worker's state is donated: it passes through, and would be copied otherwise.
         return jax.jit(lambda reply, window, kept: worker.adoption(reply, Flight(window, *kept)), donate_argnums=2)
 
     def columns(self, flight: Flight) -> dict[str, jax.Array]:
-        """Return what else is recorded of a flight's window: where it opened and ended, and why it ended."""
+        """Return more columns of a flight's window: where it opened and ended, and whether the rule ended it."""
         columns = self._positions(*flight.window[:2]) if self.worker.tells else {}
         return columns if flight.ended is None else columns | {"early": flight.ended}

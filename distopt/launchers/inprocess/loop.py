@@ -24,7 +24,7 @@ NOTHING = News([], [])  # yielded by an engine that waits for work it shares wit
 class Engine(Protocol):
     """Applies updates in a given order; it may hold some back to compute them together.
 
-    Rows may come later than their update: `flush` returns what is left.
+    Rows may come later than their update: `flush` returns the rest.
     """
 
     samples: int  # in the windows of the updates taken
@@ -41,22 +41,22 @@ class Engine(Protocol):
 
     @property
     def result(self) -> Params:
-        """Return what is evaluated and kept after the updates applied so far: the center, unless a rule says else."""
+        """Return the center, or the optimizer's `Result`, after the updates applied so far."""
 
     def take(self, update: Update) -> Taking:
-        """Take the next update; return the rows of earlier ones that are there."""
+        """Take the next update; return the rows of earlier ones that are ready."""
 
     def flush(self) -> Taking:
-        """Apply what was held back; return all rows that were not returned yet."""
+        """Apply the updates held back; return all rows that were not returned yet."""
 
     def finish(self) -> None:
-        """Apply what the rule still keeps if all budgets are used up; nothing was held back."""
+        """Right after a flush, apply what the rule still keeps if all budgets are used up."""
 
     def save(self) -> tuple[Any, dict[str, Any]]:
-        """Return what `load` needs to go on, right after a flush: a tree of arrays, and numbers for JSON."""
+        """Return the state right after a flush, for `load`: a tree of arrays, and numbers for JSON."""
 
     def load(self, arrays: Mapping[str, np.ndarray], numbers: Mapping[str, Any]) -> None:
-        """Go on from what `save` returned, its arrays by their paths in the tree."""
+        """Restore what `save` returned; the arrays are given by their paths in the tree."""
 
 
 def train(
@@ -67,9 +67,10 @@ def train(
     watch: Watch,
     interrupted: Interrupted,
 ) -> Training:
-    """Train in the order and on the clock that `order` gives; from the experiment's checkpoint, if it has one.
+    """Train in the order and on the clock that `order` gives, from the experiment's checkpoint if it has one.
 
-    Checkpoints change nothing that is computed: they are taken where the engine is flushed anyway, or need not be.
+    Checkpoints change nothing that is computed: they are taken where the engine is flushed anyway, or where a flush
+    changes nothing that follows.
     """
     watch.enter("compile")
     judge = Judge(experiment, Evaluator(experiment, replica.model_state), watch)
@@ -127,7 +128,7 @@ def returned(
     *,
     kept: bool = False,
 ) -> Event:
-    """Return the event that a worker starts from the center as it is, late or because it lost its window."""
+    """Return the event of a worker that starts from the current center, late or because it lost its window."""
     late = bool(rules.synchrony.start_after) and sequence == 0
     return Event(
         version,
@@ -154,7 +155,7 @@ class Judge:
         self.evaluated = -1  # the last update with an evaluation
 
     def __call__(self, engine: Engine, time_s: float) -> list[dict[str, Any]]:
-        """Return the rows of an evaluation of the result as it is; none if that was done already."""
+        """Return the rows of an evaluation of the current result; none if this version was evaluated already."""
         if self.evaluated == engine.version:
             return []
         phase = self._watch.enter("evaluate")
@@ -165,7 +166,7 @@ class Judge:
         return rows
 
     def ends(self, version: int, time_s: float) -> bool:
-        """Return whether updates or seconds are used up."""
+        """Return whether training ends: `stop.updates` or `stop.seconds` is reached, or an evaluation met a target."""
         if self._stop["updates"] is not None and version >= self._stop["updates"]:
             self.reason = f"stop.updates={self._stop['updates']} reached"
         elif self._stop["seconds"] is not None and time_s >= self._stop["seconds"]:

@@ -1,7 +1,7 @@
-"""One window at a time, with the very programs a real worker runs: bit-identical to it on the same machine.
+"""An engine that computes one window at a time, with the programs of a real worker: bit-identical on the same machine.
 
-Nothing waits for a result but the rows, and they are read some updates later: while the device computes, Python
-prepares the next windows.
+Only rows wait for results, and they are read a few updates later: while the device computes, Python prepares the next
+windows.
 """
 
 from collections import defaultdict, deque
@@ -50,10 +50,10 @@ class Single:
         self._itineraries = [Itinerary(experiment, worker) for worker in range(experiment.workers)]
         self._positions: list[Position | None] = [None] * experiment.workers
         self._flights: dict[int, Flight] = {}
-        self._fetched: dict[int, Params] = {}  # by workers whose next commit waits for the center
-        self._ahead: dict[int, Flight] = {}  # computed to see how many steps they have, before they end
-        self._lengths: list[int] = []  # of the windows seen so, in the order asked for
-        self._known: deque[int] = deque()  # those before the checkpoint, which the order asks for once more
+        self._fetched: dict[int, Params] = {}  # centers that workers pulled for their next commit
+        self._ahead: dict[int, Flight] = {}  # windows computed before their commit is due, to see their steps
+        self._lengths: list[int] = []  # steps of these windows, in the order asked for
+        self._known: deque[int] = deque()  # lengths from before the checkpoint, which the order asks for again
         self._sequence = [0] * experiment.workers
         self._kept: set[int] = set()  # workers that will return with the local state of their last commit
         self._unread: deque[tuple[Update, Applied]] = deque()
@@ -65,7 +65,7 @@ class Single:
 
     @property
     def result(self) -> Params:
-        """Return the center after them, or what is evaluated instead."""
+        """Return the center, or the optimizer's `Result`, after the updates taken."""
         return self._server.result
 
     @property
@@ -74,9 +74,9 @@ class Single:
         return not self._server.pending
 
     def save(self) -> tuple[Any, dict[str, Any]]:
-        """Return server, workers and where they are in their budgets."""
+        """Return the server, the workers and their places in their budgets."""
         server, numbers = self._server.save()
-        flying = self._ahead.keys() | self._flights.keys()  # what these were at is used up
+        flying = self._ahead.keys() | self._flights.keys()  # their positions were donated
         begun = {k: position for k, position in enumerate(self._positions) if position and k not in flying}
         workers = {"begun": begun, "fetched": self._fetched, "ahead": self._ahead, "flights": self._flights}
         return workers | {"server": server}, {
@@ -90,7 +90,7 @@ class Single:
         }
 
     def load(self, arrays: Mapping[str, np.ndarray], numbers: Mapping[str, Any]) -> None:
-        """Go on from what `save` returned."""
+        """Restore what `save` returned."""
         begin = self._replica.begin()
         flight = jax.eval_shape(self._replica.fly, begin, Itinerary(self._experiment, 0).next())
         made = jax.eval_shape(self._replica.commit, flight, begin.params) if self._rule.pull else flight
@@ -110,10 +110,10 @@ class Single:
     def flush(self) -> Taking:
         """Return the rows of all updates that have not been read."""
         return self._read(0)
-        yield  # it never waits for other runs
+        yield  # makes this a generator; it never waits for other runs
 
     def steps_of(self, worker: int) -> int:
-        """Return the steps of a window that begins now and may end early; it needs to be computed for that."""
+        """Return the steps of a window that begins now and may end early; only computing the window shows them."""
         if self._known:
             return self._known.popleft()
         self._ahead[worker] = flight = self._fly(worker, self._itineraries[worker])
@@ -121,10 +121,10 @@ class Single:
         return self._lengths[-1]
 
     def take(self, update: Update) -> Taking:
-        """Compute the windows of an update's commits, deliver them, and let those go on who are answered."""
+        """Compute the windows of an update's commits, deliver them, and let the answered workers continue."""
         self.events = []
-        self._deliver(update, update.dropped)  # before anybody returned: who has just pulled is not late
-        for worker in update.returned:  # its window is lost, it starts over from the center as it is now
+        self._deliver(update, update.dropped)  # before workers return: one that has just pulled is not late
+        for worker in update.returned:  # its window is lost; it starts over from the current center
             self._positions[worker] = self._return(worker)
             if self._ahead.pop(worker, None):
                 self._itineraries[worker].back()
@@ -145,12 +145,12 @@ class Single:
         yield  # see above
 
     def _note(self, update: Update, worker: int, kind: str, owner: int, first_step: int) -> None:
-        """Write an event that the order tells of."""
+        """Record an event of the order."""
         told = (self.version, update.time_s, worker, kind, "", 0, self._sequence[worker], owner, first_step)
         self.events.append(Event(*told))
 
     def _return(self, worker: int) -> Position:
-        """Let a worker start over from the center as it is now, with the local state of its last commit if kept."""
+        """Let a worker start over from the current center, with the local state of its last commit if kept."""
         center, position = self._server.pull(worker), self._positions[worker]
         if worker not in self._kept:
             return self._replica.begin(center)
@@ -164,14 +164,14 @@ class Single:
         self._server.finish()
 
     def _deliver(self, update: Update, commits: Sequence[Commit]) -> None:
-        """Deliver commits; the order may give those of an update together or one by one."""
+        """Deliver commits; the order may give the commits of an update together or one by one."""
         for commit in commits:
             applied = self._server.deliver(self._delivery(commit))
             if applied is not None:
                 self._land(update, applied)
 
     def _land(self, update: Update, applied: Applied) -> None:
-        """Let those go on who are answered, and keep what is to be recorded."""
+        """Let the answered workers continue, and keep what is to be recorded."""
         for worker, reply in applied.replies.items():
             go_on = self._replica.start_over if worker in self._server.refused else self._replica.land
             if worker not in self._kept:
@@ -183,7 +183,7 @@ class Single:
         self._unread.append((update, self._server.measure(applied)))
 
     def _read(self, most: int) -> Rows:
-        """Return the rows of the oldest updates until at most `most` are unread; the first that diverged ends it."""
+        """Return the rows of the oldest updates until at most `most` are unread; stop at one that diverged."""
         rows: Rows = []
         while len(self._unread) > most and not self.diverged:
             update, applied = self._unread.popleft()
@@ -202,7 +202,7 @@ class Single:
         if commit.share is not None:
             itinerary = Itinerary(self._experiment, *commit.share)
         flight = self._ahead.pop(worker, None) or self._fly(worker, itinerary, commit.steps)
-        if self._rule.pull:  # an order that says nothing of pulls has them right before the commits
+        if self._rule.pull:  # an order without pulls means a pull right before each commit
             center = self._fetched.pop(worker, None)
             flight = self._replica.commit(flight, self._server.pull(worker) if center is None else center)
         self._flights[worker] = flight
@@ -223,7 +223,7 @@ class Single:
         )
 
     def _fly(self, worker: int, itinerary: Itinerary, steps: int = 0) -> Flight:
-        """Compute a worker's next window, of at most as many steps as it is known to have."""
+        """Compute a worker's next window, of at most `steps` steps if that is not 0."""
         flight = self._replica.fly(self._positions[worker] or self._replica.begin(), itinerary.next(steps))
         if flight.ended is not None:
             itinerary.stop(int(flight.window.steps))

@@ -1,4 +1,4 @@
-"""The actors of a run: where they are put, and what they die with."""
+"""The actors of a run: their placement, their resources and how long they live."""
 
 from typing import Any
 
@@ -26,16 +26,16 @@ class Actors:
         self._places = placement_group([bundle] * len(layout.hosted), strategy=strategy)
 
     def reserved(self) -> Any:
-        """Return a reference that is there once all places for workers are reserved."""
+        """Return a reference that is ready once all places for workers are reserved."""
         return self._places.ready()
 
     def server(self, epoch: int) -> Any:
-        """Create the server: with the driver, if it can be, so that no other machine is needed to the end."""
+        """Create the server, on the driver's node if possible: then it depends on no other machine."""
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         here = NodeAffinitySchedulingStrategy(self._ray.get_runtime_context().get_node_id(), soft=True)
         n, budget = self._experiment.workers, self._experiment.budget.tolist()
-        calls = 4 * n + 8  # at a time; a commit may wait for others, and be sent again meanwhile
+        calls = 4 * n + 8  # at a time: a commit may wait for its quorum, and be sent again meanwhile
         config = self._experiment.config
         options = {"max_concurrency": calls, "scheduling_strategy": here}
         return self._actor(ServerHost, SERVER, config, n, budget, epoch, **options)

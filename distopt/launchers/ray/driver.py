@@ -19,11 +19,11 @@ from distopt.trees import named
 from distopt.windows import Planned
 
 POLL_S = 0.2
-REPLACEMENTS = 3  # of a worker in a row, without a commit: what kills it would kill the next one too
+REPLACEMENTS = 3  # of a worker in a row without a commit: after these, the next one would most likely die too
 
 
 class Stopped(DistoptError):
-    """The user interrupted before training began."""
+    """The user interrupted the run before training began."""
 
 
 class Crew:
@@ -62,7 +62,7 @@ class Crew:
         self._workers = [self._actors.worker(hosted) for hosted in self.layout.hosted]
         stop = experiment.config["stop"]
         early = any(stop[key] is not None for key in ("accuracy", "loss"))
-        meanwhile = early or wanted(experiment.config)  # must be known while training goes on
+        meanwhile = early or wanted(experiment.config)  # needed during training
         self._evaluation = Evaluation(self._ray, self._actors, self._server, self._ask, stop, meanwhile)
         node = self._wait(self._server.call.remote("open"))
         watch.enter("compile")
@@ -79,7 +79,7 @@ class Crew:
         self._wait([worker.call.remote("attach", path, node, experiment.speeds) for worker in self._workers])
         self._wait(self._server.call.remote("start", center, experiment.evaluate_every, self.checkpoint))
         if self.checkpoint and self.checkpoint.numbers["evaluated"] == self.checkpoint.update:
-            self._evaluation.done = 1  # the server's first snapshot
+            self._evaluation.done = 1  # the server's first snapshot was evaluated before the checkpoint
         self._attendance = Attendance(self._ray, self._timeout)
         for worker, hosted in zip(self._workers, self.layout.hosted, strict=True):
             self._attendance.enter(Group(worker, hosted, ("train",)))
@@ -94,7 +94,7 @@ class Crew:
         return tuple(least / step_s[worker] for worker in sorted(step_s))
 
     def _wait(self, refs: Any, what: str = "the actors to start") -> Any:
-        """Wait for results before training begins, at most `launcher.timeout` seconds; an interrupt ends it."""
+        """Wait for results before training begins, at most `launcher.timeout` seconds or until an interrupt."""
         waited = 0.0
         many = refs if isinstance(refs, list) else [refs]
         from ray.exceptions import RayError
@@ -114,7 +114,7 @@ class Crew:
                 raise DistoptError(f"launcher.timeout={self._timeout}: gave up waiting for {what}; see `ray status`")
 
     def _ask(self, actor: Any, method: str, *arguments: Any) -> Any:
-        """Call a method that may be called again, until its answer arrives.
+        """Call a method that may be repeated, until its answer arrives.
 
         Raises:
             Lost: the actor is gone, or silent for `launcher.timeout` seconds.
@@ -147,7 +147,7 @@ class Crew:
                 if self._due(self._version):
                     yield self._take_checkpoint()
         except Lost as error:
-            self._server = None  # whatever workers reported, they lost their server
+            self._server = None  # this is the cause, whatever failures workers reported
             return "failed", f"the parameter server failed: {error}"
         return ("failed", failure) if failure else (self._ended or ("done", None))
 
@@ -179,7 +179,7 @@ class Crew:
         return News(rows, self._evaluation.follow(snapshots), events=events)
 
     def _lose(self, group: Group, reason: str, own: bool) -> str | None:
-        """Do what is configured for a group that is gone; return why the run cannot go on."""
+        """Apply `launcher.on_worker_loss` to a lost group; return why the run cannot continue, or None."""
         self._workers.remove(group.actor)
         leaves_work = self._ask(self._server, "lose", group.hosted, group.incarnation, reason)
         if not (own or leaves_work):
@@ -191,7 +191,7 @@ class Crew:
         return None if self._attendance.groups else f"no worker is left: {group.name} failed: {reason}"
 
     def _replace(self, group: Group, reason: str) -> str | None:
-        """Host the workers of a lost group in a new actor; return why that cannot help."""
+        """Host the workers of a lost group in a new actor; return why the run cannot continue, or None."""
         again = min(self._replacements.get(worker, 0) for worker in group.hosted)
         if again >= REPLACEMENTS:
             return f"{group.name} failed {again + 1} times in a row: {reason}"
@@ -204,16 +204,16 @@ class Crew:
         return None
 
     def evaluate(self) -> Generator[News, None, None]:
-        """Evaluate the snapshots that are left.
+        """Evaluate the snapshots that are left; none if the server was lost before.
 
         Raises:
-            Lost: no actor can; or the server is gone.
+            Lost: no actor can evaluate, or the server is lost meanwhile.
         """
         if self._server is not None:
             yield from self._evaluation.finish(self._workers)
 
     def center(self) -> dict[str, Any] | None:
-        """Return the final center by name; None if it died with the server."""
+        """Return the final center by name; None if it was lost with the server."""
         if self._server is None:
             return None
         try:

@@ -1,4 +1,4 @@
-"""Evaluations of the center on real processes, seen from the driver: while training goes on, and what is left then."""
+"""Evaluations of the center on Ray actors, seen from the driver: during training if wanted, the rest after it."""
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import Any
@@ -24,13 +24,13 @@ class Evaluation:
         server: the actor that has the snapshots.
         ask: calls a method of an actor; raises Lost.
         stop: criteria that end training.
-        meanwhile: evaluate while training goes on.
+        meanwhile: evaluate during training.
     """
 
     def __init__(
         self, ray: Any, actors: Actors, server: Any, ask: Callable[..., Any], stop: Mapping[str, Any], meanwhile: bool
     ) -> None:
-        self.done = 0  # snapshots
+        self.done = 0  # snapshots evaluated
         self.last = -1  # the update of the latest of them
         self.actor = actors.evaluator() if meanwhile else None
         self._ray = ray
@@ -38,10 +38,10 @@ class Evaluation:
         self._server = server
         self._ask = ask
         self._stop = stop
-        self._lost = 0  # evaluators in a row
+        self._lost = 0  # evaluators lost in a row
 
     def follow(self, snapshots: int) -> list[dict[str, Any]]:
-        """Evaluate the snapshots there are, if that is wanted while training goes on; return the new rows.
+        """Evaluate the available snapshots, if that is wanted during training; return the new rows.
 
         Raises:
             Lost: the server is gone.
@@ -51,7 +51,7 @@ class Evaluation:
             try:
                 rows = self._next(self.actor)
             except Lost as error:
-                self._ask(self._server, "open")  # or is it the server that is gone?
+                self._ask(self._server, "open")  # raises Lost if the server is gone
                 self._replace(error)
                 continue
             self._lost = 0
@@ -64,7 +64,7 @@ class Evaluation:
         """Take the last snapshot, and evaluate all that are left on the first actor that can.
 
         Raises:
-            Lost: none can, not even a new one; or the server is gone.
+            Lost: no actor can, not even a new one; or the server is gone.
         """
         snapshots = self._ask(self._server, "close")
         candidates = self._candidates(workers)
@@ -84,7 +84,7 @@ class Evaluation:
         return rows
 
     def _replace(self, error: Lost) -> None:
-        """Take another evaluator, unless several in a row were lost: then training ends."""
+        """Make another evaluator; end training if more than `ATTEMPTS` were lost in a row."""
         self._ray.kill(self.actor)
         self._lost += 1
         if self._lost <= ATTEMPTS:
@@ -94,7 +94,7 @@ class Evaluation:
         self._ask(self._server, "end", "failed", f"the center cannot be evaluated: {error}")
 
     def _candidates(self, workers: Sequence[Any]) -> Iterator[Any]:
-        """Yield the actors that may evaluate: those that are there, then one more."""
+        """Yield the actors that may evaluate: the existing ones, then a new one."""
         yield from [actor for actor in (self.actor, *workers) if actor is not None]
         if self.actor is not None:
             self._ray.kill(self.actor)

@@ -1,7 +1,7 @@
-"""Faults on purpose: calls to the server that get lost, are answered to nobody, arrive late or twice.
+"""Injected faults: calls to the server get lost, lose their answer, arrive late or arrive twice.
 
-Ray promises at most one execution of a call, and an error where it does not know whether there was one. These are the
-four ways in which such a call can go, drawn by a seed.
+Ray executes a call at most once, and raises an error where it does not know whether it did. These faults are the four
+ways in which such a call can go, drawn by a seed.
 """
 
 import random
@@ -17,14 +17,14 @@ FAULTS = {
     "late": "the sender hears nothing, and the call arrives when it has sent it again",
     "twice": "the call arrives two times",
 }
-LATE_S = 0.5  # at most
-MOST = 0.8  # of all calls
+LATE_S = 0.5  # the longest delay
+MOST = 0.8  # the largest share of calls with a fault
 WORDS = f"null, or probabilities of {', '.join(FAULTS)} that add up to {MOST} at most, and a seed"
 Call = Callable[[], Any]
 
 
 def accepts(settings: Any) -> bool:
-    """Return whether `launcher.chaos` can be this."""
+    """Return whether `launcher.chaos` can have this value."""
     if settings is None:
         return True
     if not isinstance(settings, Mapping) or set(settings) - {*FAULTS, "seed"}:
@@ -46,12 +46,12 @@ class Chaos:
         self.done = dict.fromkeys(FAULTS, 0)
 
     def __call__(self, send: Call, receive: Callable[[Any], Any], unknown: Callable[[str], Exception]) -> Any:
-        """Make a call, or something like it.
+        """Make a call, perhaps with a fault.
 
         Args:
             send: sends it and returns a handle.
             receive: waits for the answer to a handle.
-            unknown: makes the error that says that the outcome is not known.
+            unknown: makes the error that says that the outcome is unknown.
         """
         fault = self._draw()
         if fault is None:

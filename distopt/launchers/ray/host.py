@@ -1,7 +1,7 @@
-"""A Ray actor that sets up its process before JAX is imported, then becomes what it hosts.
+"""A Ray actor that sets up its process before JAX is imported, then hosts an object.
 
 JAX reads its platform and thread count when it is imported. Ray's own way to set environment variables per actor starts
-a fresh process for each and takes seconds; this takes a process that Ray has ready.
+a fresh process for each and takes seconds; this way uses a process that Ray has ready.
 """
 
 import importlib
@@ -14,7 +14,7 @@ from typing import Any
 class Host:
     """Hosts an object made from `target` (`module:name`) and passes calls on to it.
 
-    Calls are coroutines of one thread: a plain method holds the actor until it returns, a coroutine may wait while
+    Calls are coroutines of one thread: a plain method blocks the actor until it returns; a coroutine may wait while
     other calls are served.
     """
 

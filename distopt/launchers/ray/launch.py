@@ -1,8 +1,8 @@
 """Real processes: a parameter-server actor and worker actors on Ray, on the wall clock.
 
-Training starts when every actor has compiled its programs. The driver collects records while it goes on, and evaluates
-snapshots of the center after it: neither compilation nor evaluation takes time from training, unless checkpoints or a
-target for the center need to know while it goes on.
+Training starts when every actor has compiled its programs. The driver collects records during training, and evaluates
+snapshots of the center after it. So neither compilation nor evaluation takes time from training, except where
+checkpoints, `stop.accuracy` or `stop.loss` need evaluations during training.
 """
 
 import os
@@ -22,7 +22,7 @@ from distopt.training.experiment import Experiment
 from distopt.trees import tree_bytes
 
 CLOCK = "wall"
-RESTORED = 3  # times from one checkpoint: what ends one server would end the next one too
+RESTORED = 3  # times from one checkpoint: after these, the next server would most likely fail too
 TOGETHER = False
 
 
@@ -46,7 +46,7 @@ def launch(experiments: Sequence[Experiment], watch: Watch, interrupted: Interru
     """Train on Ray; see `distopt.launchers`."""
     (experiment,) = experiments
     ray = _connect(experiment)
-    restored: Counter[int] = Counter()  # how often from each checkpoint
+    restored: Counter[int] = Counter()  # number of restores from each checkpoint, by its update
     epoch = experiment.start.numbers["epoch"] + 1 if experiment.start else 0
     crew = Crew(ray, experiment, epoch)
     try:
@@ -80,7 +80,7 @@ def launch(experiments: Sequence[Experiment], watch: Watch, interrupted: Interru
 
 
 def _can_restore(experiment: Experiment, times: int) -> bool:
-    """Return whether a server that is gone is to be restored from a checkpoint that it was restored from before."""
+    """Return whether to restore a lost server from a checkpoint that served `times` restores before."""
     return experiment.config["launcher"]["on_server_loss"] == "restore" and times < RESTORED
 
 
@@ -91,10 +91,10 @@ def _connect(experiment: Experiment) -> Any:
         DistoptError: no cluster answers there, or none can be started here.
     """
     settings = experiment.config["launcher"]
-    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")  # or `uv run` re-creates the environment per actor
+    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")  # else `uv run` re-creates the environment per actor
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    if settings["address"] is None:  # Ray binds to the loopback interface alone where there can be no second node
+    if settings["address"] is None:  # Ray then allows no second node, and binds to the loopback interface alone
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     home = os.path.expanduser("~")
     if settings["address"] is None and not (os.path.isdir(home) and os.access(home, os.W_OK)):
@@ -114,7 +114,7 @@ def _connect(experiment: Experiment) -> Any:
     memory = settings["object_store_bytes"] or max(200 * 2**20, needed)
     try:
         ray.init(address="local", num_cpus=cores(), include_dashboard=False, object_store_memory=memory, **common)
-    except Exception as error:  # a node that does not come up in time raises no other class
+    except Exception as error:  # a node that does not come up in time raises a plain Exception
         words = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise DistoptError(f"launcher: Ray does not start ({words}); launcher=sim needs no Ray") from None
     return ray

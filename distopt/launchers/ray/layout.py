@@ -23,11 +23,11 @@ def layout(experiment: Experiment, cpus: float, gpus: float | None) -> Layout:
 
     Args:
         experiment: the run.
-        cpus: cores there are.
-        gpus: GPUs there are; None: not known yet, checked once Ray has counted them.
+        cpus: available cores.
+        gpus: available GPUs; None: not known yet, checked once Ray has counted them.
 
     Raises:
-        ConfigError: more cores or GPUs are asked for than there are.
+        ConfigError: the actors need more cores or GPUs than are available.
     """
     settings, n = experiment.config["launcher"], experiment.workers
     usable = any(map(find_spec, CUDA_PLUGINS))

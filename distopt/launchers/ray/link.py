@@ -1,4 +1,4 @@
-"""A process's connection to the server: what it calls takes effect once, whatever happens to messages on the way."""
+"""A process's connection to the server: each call takes effect once, even if messages get lost on the way."""
 
 import threading
 import time
@@ -21,10 +21,10 @@ class Link:
         self.calls = self.repeated = 0
 
     def __call__(self, method: str, *arguments: Any) -> Any:
-        """Make a call until its outcome is known.
+        """Repeat a call until its outcome is known.
 
         Raises:
-            TimeoutError: it never is.
+            TimeoutError: it is unknown after `ATTEMPTS` attempts.
         """
         from ray.exceptions import ActorUnavailableError
 
@@ -49,6 +49,6 @@ class Link:
         )
 
     def describe(self) -> dict[str, Any]:
-        """Return the numbers of calls, of those that were made again, and of faults on purpose."""
+        """Return the numbers of calls, of repeated calls, and of injected faults."""
         faults = {"faults": self._chaos.done} if self._chaos else {}
         return {"calls": self.calls, "repeated_calls": self.repeated, **faults}

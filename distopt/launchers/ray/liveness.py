@@ -16,16 +16,16 @@ class Group:
 
     actor: Any
     hosted: list[int]
-    call: tuple[Any, ...]  # what lets it train; made again if the answer gets lost
+    call: tuple[Any, ...]  # method and arguments that start its training; repeated if the answer gets lost
     incarnation: int = 0
-    training: Any = None  # the reference to its end
-    ping: Any = None  # the reference to its last sign of life
-    asked: float = 0.0  # when that was asked for
+    training: Any = None  # reference to the answer of that call, which comes when training ends
+    ping: Any = None  # reference to the answer of a ping
+    asked: float = 0.0  # when the last ping was sent
     heard: float = field(default_factory=time.monotonic)  # when it last answered, or was made
-    pid: int | None = None  # if it is on this machine
+    pid: int | None = None  # its process, if that is on this machine
 
     def train(self) -> None:
-        """Let it train, or ask once more how that ended."""
+        """Start its training, or ask again for the end of it."""
         self.training = self.actor.call.remote(*self.call)
 
     @property
@@ -44,12 +44,12 @@ class Attendance:
         self.groups: list[Group] = []
 
     def enter(self, group: Group) -> None:
-        """Let a group train, and look after it."""
+        """Start a group's training, and watch the group."""
         group.train()
         self.groups.append(group)
 
     def look(self, wait_s: float) -> list[tuple[Group, str, bool]]:
-        """Wait a moment; return the groups that are gone, why, and whether that was an error of their own."""
+        """Wait up to `wait_s` seconds; return the lost groups, why, and whether they raised the error themselves."""
         ends = [group.training for group in self.groups]
         ready = set(self._ray.wait(ends, num_returns=len(ends), timeout=wait_s)[0]) if ends else set()
         gone = []
@@ -65,20 +65,20 @@ class Attendance:
         return gone
 
     def _end(self, group: Group) -> tuple[str | None, bool]:
-        """Return why a group has ended and whether it raised that; None if it is done, or if an answer got lost."""
+        """Return why a group failed and whether it raised that itself; None if it is done, or if an answer got lost."""
         from ray.exceptions import ActorUnavailableError, RayError, RayTaskError
 
         try:
             self._ray.get(group.training)
             group.training = None
-        except ActorUnavailableError:  # it may train all the same: ask once more; if it is gone, it is silent
+        except ActorUnavailableError:  # it may still train: ask again; a lost one will be silent
             group.train()
         except RayError as error:
             return cause(error), isinstance(error, RayTaskError)
         return None, False
 
     def _silence(self, group: Group) -> str | None:
-        """Ask for a sign of life now and then; return why a group that gives none counts as gone."""
+        """Ping a group every `PING_S` seconds; return why it counts as lost, None if it does not."""
         from ray.exceptions import RayError
 
         now = time.monotonic()
@@ -95,7 +95,7 @@ class Attendance:
 
 
 def _kill(group: Group) -> None:
-    """Make sure that a silent group does not come back: Ray would ask it to end, and a stopped one does not listen."""
+    """Kill the process of a silent group: Ray only asks an actor to end, and a suspended process does not react."""
     if group.pid is not None:
         with suppress(ProcessLookupError):
             os.kill(group.pid, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""What outlives a worker's process: what it had when it sent its last commit, for whoever goes on in its place."""
+"""The local state of a worker at its last commit: it outlives the process, so the worker can start from it again."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,7 +13,7 @@ from distopt.training.worker import Kept
 
 
 def layout(experiment: Experiment) -> Kept | tuple[()]:
-    """Return the shapes of what is kept of a worker; () if nobody would go on with it."""
+    """Return the shapes of what is kept of a worker; () if no worker would continue with it."""
     config = experiment.config
     if config["launcher"]["on_worker_loss"] == "fail" and not (wanted(config) or config["resume"]):
         return ()
@@ -26,9 +26,9 @@ def layout(experiment: Experiment) -> Kept | tuple[()]:
 
 
 class Keepsakes:
-    """What workers had when they sent their last commits, as flat buffers.
+    """Local states of workers at their last commits, as flat buffers.
 
-    Of each worker the last two, for the last one may never be applied.
+    Two are kept of each worker, because its last commit may never be applied.
     """
 
     def __init__(self, like: Kept | tuple[()], workers: int) -> None:
@@ -42,7 +42,7 @@ class Keepsakes:
         self._held[worker] = {number: held[number] for number in sorted(held)[-2:]}
 
     def drop(self, worker: int) -> None:
-        """Keep nothing of a worker: it has begun anew."""
+        """Drop what is kept of a worker that starts over with fresh local state."""
         self._held[worker] = {}
 
     def get(self, worker: int, sequence: int) -> np.ndarray | None:
@@ -50,7 +50,7 @@ class Keepsakes:
         return self._held[worker].get(sequence) if self._wire.payload_bytes else None
 
     def save(self, applied: Sequence[int]) -> dict[str, Kept]:
-        """Return as trees what came with each worker's commit of these numbers, by worker."""
+        """Return by worker, as trees, what came with the commits whose sequence numbers are `applied`."""
         found = {str(worker): self.get(worker, sequence) for worker, sequence in enumerate(applied)}
         return {worker: self._wire.read(buffer) for worker, buffer in found.items() if buffer is not None}
 
@@ -59,6 +59,6 @@ class Keepsakes:
         return dict.fromkeys(workers, self._like)
 
     def load(self, kept: Mapping[str, Kept], applied: Sequence[int]) -> None:
-        """Go on from what `save` returned."""
+        """Restore what `save` returned."""
         for worker, tree in kept.items():
             self.put(int(worker), applied[int(worker)], self._wire.pack(tree))

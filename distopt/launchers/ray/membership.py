@@ -1,4 +1,4 @@
-"""Who may commit, and where each goes on: incarnations of workers, and the budgets of those who are gone."""
+"""Which workers may commit and where each continues: incarnations of workers, and the budgets of lost ones."""
 
 import asyncio
 from collections import deque
@@ -14,9 +14,9 @@ from distopt.training.server import Server
 
 
 class Place(NamedTuple):
-    """Where a worker goes on: steps `first_step` to `end` of the budget of `owner`.
+    """Where a worker continues: steps `first_step` to `end` of the budget of `owner`.
 
-    `taken` over as one window of what somebody left who was lost: maybe the worker itself, in an earlier life.
+    taken: one window inherited from a lost worker, perhaps this one before its restart.
     """
 
     owner: int
@@ -31,16 +31,16 @@ class Place(NamedTuple):
 
 
 class Start(NamedTuple):
-    """What a worker goes on with, and from what center; None: from where it is."""
+    """What a worker continues with, and from which center; None: from its own parameters."""
 
     sequence: int  # of its last commit that was applied
     place: Place
     center: Params | None = None
-    kept: np.ndarray | None = None  # what it had then besides its parameters; None: it has nothing
+    kept: np.ndarray | None = None  # its local state at that commit; None: it starts with fresh state
 
 
 class Members:
-    """The workers of a run as their server knows them, and what happens to them as rows of the table `events`."""
+    """The workers of a run as their server knows them; records what happens to them as rows of the table `events`."""
 
     def __init__(
         self,
@@ -61,26 +61,26 @@ class Members:
         self._clock = clock
         self._kept = kept
         self._over = False
-        self._idle: dict[int, asyncio.Future[None]] = {}  # workers with nothing to do, in case others leave some
+        self._idle: dict[int, asyncio.Future[None]] = {}  # workers without work, which wait for work of lost ones
         self._answers: dict[int, tuple[tuple[int, int], Start]] = {}  # the last question of each worker, and its answer
 
     def save(self) -> dict[str, Any]:
-        """Return what `load` needs to go on, as JSON can hold it."""
+        """Return the state for `load`; JSON can hold it."""
         return {"places": list(self.places), "orphans": list(self.orphans)}
 
     def load(self, saved: Mapping[str, Any]) -> None:
-        """Go on from what `save` returned; every worker will ask where it is."""
+        """Restore what `save` returned; every worker will ask where to continue."""
         self.places = [Place(*place) for place in saved["places"]]
         self.orphans = deque(Place(*place) for place in saved["orphans"])
 
     def note(self, worker: int, kind: str, reason: str = "", lost_steps: int = 0, *, kept: bool = False) -> None:
-        """Write an event."""
+        """Record an event."""
         place = self.places[worker]
         told = (self._server.version, self._clock(), worker, kind, reason, lost_steps, self._server.applied[worker])
         self.events.append(Event(*told, place.owner, place.first_step, int(kept)).row())
 
     def refused(self, worker: int, incarnation: int, epoch: int) -> bool:
-        """Return whether this sender is none of the present ones; that is noted."""
+        """Return whether a call comes from an earlier incarnation or for an earlier server; record it if so."""
         if epoch != self._epoch:
             self.note(worker, "refused", f"sent to the server of epoch {epoch}; this is epoch {self._epoch}")
         elif incarnation != self.incarnation[worker]:
@@ -90,11 +90,11 @@ class Members:
         return True
 
     def applied(self, applied: Applied) -> None:
-        """Note how far the committers of an update have come, and what those go on with who are done."""
+        """Advance the places of an update's committers; let those that are done take over work of lost workers."""
         for delivery in (*applied.deliveries, *([applied.dropped.delivery] if applied.dropped else [])):
             place = self.places[delivery.worker]
             place = place._replace(first_step=place.first_step + delivery.steps)
-            if place.taken:  # one window, and it may have ended early
+            if place.taken:  # one window, which may have ended early: its rest goes back to the orphans
                 place = self._leave(place, first=True)
             self.places[delivery.worker] = place
             if delivery.last:
@@ -102,17 +102,17 @@ class Members:
         self._wake()
 
     async def go_on(self, worker: int, sequence: int, incarnation: int, epoch: int) -> Start | None:
-        """Return what a worker goes on with that is new (`sequence` −1) or done; None: nothing any more.
+        """Return where a worker continues that is new (`sequence` −1) or done with its place; None: it stops.
 
-        It waits while it must not start yet, or while others are at work who might leave some. Asked again, it says
-        the same again.
+        The call waits while the worker must not start yet, or while active workers may still be lost and leave work.
+        A repeated question gets the same answer.
         """
         question = (incarnation, sequence)
         while not (self._over or self.refused(worker, incarnation, epoch)):
             answered, start = self._answers.get(worker, (None, None))
             if answered == question:
                 return start
-            if answered is not None and answered > question:  # a late copy, whose sender has had its answer
+            if answered is not None and answered > question:  # a late copy; its sender has the answer already
                 return None
             if start := self._find(worker, new=sequence < 0):
                 self._answers[worker] = question, start
@@ -123,7 +123,7 @@ class Members:
         return None
 
     def _find(self, worker: int, new: bool) -> Start | None:
-        """Return what a worker can go on with now."""
+        """Return where a worker can continue now; None: nowhere yet."""
         waited = not new and self.places[worker].steps == 0
         sequence = self._server.applied[worker]
         if not (new or waited):
@@ -141,7 +141,7 @@ class Members:
         return Start(sequence, self.places[worker], self._server.pull(worker), kept)
 
     def _take_over(self, worker: int) -> bool:
-        """Let a worker go on with the next window of a lost worker's budget, if there is any."""
+        """Give a worker the next window of a lost worker's budget; return whether there was one."""
         if not self.orphans:
             return False
         orphan = self.orphans.popleft()
@@ -154,7 +154,7 @@ class Members:
         return True
 
     def lose(self, workers: Sequence[int], incarnation: int, reason: str) -> list[int]:
-        """Accept nothing more of an incarnation of some workers; return those it was the present one of."""
+        """Refuse further calls of an incarnation of some workers; return the workers whose current one it was."""
         lost = [worker for worker in workers if self.incarnation[worker] == incarnation]
         for worker in lost:
             self.note(worker, "lost", reason, min(self._window, self.places[worker].steps))
@@ -164,7 +164,7 @@ class Members:
         return lost
 
     def orphan(self, workers: Sequence[int]) -> list[Applied]:
-        """Leave the budgets of lost workers to the others; return what waited for nobody else."""
+        """Leave the budgets of lost workers to the others; return the updates that waited only for the lost ones."""
         for worker in workers:
             self.note(worker, "orphaned")
             place = self.places[worker]
@@ -174,17 +174,17 @@ class Members:
         return applied
 
     def leave_work(self, workers: Sequence[int]) -> bool:
-        """Return whether there is work that nobody does while some workers are gone."""
+        """Return whether the loss of some workers leaves work undone."""
         return not self._over and (bool(self.orphans) or any(self.places[worker].steps > 0 for worker in workers))
 
     def _leave(self, place: Place, first: bool) -> Place:
-        """Leave the steps of a place to others, before or after those that are left already."""
+        """Leave the remaining steps of a place to others, first or last in line; return the place without them."""
         if place.steps > 0:
             (self.orphans.appendleft if first else self.orphans.append)(place._replace(taken=False))
         return place._replace(end=place.first_step)
 
     def end(self) -> None:
-        """Training is over: whoever waits is told so."""
+        """End training: wake every waiting worker, which then stops."""
         self._over = True
         self._wake()
 

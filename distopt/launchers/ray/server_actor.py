@@ -28,16 +28,16 @@ class Ack(NamedTuple):
 
     stop: bool
     payload: np.ndarray | None = None
-    refused: bool = False  # the commit was: `payload` is the center to start over from
+    refused: bool = False  # whether the commit was refused: `payload` is the center to start over from
 
 
 def _own(arrays: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a checkpoint keeps of a server's arrays: not what workers pulled."""
+    """Return the server's arrays that a checkpoint keeps: all but the centers that workers pulled."""
     return {name: array for name, array in arrays.items() if name != "pulled"}
 
 
 class ParameterServer:
-    """Single writer: all its calls run in one thread, and an update never waits in the middle."""
+    """The single writer of the center: all its calls run in one thread, and none interrupts an update."""
 
     def __init__(self, config: Mapping[str, Any], workers: int, budget: Sequence[int], epoch: int = 0) -> None:
         self._optimizer = optimizers.from_config(config, local.build(config["local"]))
@@ -45,7 +45,7 @@ class ParameterServer:
         self._workers = workers
         self._stop = config["stop"]
         self._guarded = config["on_bad_commit"] != "stop"
-        self._anew = config["on_bad_commit"] == "restart"  # whoever is refused
+        self._anew = config["on_bad_commit"] == "restart"  # a refused worker starts with fresh local state
         self._rows: list[dict[str, Any]] = []
         self._ended: tuple[str, str | None] | None = None
         self._waiting: dict[int, asyncio.Future[None]] = {}
@@ -78,7 +78,7 @@ class ParameterServer:
         return self._path
 
     def start(self, center: Params, evaluate_every: int, saved: Checkpoint | None = None) -> None:
-        """Take the initial center, or a checkpoint, and start the clock: everybody is ready, and has the slots open."""
+        """Take the initial center, or a checkpoint, and start the clock; every actor must have opened the slots."""
         self._evaluate_every = evaluate_every
         Slots.forget(self._path)
         self._server.reset(jax.tree.map(jnp.array, center), self._workers)
@@ -95,7 +95,7 @@ class ParameterServer:
         return time.perf_counter() - self._began
 
     def _restore(self, saved: Checkpoint) -> None:
-        """Go on from a checkpoint; the workers start from its center."""
+        """Restore a checkpoint; the workers start from its center."""
         like = _own(self._server.save()[0]) | {"kept": self._keepsakes.like(saved.numbers["kept"])}
         arrays = unpack(like, saved.arrays)
         self._server.load(arrays | {"pulled": [arrays["center"]] * self._workers}, saved.numbers["server"])
@@ -105,9 +105,9 @@ class ParameterServer:
         self._exchanges = saved.numbers["exchanges"]
 
     def checkpoint(self, seen: int, events: int) -> tuple[Any, Checkpoint]:
-        """Return what `news` returns, and what a server needs to go on after it; training waits for a copy alone.
+        """Return what `news` returns, and a checkpoint of the state after it; training waits only for a copy.
 
-        What workers train from is not in it: they will start from the center.
+        The checkpoint does not hold what workers train from: they will start from the center.
         """
         news = self.news(seen, events)
         arrays, numbers = self._server.save()
@@ -140,7 +140,7 @@ class ParameterServer:
         Args:
             head: what the worker says about its window.
             payload: the commit by value; None: it is in the worker's slot.
-            kept: what the worker has besides, by value; None: it is in the slot.
+            kept: the worker's local state, by value; None: it is in the slot.
         """
         self._exchanges += 1
         worker, remote = head.worker, payload is not None
@@ -188,16 +188,16 @@ class ParameterServer:
         return not self._slots.busy.any()
 
     async def go_on(self, worker: int, sequence: int, incarnation: int, epoch: int) -> Start | None:
-        """Return what a worker goes on with that is new or done; see `Members.go_on`."""
+        """Return where a worker continues that is new or done; see `Members.go_on`."""
         start = await self._members.go_on(worker, sequence, incarnation, epoch)
         if start is None or start.center is None:
             return start
         return start._replace(center=jax.tree.map(np.asarray, start.center))
 
     def lose(self, workers: list[int], incarnation: int, reason: str) -> bool:
-        """Give up an incarnation of some workers that are gone; return whether they leave work that nobody does yet.
+        """Give up an incarnation of lost workers; return whether they leave work undone.
 
-        Asked again, it changes nothing.
+        A repeated call changes nothing.
         """
         self._read()
         began = time.perf_counter()
@@ -214,13 +214,13 @@ class ParameterServer:
         return self._members.leave_work(workers)
 
     def _answer(self, applied: Applied, began: float) -> None:
-        """Send the replies, wake who waited, and see whether training ends here; the rows are read later."""
-        # Commits are views of their slots: whoever is answered, and be it with nothing, may write the next one there.
+        """Send the replies, wake the workers that waited, and end training if it is over; the rows are read later."""
+        # Commits are views of their slots. Wait first: once answered, a worker overwrites its slot.
         jax.block_until_ready((self._server.center, self._server.state))
         for worker, reply in applied.replies.items():
             if worker in self._server.refused and self._anew:
                 self._keepsakes.drop(worker)
-            elif worker not in self._server.refused:  # the center travels by value, it may not fit into the slot
+            elif worker not in self._server.refused:  # refused ones get the center by value: it may not fit
                 self._down.write(reply, self._slots.down(worker, self._server.applied[worker]))
         now = time.perf_counter()
         self._updated, self._server_s = now - self._began, (now - began) / max(1, len(applied.deliveries))
@@ -234,7 +234,7 @@ class ParameterServer:
         self._wake([worker for worker in self._waiting if not self._server.waits(worker)])
 
     def _end_if_over(self) -> None:
-        """End training where too few workers are left, unless one of those that are done can take over work."""
+        """End training if too few workers are left, unless there is work that workers who are done can take over."""
         if self._server.admission.over and not self._members.orphans:
             self.end("done", None)
 
@@ -264,7 +264,7 @@ class ParameterServer:
 
     def end(self, status: str, reason: str | None) -> None:
         """End training: no further commit is applied, and every worker is told to stop."""
-        self._read()  # or it would not be said that the last update diverged
+        self._read()  # else a divergence in the last update would not be reported
         self._end(status, reason)
 
     def news(self, seen: int, events: int) -> tuple[list[Row], list[Row], int, tuple[str, str | None] | None]:
@@ -291,9 +291,9 @@ class ParameterServer:
         return len(self._snapshots)
 
     def describe(self) -> dict[str, Any]:
-        """Return what `run.json` says about the server: calls of `exchange`, those that were sent again included."""
+        """Return what `run.json` says about the server: the number of calls of `exchange`, repeated ones included."""
         return {"exchanges": self._exchanges}
 
     def snapshot(self, index: int) -> tuple[dict[str, Any], Params]:
-        """Return `update`, `time_s` and `samples` of a snapshot, and the center then."""
+        """Return `update`, `time_s` and `samples` of a snapshot, and its center."""
         return self._snapshots.get(index)

@@ -1,4 +1,4 @@
-"""What crosses process borders: flat buffers with a static layout, in shared memory where both ends are on one node."""
+"""What processes exchange: flat buffers with a static layout, in shared memory where both ends are on one node."""
 
 import mmap
 import os
@@ -36,7 +36,7 @@ class Wire:
         """Copy the leaves of a pytree (host or device arrays) into a buffer of uint8.
 
         Raises:
-            ValueError: the leaves are not those of the layout.
+            ValueError: the pytree does not match the layout.
         """
         leaves, tree = jax.tree.flatten(tree)
         if tree != self._tree:
@@ -69,7 +69,7 @@ class Wire:
 
 
 def _kind(key: Any) -> Any:
-    """Return what kind of keys for random numbers an array has, which only an array says, not its shape."""
+    """Return the implementation of an array's random keys; only a (traced) array tells it, a shape does not."""
     found: list[Any] = []
     jax.eval_shape(lambda keys: found.append(jax.random.key_impl(keys)), key)
     return found[0]
@@ -78,9 +78,9 @@ def _kind(key: Any) -> Any:
 class Slots:
     """Shared memory of one run on one node: for each worker a slot up, and two of each other kind.
 
-    Two, used in turn, because the parameters a worker trains from are a view of the last one, and must stay as they
-    are until it has adopted the next one; and because what is kept of it comes with a commit that may never be applied.
-    `busy` has a byte for each worker: 1 while its commit waits for an answer.
+    The two are used in turn. The parameters a worker trains from are a view of the last reply, which must not change
+    until the worker has adopted the next one. And a commit may never be applied, so the local state that came with the
+    one before it must stay. `busy` has a byte for each worker: 1 while its commit waits for an answer.
     """
 
     def __init__(self, path: str, workers: int, up: int, down: int, center: int = 0, kept: int = 0) -> None:
@@ -92,9 +92,10 @@ class Slots:
 
     @staticmethod
     def create(workers: int, up: int, down: int, center: int = 0, kept: int = 0) -> str:
-        """Reserve the memory and return its path; whoever creates it calls `forget` once all have opened it.
+        """Reserve the memory and return its path; the creator calls `forget` once all processes have opened it.
 
-        Where processes see each other's open files (Linux), the file has no name: nothing is left of it, whatever dies.
+        Where processes see each other's open files (Linux), the file has no name: it vanishes with the last process
+        that has it open.
 
         Raises:
             OSError: neither shared memory nor the folder for temporary files has the room.
@@ -106,7 +107,7 @@ class Slots:
         try:
             reserve: Callable[[int, int, int], None] | None = getattr(os, "posix_fallocate", None)
             if reserve:
-                reserve(handle, 0, size)  # or the first write beyond the room there is would kill the process
+                reserve(handle, 0, size)  # else a write beyond the available room would kill the process
             else:
                 os.truncate(handle, size)
         except OSError as error:
@@ -123,7 +124,7 @@ class Slots:
 
     @staticmethod
     def forget(path: str) -> None:
-        """Let nobody open the memory any more; it lasts as long as those who have."""
+        """Close the memory to further processes; it lasts as long as a process has it open."""
         if path.startswith(OPEN_FILES):
             os.close(int(path.removeprefix(OPEN_FILES)))
         else:
@@ -143,7 +144,7 @@ class Slots:
         return self._one_of_two(worker, 1, sequence)
 
     def kept(self, worker: int, sequence: int) -> np.ndarray:
-        """Return the slot for what a worker has when it sends its commit number `sequence`."""
+        """Return the slot for a worker's local state at its commit number `sequence`."""
         return self._one_of_two(worker, 2, sequence)
 
     def _one_of_two(self, worker: int, kind: int, sequence: int) -> np.ndarray:

@@ -30,7 +30,7 @@ from distopt.trees import tree_bytes
 from distopt.windows import WhenFree
 
 PACED = 5  # windows by which a worker's speed is measured
-MANY = 1_000_000  # workers at most, so that every process has a number of its own
+MANY = 1_000_000  # more than there are workers, so that every process has a number of its own
 
 
 class Ended(Exception):
@@ -38,7 +38,7 @@ class Ended(Exception):
 
 
 class WorkerGroup:
-    """Hosts some of an experiment's workers. JAX lets go of the interpreter lock while it computes."""
+    """Hosts some of an experiment's workers as threads. JAX releases the interpreter lock while it computes."""
 
     def __init__(self, config: Mapping[str, Any], data: Dataset | None, workers: list[int]) -> None:
         self._experiment = experiments.build(config, data)
@@ -52,11 +52,11 @@ class WorkerGroup:
         self._up, self._down, self._center = Wire(layout.message), Wire(layout.reply), Wire(layout.center)
         self._params, self._kept = Wire(layout.params), Wire(local_state.layout(self._experiment))
         self._slots: Slots | None = None
-        self._questions: dict[int, Any] = {}  # of workers on other nodes, whether the server is free
+        self._questions: dict[int, Any] = {}  # open calls of `free`, by workers that are not on the server's node
         self._evaluator: Evaluator | None = None
 
     def prepare(self, server: Any, epoch: int = 0, incarnation: int = 0) -> None:
-        """Compile everything: after this a window needs no preparation."""
+        """Connect to the server, and compile every program, so that no window has to."""
         chaos = self._experiment.config["launcher"]["chaos"]
         self._link = Link(server, chaos, self._workers[0] + MANY * incarnation)
         self._sender = (incarnation, epoch)
@@ -80,7 +80,7 @@ class WorkerGroup:
         return float(np.median(seconds)) / int(batches.steps)
 
     def attach(self, path: str, server_node: str, speeds: tuple[float, ...]) -> None:
-        """Learn how fast the workers are, and open the slots if the server is here; else messages travel by value."""
+        """Set the workers' speeds; open the slots if the server is on this node, else messages travel by value."""
         import ray
 
         self._experiment = self._experiment._replace(speeds=speeds)
@@ -91,20 +91,20 @@ class WorkerGroup:
     async def train(self) -> None:
         """Run all hosted workers to the end of training; raises what the first failing one raised.
 
-        Another call, because the answer to the first one got lost, waits for the same end.
+        A repeated call, made because the answer to the first one got lost, waits for the same end.
         """
         self._training = self._training or asyncio.ensure_future(self._each(self._work))
         await asyncio.shield(self._training)
 
     async def replace(self, server: Any, epoch: int, incarnation: int, speeds: tuple[float, ...]) -> None:
-        """Do all of this in place of an actor that is gone; messages travel by value, for its slots are closed."""
+        """Prepare and train in place of a lost actor; messages travel by value, as slots can no longer be opened."""
         if self._training is None:
             self._experiment = self._experiment._replace(speeds=speeds)
             self.prepare(server, epoch, incarnation)
         await self.train()
 
     def ping(self) -> tuple[str, int]:
-        """Return the node and the process: whoever answers is alive."""
+        """Return node and process id; the answer shows that the actor is alive."""
         import ray
 
         return ray.get_runtime_context().get_node_id(), os.getpid()
@@ -115,10 +115,10 @@ class WorkerGroup:
         try:
             return await asyncio.gather(*[loop.run_in_executor(pool, task, worker) for worker in self._workers])
         finally:
-            pool.shutdown(wait=False)  # where one failed, the others may wait for its commit
+            pool.shutdown(wait=False)  # after a failure, the others may wait for the failed one's commit
 
     def _work(self, worker: int) -> None:
-        """One worker: from one place to go on from to the next, until there is none."""
+        """Run one worker: train from one start to the next, until there is none."""
         try:
             position, waited_s = self._replica.begin(), 0.0
             start: Start | None = Start(0, Place(worker, 0, int(self._experiment.budget[worker])))
@@ -139,12 +139,12 @@ class WorkerGroup:
             raise
 
     def _go_on(self, worker: int, sequence: int) -> tuple[Start | None, float]:
-        """Ask where to go on, which may take until others have left work; return that and the seconds it took."""
+        """Ask the server where to continue, and return the answer and the seconds waited for it."""
         asked = time.perf_counter()
         return self._link("go_on", worker, sequence, *self._sender), time.perf_counter() - asked
 
     def _train(self, worker: int, position: Position, start: Start, waited_s: float) -> tuple[Position, int]:
-        """Window, exchange, adopt, until the budget is used up, or for one window of another worker's."""
+        """Compute windows, exchange and adopt, until the budget is used up or one window taken over is done."""
         place, sequence, exchange_s = start.place, start.sequence, waited_s
         itinerary, rule = Itinerary(self._experiment, place.owner, place.first_step, sequence), self._rule
         last = place.steps <= 0
@@ -185,7 +185,7 @@ class WorkerGroup:
         return self._replica.arrive(position, progress, batches)
 
     def _free(self, worker: int) -> bool:
-        """Return whether the server has nothing to do; on another node, whether it said so when it was asked before."""
+        """Return whether no commit waits at the server; from another node, False until the server has said so."""
         if self._slots:
             return not self._slots.busy.any()
         import ray
@@ -208,7 +208,7 @@ class WorkerGroup:
         return self._replica.commit(flight, jax.device_put(self._center.read(buffer)))
 
     def _exchange(self, head: Delivery, flight: Flight) -> Position:
-        """Send a commit until its outcome is known, and go on from there."""
+        """Send a commit until its outcome is known, and return the position after it."""
         payload, kept = None, self._keep(head, flight)
         try:
             if self._slots:
@@ -229,7 +229,7 @@ class WorkerGroup:
         return self._replica.land(jax.device_put(self._down.read(buffer)), flight)
 
     def _keep(self, head: Delivery, flight: Flight) -> np.ndarray | None:
-        """Leave with the server what whoever goes on in this worker's place needs; return it if it goes by value."""
+        """Hand the server the local state for the worker's next start; return it if it travels by value."""
         if not self._kept.payload_bytes:
             return None
         if self._slots is None:

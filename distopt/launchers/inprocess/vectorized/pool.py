@@ -1,7 +1,7 @@
 """Device work of one or several runs that differ only in seed, done together: windows in batches, updates in stretches.
 
-The windows in flight are independent of each other: a window depends only on what its worker adopted. Runs ask for work
-and wait; once all of them wait, what they asked for is computed in one go.
+Windows in flight are independent of each other: a window depends only on what its worker adopted. Runs request work and
+wait. Once all of them wait, the pool computes all requests together.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,7 +27,7 @@ COMPILERS = ThreadPoolExecutor(2, thread_name_prefix="compile")
 
 
 def power_of_four(number: int) -> int:
-    """Return the largest power of four up to a number: batches come in few sizes, as each is a program to compile."""
+    """Return the largest power of four up to a number: batches have few sizes, because each needs its own program."""
     return 4 ** ((number.bit_length() - 1) // 2)
 
 
@@ -40,14 +40,14 @@ def chunks(items: list[Any], most: int) -> Iterator[list[Any]]:
 
 
 class Recorded(NamedTuple):
-    """What is recorded of a stretch of a run's updates; it may still be computed."""
+    """What is recorded of a stretch of a run's updates; it may not be computed yet."""
 
     served: Served
     run: int
     updates: int
 
     def read(self) -> dict[str, np.ndarray]:
-        """Wait for it, and return one array of shape (updates, q) for each column."""
+        """Wait until it is computed, and return one array of shape (updates, q) for each column."""
         columns = {**self.served._asdict(), **self.served.metrics}
         del columns["metrics"]
         return {name: np.asarray(leaf)[: self.updates, self.run] for name, leaf in columns.items()}
@@ -76,34 +76,34 @@ class Pool:
         self._fleet, self._central = self._call("begin", *initial)
 
     def result(self, run: int) -> Params:
-        """Return the center of a run after the updates applied so far, or what is evaluated instead."""
+        """Return the center of a run, or the optimizer's `Result`, after the updates applied so far."""
         result = self._result
         of_all = self._central.center if result is None else self._central.state
         of_run = jax.tree.map(lambda leaf: leaf[run], of_all)
         return of_run if result is None else result.of(of_run)
 
     def save(self) -> dict[str, Any]:
-        """Return the arrays of all workers and servers; nothing may be asked for."""
+        """Return the arrays of all workers and servers; no request may be open."""
         return {"fleet": self._fleet, "central": self._central}
 
     def load(self, saved: Mapping[str, Any]) -> None:
-        """Go on from what `save` returned."""
+        """Restore what `save` returned."""
         self._fleet, self._central = saved["fleet"], saved["central"]
 
     def fly(self, run: int, itineraries: Sequence[Itinerary]) -> None:
-        """Ask for the next windows of some workers of a run."""
+        """Request the next windows of some workers of a run."""
         self._flights += [(run * self._workers + itinerary.worker, itinerary) for itinerary in itineraries]
 
     def serve(self, run: int, updates: list[Update]) -> None:
-        """Ask for the next updates of a run, all with equally many commits, and no worker in two of them."""
+        """Request the next updates of a run, all with equally many commits, and no worker in two of them."""
         self._stretches[run] = updates
 
     def served(self, run: int) -> Recorded | None:
-        """Return what is recorded of the updates asked for; None if they are not applied yet."""
+        """Return what is recorded of the requested updates; None if they are not applied yet."""
         return self._served.pop(run, None)
 
     def flying(self, run: int) -> bool:
-        """Return whether windows of a run are asked for that are not under way yet."""
+        """Return whether windows of a run are requested and not started."""
         return any(row // self._workers == run for row, _ in self._flights)
 
     def pull(self, run: int, worker: int) -> None:
@@ -112,11 +112,11 @@ class Pool:
         self._fleet = self._call("pull", self._fleet, self._central, first, row)
 
     def finish(self, run: int, updates: int) -> None:
-        """Apply what the rule of a run still keeps, by so many updates without commits."""
+        """Apply what the rule of a run still keeps, by `updates` updates without commits."""
         self._central = self._call("finish", self._central, np.int32(run), np.int32(updates))
 
     def work(self) -> None:
-        """Do what was asked for: windows first, so that the runs that wait for them can ask for updates as well."""
+        """Compute the requests: windows first, so that the runs that wait for them can request updates as well."""
         if self._flights:
             self._fly()
         else:
@@ -168,7 +168,7 @@ class Pool:
         self._compile("serve", fleet, central, who, counts)
 
     def _call(self, name: str, *arguments: Any) -> Any:
-        """Call a program; the time until it is compiled is not training."""
+        """Call a program; the wait until it is compiled counts as the phase `compile`."""
         program = self._compile(name, *arguments)
         if not program.done():
             phase = self._watch.enter("compile")
@@ -177,7 +177,7 @@ class Pool:
         return program.result()(*arguments)
 
     def _compile(self, name: str, *arguments: Any) -> Future[Any]:
-        """Return the program `name` for arguments of these shapes, which may still be compiled."""
+        """Return the program `name` for arguments of these shapes, as a future of its compilation."""
         key = (name, *(leaf.shape for leaf in jax.tree.leaves(arguments)))
         compiled = self._programs.compiled
         if key not in compiled:
@@ -187,6 +187,6 @@ class Pool:
 
 
 def _padded(updates: int) -> int:
-    """Return the length of a program for that many updates."""
+    """Return the padded length of a program for that many updates: the next power of four."""
     size = power_of_four(updates)
     return size if size == updates else 4 * size

@@ -1,7 +1,7 @@
 """The replicas of one or several runs in arrays with one row per worker, and the programs that advance them.
 
 Worker k of run s is row s·n + k. Runs that share a fleet differ in their seeds alone. Programs read and write only the
-rows concerned, and update their arrays in place. A row of S·n stands for nobody: batches are padded with it.
+rows concerned, and update their arrays in place. Row S·n is no worker: it pads batches, and writes to it are dropped.
 """
 
 from functools import partial
@@ -68,7 +68,7 @@ class Programs:
         self.compiled: dict[Any, Any] = {}  # by name and shapes
 
     def _begin(self, params: list[Params], model: list[ModelState]) -> tuple[Fleet, Central]:
-        """Return all workers at version 0 of the center and the servers, from the initial values of each run."""
+        """Return all workers and servers at version 0, from the initial values of each run."""
         n, runs, rules = self.experiment.workers, len(params), self.experiment.optimizer
         stacked: Params = jax.tree.map(lambda *leaves: jnp.stack(leaves), *params)
         first = Position(
@@ -124,7 +124,7 @@ class Programs:
             fleet: the workers.
             central: the servers.
             who: committers of the updates, shape (updates, S, q).
-            counts: how many of them each run has, shape (S,); what is beyond is padding.
+            counts: number of updates of each run, shape (S,); the rest of `who` is padding.
         """
         n = self.experiment.workers
         updates, runs, q = who.shape
@@ -202,7 +202,7 @@ class Programs:
         )
 
     def _finish(self, central: Central, run: jax.Array, updates: jax.Array) -> Central:
-        """Apply what the rule of one run still keeps, by so many updates without commits."""
+        """Apply what the rule of one run still keeps, by `updates` updates without commits."""
         state, center = jax.tree.map(lambda leaf: leaf[run], (central.state, central.center))
         message = shapes(self.experiment).message
         moved, _ = idle(self.experiment.optimizer, center, state, message, updates, self.experiment.quorum)

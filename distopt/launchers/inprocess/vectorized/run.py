@@ -1,7 +1,7 @@
-"""The engine for small replicas: updates are held back until one of their committers has to fly again.
+"""The engine for small replicas: it holds updates back until one of their committers needs its next window.
 
-Whenever the next commit in order needs a window that is not computed yet, the updates held back are applied, and the
-windows of all idle workers are computed together. Runs that differ only in seed may share the pool that does it.
+Whenever the next commit in order needs a window that is not computed yet, the engine applies the updates held back, and
+computes the windows of all idle workers together. Runs that differ only in seed may share the pool that does it.
 """
 
 from collections.abc import Mapping
@@ -25,8 +25,8 @@ from distopt.windows import Planned
 def unsupported(experiment: Experiment) -> str | None:
     """Return what an experiment asks for that this engine cannot do; None if it can do everything.
 
-    It makes commits together with their windows, computes windows ahead, and lets every committer adopt its reply at
-    once.
+    The engine makes commits together with their windows, computes windows ahead, and lets every committer adopt its
+    reply at once.
     """
     rules = experiment.optimizer
     if experiment.guarded:
@@ -66,16 +66,16 @@ class Batched:
 
     @property
     def result(self) -> Params:
-        """Return the center after the updates applied so far, or what is evaluated instead."""
+        """Return the center, or the optimizer's `Result`, after the updates applied so far."""
         return self._pool.result(self._run)
 
     @property
     def steady(self) -> bool:
-        """Return whether no update is held back: applied early, it would let other windows be computed together."""
+        """Return whether no update is held back: applying one early changes which windows are computed together."""
         return not self._held
 
     def save(self) -> tuple[Any, dict[str, Any]]:
-        """Return the pool, which this run has for itself, and where the workers are in their budgets."""
+        """Return the pool, which only this run uses, and the workers' places in their budgets."""
         return self._pool.save(), {
             "idle": sorted(self._idle),
             "version": self.version,
@@ -85,7 +85,7 @@ class Batched:
         }
 
     def load(self, arrays: Mapping[str, np.ndarray], numbers: Mapping[str, Any]) -> None:
-        """Go on from what `save` returned."""
+        """Restore what `save` returned."""
         self._pool.load(unpack(self._pool.save(), arrays))
         self._idle, self._sequence = set(numbers["idle"]), list(numbers["sequence"])
         self.version, self.samples = numbers["version"], numbers["samples"]
@@ -93,16 +93,16 @@ class Batched:
             itinerary.load(saved)
 
     def take(self, update: Update) -> Taking:
-        """Hold an update back until one of its committers has to land first; return rows of earlier updates."""
+        """Hold an update back; first apply the earlier ones if a committer must adopt. Return rows of earlier ones."""
         rows: Rows = []
         workers = {commit.worker for commit in update.commits}
         same = not self._held or len(self._held[0].commits) == len(update.commits)
         if update.returned or not same or workers & self._committing or len(self._held) >= STRETCH:
-            rows = self._read()  # of the stretch before: the device works on its windows meanwhile
+            rows = self._read()  # of the previous stretch, while the device computes windows
             yield from self._apply()
         self.events = []
         if update.returned:
-            rows += self._read()  # or the sequence numbers would be behind
+            rows += self._read()  # else the events' sequence numbers would be behind
         for worker in update.returned:  # its window is lost: it takes the same steps again
             self._pool.pull(self._run, worker)
             if worker not in self._idle:
@@ -132,7 +132,7 @@ class Batched:
             self.version += 1
 
     def _fly(self) -> Taking:
-        """Let all idle workers that have steps left compute their next windows."""
+        """Compute the next windows of all idle workers that have steps left."""
         self._pool.fly(self._run, [it for it in self._itineraries if it.worker in self._idle and it.remaining > 0])
         self._idle.clear()
         while self._pool.flying(self._run):

@@ -64,7 +64,7 @@ def scaling_figure(group: Group, rows: pd.DataFrame) -> Figure | None:
 def scaling(group: Group, rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Return `workers`, `time` with `low` and `high`, and `speedup` of each optimizer with `LEAST` worker counts."""
     placed = located(group, rows).dropna(subset=["workers"])
-    placed = placed[placed["time_to_target_s"] > 0]  # a target reached before the first update says nothing about scaling
+    placed = placed[placed["time_to_target_s"] > 0]  # reached before the first update: no scaling
     found = {}
     for optimizer, own in placed.groupby("optimizer"):
         best = own.loc[own.groupby("workers")["time_to_target_s"].idxmin()].sort_values("workers")

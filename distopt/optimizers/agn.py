@@ -3,7 +3,7 @@
     commit=delta:      θ̃ ← θ̃ + Δθᵏ / λ,                     θᵏ ← θ̃
     commit=gradient:   θ̃ ← θ̃ + U(θ̃, (1/λ) Σ g),             θᵏ ← θ̃
 
-The worker finds a direction by λ steps and moves the center by the length of one step. In round robin AGN is stable for
+The worker finds a direction in λ steps and moves the center by the length of one step. In round robin AGN is stable for
 every a = ηh ≤ 1 if λ ≥ 1 / (2 sin(π / (2 (2n − 1)))), about (2n − 1) / π.
 
 Source: J. Hermans, G. Spanakis, R. Möckel, "Accumulated Gradient Normalization", 2017 (arXiv:1710.02368); Hermans 2017,

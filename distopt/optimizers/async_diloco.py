@@ -17,8 +17,8 @@ Dynamic local updates give slower workers shorter windows, so that all workers c
 Source: B. Liu et al., "Asynchronous Local-SGD Training for Language Modeling", 2024 (arXiv:2401.09135).
 Differences: the paper treats commits that arrive almost together as one, and lets each worker train next on the shard
 least visited so far; here a worker keeps its shard. The weight √n / n · (1 + τ)^(−1/2) of a commit, an option in the
-authors' notebook, is left out. Speeds are measured before training, in virtual time taken from the cluster model;
-measured speeds are never exactly equal, so windows of equally fast workers may differ by a step. Forgather applies the
+authors' notebook, is left out. Speeds are measured before training; in virtual time they come from the cluster model.
+Measured speeds are never exactly equal, so windows of equally fast workers may differ by a step. Forgather applies the
 full P at every commit and then the buffer again, so that updates count twice. When training ends between two
 refreshments, B is discarded: its commits have already moved the center.
 """

@@ -5,8 +5,8 @@
     constant:   Λ = Λ₀
     adaptive:   v ← m v + (1 − m) g²,   Λ = Λ₀ / √(v + ε)
 
-g is the worker's gradient at pᵏ, the center it pulled; g ⊙ g stands for the diagonal of the Hessian. With a window of λ
-> 1 g is the mean gradient of λ batches at pᵏ.
+g is the worker's gradient at pᵏ, the center it pulled, or with a window of λ > 1 the mean gradient of λ batches there.
+g ⊙ g stands for the diagonal of the Hessian.
 
 Source: S. Zheng et al., "Asynchronous Stochastic Gradient Descent with Delay Compensation", 2017 (arXiv:1609.08326).
 Differences: the local optimizer (`local=`) runs at the server on the compensated gradient; the paper's is plain SGD.

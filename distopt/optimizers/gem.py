@@ -4,8 +4,8 @@
     server:  θ̃ ← θ̃ + π ⊙ D
 
 elementwise; sᵏ is the center that worker k pulled last. κ |m| is the velocity of the sequential process that is to be
-matched. The movement of the center since the last pull counts towards it, and the worker commits only the rest: with π
-≥ 0 nothing where the other workers were fast enough.
+matched. The movement of the center since the last pull counts towards it, and the worker commits only the rest:
+nothing, with π ≥ 0, where the other workers were fast enough.
 
 | | official code | paper |
 |---|---|---|

@@ -1,4 +1,4 @@
-"""Zealous Downpour: a worker takes further steps while the server is busy, and commits as soon as it is free.
+"""Zealous Downpour: a worker takes further steps while the server is busy, and commits as soon as that is free.
 
     after each local step i of a window:   if i = λ or the server is free:  θ̃ ← θ̃ + Σ U,  θᵏ ← θ̃
     explore:                               θᵏ ← θᵏ + U(θᵏ, g) at every step, as in Downpour

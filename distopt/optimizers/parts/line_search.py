@@ -1,6 +1,6 @@
 """A line search whose trials are evaluated elsewhere: from the value and slope at a trial it computes the next trial.
 
-For φ(α) = f(x + α d) it searches a step α that satisfies the strong Wolfe conditions:
+For φ(α) = f(x + α d) it searches for a step α that satisfies the strong Wolfe conditions:
 
     φ(α) ≤ φ(0) + c₁ α φ'(0),      |φ'(α)| ≤ c₂ |φ'(0)|      with 0 < c₁ < c₂ < 1
 

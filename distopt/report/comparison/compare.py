@@ -41,7 +41,7 @@ class Comparison(NamedTuple):
 
     @property
     def sensitivity(self) -> pd.DataFrame:
-        """The share of each optimizer's grid of learning rates and windows that comes close to its best; see `grid`."""
+        """The share of each optimizer's grid of settings that comes close to its best; see `grid.sensitivity`."""
         return pd.concat([sensitivity(*part) for part in self.parts], ignore_index=True)
 
     @property

@@ -2,8 +2,8 @@
 
     python scripts/predict_thesis.py [FOLDER]
 
-Nothing is trained. Writes FOLDER/predicted_times.csv and FOLDER/predicted_times.{png,svg}; FOLDER is results/thesis by
-default. Relative errors are predicted / published - 1.
+No training takes place. Writes FOLDER/predicted_times.csv and FOLDER/predicted_times.{png,svg}; FOLDER is
+results/thesis by default. Relative errors are predicted / published - 1.
 """
 
 import sys

@@ -1,12 +1,12 @@
-"""Whether a change of the code changed a number: short runs of one checkout against the same runs of another.
+"""Check whether a change of the code changed a number: short runs of one checkout against those of another.
 
-    python -m scripts.same_bits record bits --checkout ../before     # with the code as it was
-    python -m scripts.same_bits compare bits                         # with the code as it is: exit 0 if all is equal
+    python -m scripts.same_bits record bits --checkout ../before     # with the old code
+    python -m scripts.same_bits compare bits                         # with the new code: exit 0 if all is equal
 
-Every checkout needs its own `.venv` (`make .venv/.ready`). Runs in virtual time are made by both and compared: the
-final center bit by bit, the tables `commits`, `evals` and `events` value by value. Runs on real processes happen in
-another order every time; those that were recorded are replayed. Columns that only the later code has are told, and are
-no difference.
+Every checkout needs its own `.venv` (`make .venv/.ready`). Both checkouts make the runs in virtual time, which are
+compared: the final center bit by bit, the tables `commits`, `evals` and `events` value by value. Runs on real processes
+have another order every time, so the recorded ones are replayed. Columns that only the new code has are listed, but do
+not count as a difference.
 """
 
 import argparse
@@ -30,7 +30,7 @@ SIM = ["launcher=sim", "cluster=heterogeneous", "optimizer.window=3", *SMALL]
 RAY = ["launcher=ray", "optimizer.window=3", *SMALL]
 TABLES = ("commits", "evals", "events")
 VIRTUAL, REAL, CASES = "virtual", "real", "cases.json"
-CHUNK = 6  # cases that one process makes: its imports are shared, its compiled programs do not pile up
+CHUNK = 6  # cases per process: enough to share imports, few enough that compiled programs do not pile up
 
 #: variants of an optimizer, settings without `optimizer.`
 VARIANTS = {
@@ -61,14 +61,14 @@ for case in json.load(sys.stdin):
 
 
 class Case(NamedTuple):
-    """A run by a name of its own."""
+    """A run with its name."""
 
     name: str
     overrides: list[str]
 
 
 def cases(optimizers: Sequence[str]) -> Iterator[Case]:
-    """Yield all runs that are made anew by each checkout."""
+    """Yield all runs that each checkout makes itself."""
     for name in optimizers:
         yield Case(f"single-{name}", [*SIM, f"optimizer={name}", "launcher.width=1"])
         yield Case(f"vectorized-{name}", [*SIM, f"optimizer={name}", "launcher.width=16", "workers=7"])
@@ -103,7 +103,7 @@ def cases(optimizers: Sequence[str]) -> Iterator[Case]:
 
 
 def real() -> Iterator[Case]:
-    """Yield the runs on real processes, which are recorded once and replayed."""
+    """Yield the runs on real processes, recorded once and then replayed."""
     for name in REPLAYED:
         yield Case(f"real-{name}", [*RAY, f"optimizer={name}"])
     yield Case("real-compressed", [*RAY, "optimizer=downpour", "compression=topk"])
@@ -115,7 +115,7 @@ def resumed() -> Case:
 
 
 def python(checkout: Path) -> str:
-    """Return the interpreter of a checkout; ends the program if there is none."""
+    """Return the interpreter of a checkout; end the program if there is none."""
     found = checkout / ".venv" / "bin" / "python"
     if not found.exists():
         sys.exit(f"{found} does not exist: run `make .venv/.ready` in {checkout}")
@@ -123,13 +123,13 @@ def python(checkout: Path) -> str:
 
 
 def make(some: Sequence[Case], checkout: Path, output: Path) -> None:
-    """Make some runs in one process of a checkout."""
+    """Carry out some runs in one process of a checkout."""
     given = json.dumps([{"name": c.name, "overrides": [*c.overrides, f"output={output}"]} for c in some])
     subprocess.run([python(checkout), "-c", WORKER], cwd=output, input=given, text=True, stdout=subprocess.DEVNULL)
 
 
 def make_resumed(checkout: Path, output: Path) -> None:
-    """Kill a run once it has left a checkpoint, and resume it."""
+    """Kill a run once it has written a checkpoint, and resume it."""
     case, command = resumed(), [python(checkout), "-m", "distopt", "run"]
     arguments = [*command, *case.overrides, f"output={output}", f"name={case.name}"]
     process = subprocess.Popen(arguments, cwd=output, stdout=subprocess.DEVNULL)
@@ -141,7 +141,7 @@ def make_resumed(checkout: Path, output: Path) -> None:
 
 
 def produce(some: Sequence[Case], checkout: Path, output: Path, processes: int) -> None:
-    """Make runs that can be compared directly, but for those that are there."""
+    """Carry out the runs in virtual time that do not exist yet."""
     output.mkdir(parents=True, exist_ok=True)
     some = [case for case in some if not (output / case.name).exists()]
     with ThreadPoolExecutor(processes) as pool:
@@ -153,7 +153,7 @@ def produce(some: Sequence[Case], checkout: Path, output: Path, processes: int) 
 
 
 def record(folder: Path, checkout: Path, only: str, processes: int) -> int:
-    """Make and keep all runs of a checkout; return the exit code."""
+    """Carry out and keep all runs of a checkout; return the exit code."""
     optimizers = sorted(path.stem for path in (checkout / "conf" / "optimizer").glob("*.yaml"))
     some = [case for case in cases(optimizers) if only in case.name]
     produce(some, checkout, folder / VIRTUAL, processes)
@@ -168,7 +168,7 @@ def record(folder: Path, checkout: Path, only: str, processes: int) -> int:
 
 
 def compare(folder: Path, checkout: Path, only: str, processes: int) -> int:
-    """Make the recorded runs with another checkout and report differences; return the exit code."""
+    """Repeat the recorded runs with another checkout and print differences; return the exit code."""
     some = [case for case in (Case(**told) for told in json.loads((folder / CASES).read_text())) if only in case.name]
     different = 0
     with tempfile.TemporaryDirectory() as scratch:
@@ -190,7 +190,7 @@ def compare(folder: Path, checkout: Path, only: str, processes: int) -> int:
 
 
 def differences(old: Path, new: Path) -> tuple[list[str], list[str]]:
-    """Return what differs between the results of two runs, and the columns that only the second one has."""
+    """Return the differences between the results of two runs, and the columns that only the second one has."""
     if not (new / "model.npz").is_file():
         return ["no center"], []
     problems, added = [], []

@@ -1,4 +1,4 @@
-"""`distopt calibrate`: a cluster model from a real run, and how well virtual time repeats the run with it."""
+"""`distopt calibrate`: estimate a cluster model from a real run, and compare virtual time with the run."""
 
 import argparse
 from pathlib import Path
@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Write the cluster file, print what was estimated and, after a simulation, the errors."""
+    """Write the cluster file; print the estimates and, after a simulation, the errors."""
     from distopt.cluster.calibrate import calibrate, to_yaml
     from distopt.errors import ResultsError
     from distopt.runs import results
@@ -45,7 +45,7 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _check(real: "Run") -> None:
-    """Refuse runs whose times are not measured, and runs that broke off."""
+    """Refuse runs whose times are not measured, and runs that are not finished."""
     from distopt.errors import ResultsError
 
     launcher = real.config.get("launcher", {}).get("name")
@@ -120,7 +120,7 @@ def _text(found: "Calibration", path: Path, table: "pd.DataFrame | None", files:
 
 
 def _usage(path: Path) -> str:
-    """Say how Hydra finds the file."""
+    """Return how to use the file with Hydra."""
     if path.suffix == ".yaml" and path.parent.name == "cluster":
         return f"use it: distopt run --config-dir {path.parent.parent} launcher=sim cluster={path.stem}"
     return "use it: put it into a folder named `cluster` in FOLDER; distopt run --config-dir FOLDER cluster=NAME"

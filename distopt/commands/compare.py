@@ -41,7 +41,7 @@ HEADERS = {
     "within_0.01": "within\n1 %",
     "within_0.05": "within\n5 %",
 }
-HEADED = ("group", "metric", "target", "reference")  # columns that are the same in all rows of a group
+HEADED = ("group", "metric", "target", "reference")  # columns that are shown in the heading of a group
 MAIN = (
     "configuration",
     "seeds",
@@ -87,7 +87,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Print the comparison; return 1 when a folder could not be read or there is no run."""
+    """Print the comparison; return 1 if a folder could not be read or there is no run."""
     from distopt.report.comparison.compare import compare_runs
     from distopt.runs.results import load_all
 
@@ -128,7 +128,7 @@ def _titled(format: str, lines: list[str], table: str) -> str:
 
 
 def _heading(rows: "pd.DataFrame") -> list[str]:
-    """Say what is measured, relative to what, and for a group which settings keep it from the others."""
+    """Return lines with the group's setting, the metric and target, the reference, and the meaning of columns."""
     first = rows.iloc[0]
     sign = "<=" if first["metric"].endswith("loss") else ">="
     target = f"{first['target']:.4g}" if first["target"] == first["target"] else "none, no run has finished"

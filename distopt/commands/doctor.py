@@ -1,4 +1,4 @@
-"""`distopt doctor`: what this machine offers."""
+"""`distopt doctor`: show what this machine offers."""
 
 import argparse
 from typing import Any
@@ -12,7 +12,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Print what was found; 1 if something that every run needs is missing."""
+    """Print what was found; return 1 if something that every run needs is missing."""
     import json
 
     report = examine()

@@ -1,4 +1,4 @@
-"""`distopt list`: what can be chosen, with one line of explanation each."""
+"""`distopt list`: list the available choices, with one line of explanation each."""
 
 import argparse
 

@@ -1,4 +1,4 @@
-"""`distopt plot`: figures over runs."""
+"""`distopt plot`: draw figures over runs."""
 
 import argparse
 import sys
@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Write the figures and print their paths; return 1 when a folder could not be read or there is no run."""
+    """Write the figures and print their paths; return 1 if a folder could not be read or there is no run."""
     from distopt.errors import ResultsError
     from distopt.metrics.convergence import METRICS
     from distopt.report.figures.animation import animate
@@ -38,7 +38,7 @@ def main(args: argparse.Namespace) -> int:
     readable = []
     for run in runs:
         try:
-            _ = run.commits  # read when first asked for
+            _ = run.commits  # read on first access, where a damaged table is noticed
         except ResultsError as error:
             problems.append(str(error))
         else:
@@ -47,7 +47,7 @@ def main(args: argparse.Namespace) -> int:
     if readable:
         chosen = {"reference": args.reference, "target": args.target}
         print(*plot_runs(readable, args.output or default, args.x, args.metric or METRICS, **chosen), sep="\n")
-    if len(readable) <= MANY:  # more have drawn their own figures when they ended
+    if len(readable) <= MANY:  # with more runs this takes long, and every run drew its figures when it ended
         for run in readable:
             print(*plot_run(run, run.folder / "plots", args.x), sep="\n")
     if args.animate:

@@ -1,4 +1,4 @@
-"""`distopt predict`: how long a run will take in virtual time, and what happens in it, without training."""
+"""`distopt predict`: predict time, staleness, utilisation and traffic of a run in virtual time, without training."""
 
 import argparse
 import sys
@@ -43,7 +43,7 @@ def _count(text: str) -> int:
 
 
 def _table(found: dict[str, Any]) -> str:
-    """Return one line per quantity; the histogram is for the JSON."""
+    """Return one line per quantity; the histogram is only in the JSON."""
     lines = []
     for name, value in found.items():
         if name.endswith(("_busy", "_wait")):

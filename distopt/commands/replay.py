@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Replay, compare, and say what was found."""
+    """Replay the run, compare the final centers and print the result; return 0 only if they are bit-identical."""
     import tempfile
 
     import numpy as np
@@ -31,7 +31,7 @@ def main(args: argparse.Namespace) -> int:
         raise ResultsError(f"{recorded.folder}: has no model.npz to compare with; the run is {recorded.status}")
     with tempfile.TemporaryDirectory(prefix="distopt-") as folder:
         launcher = {"name": "replay", "trace": str(recorded.folder.resolve())}
-        # The trace ends where the run ended: criteria that ended it need not be evaluated again.
+        # The trace ends where the run ended, so the criteria that ended it need not be evaluated.
         stop = dict.fromkeys(recorded.config.get("stop", {}))
         evaluate = {**recorded.config.get("evaluate", {}), "points": 1, "every": None}
         config = {

@@ -1,4 +1,4 @@
-"""`distopt report`: one self-contained page over runs."""
+"""`distopt report`: write one self-contained page over runs."""
 
 import argparse
 import sys
@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Write the page and print its path; return 1 when a folder could not be read or there is no run."""
+    """Write the page and print its path; return 1 if a folder could not be read or there is no run."""
     from distopt.errors import ResultsError
     from distopt.report import page
     from distopt.report.comparison.compare import compare_runs
@@ -32,7 +32,7 @@ def main(args: argparse.Namespace) -> int:
     readable = []
     for run in runs:
         try:
-            _ = run.commits  # the axis of bytes needs them, and a damaged table is to be named
+            _ = run.commits  # read now, so that a damaged table is named here
             readable.append(run)
         except ResultsError as error:
             problems.append(str(error))

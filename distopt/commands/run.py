@@ -18,7 +18,7 @@ EXIT_CODES = {"done": 0, "stopped": 0, "interrupted": 130, "not started": 130}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments that are ours; Hydra answers the others (`--help`, `--cfg job`, `--info`, ...) itself."""
+    """Add the arguments that distopt reads; Hydra answers the others (`--help`, `--cfg job`, `--info`, ...) itself."""
     parser.add_argument("overrides", nargs="*", help="Hydra overrides, anywhere on the line")
     parser.add_argument("-r", "--run", action="store_true", help="one run, as without it")
     parser.add_argument("-m", "--multirun", action="store_true", help="one run per combination of the values given")
@@ -27,10 +27,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Run what the overrides describe; return the worst exit code of all runs."""
+    """Carry out the runs that overrides describe; return the largest exit code of all runs."""
     from distopt.records import Watch
 
-    watch = Watch()  # a run's start-up includes our own imports
+    watch = Watch()  # the start-up time of a run includes distopt's imports
     parser = argparse.ArgumentParser(prog="distopt run", add_help=False, allow_abbrev=False)
     add_arguments(parser)
     given, unknown = parser.parse_known_intermixed_args(arguments)
@@ -51,7 +51,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _inform(arguments: list[str]) -> int:
-    """Let Hydra answer options such as `--help` and `--cfg job`: they start no run."""
+    """Let Hydra answer options that start no run, such as `--help` and `--cfg job`."""
     import hydra
 
     @hydra.main(version_base="1.3", config_path="pkg://distopt.conf", config_name="config")
@@ -65,7 +65,7 @@ def _inform(arguments: list[str]) -> int:
 
 
 def _run_several(runs: Sequence["Combination"], arguments: list[str]) -> int:
-    """Carry out a sweep, show its table, and say how to go on if it was interrupted."""
+    """Carry out a sweep and print its table, and after an interruption the command to go on."""
     from rich.console import Console
 
     from distopt.report import ends
@@ -89,7 +89,7 @@ def _run_several(runs: Sequence["Combination"], arguments: list[str]) -> int:
 
 
 def labels(runs: Sequence["Combination"]) -> list[str]:
-    """Return for each run the overrides that not all of them share."""
+    """Return for each run the overrides that not all runs share."""
     shared = set(runs[0].words).intersection(*(run.words for run in runs))
     return [" ".join(word for word in run.words if word not in shared) or "the only run" for run in runs]
 
@@ -97,7 +97,7 @@ def labels(runs: Sequence["Combination"]) -> list[str]:
 def _show(run: "Run") -> None:
     """Draw a run's figures and print how it ended."""
     from distopt.report import ends
-    from distopt.report.figures import plots  # imports matplotlib: after training, for a quick start
+    from distopt.report.figures import plots  # imports matplotlib, so only after training
 
     try:
         plots.plot_run(run, run.folder / "plots")

@@ -13,15 +13,15 @@ __all__ = ["Compressor", "apply", "build", "compressed"]
 
 
 def apply(optimizer: DistributedOptimizer, settings: Mapping[str, Any]) -> DistributedOptimizer:
-    """Return an optimizer with its commits compressed; the optimizer itself without a compression.
+    """Return an optimizer whose commits are compressed; with `name=none` the optimizer itself.
 
     Args:
-        optimizer: any that says what it commits.
+        optimizer: any that sets `WorkerRule.sends`.
         settings: of the configuration group `compression`: `name` (`none`: no compression), `error_feedback` and the
             method's own.
 
     Raises:
-        ValueError: settings without a sense, or an optimizer whose commits cannot be compressed.
+        ValueError: invalid settings, or an optimizer whose commits cannot be compressed.
     """
     if settings["name"] == "none":
         return optimizer
@@ -32,10 +32,10 @@ def apply(optimizer: DistributedOptimizer, settings: Mapping[str, Any]) -> Distr
 
 
 def build(settings: Mapping[str, Any]) -> Compressor:
-    """Build the method that settings describe, from `distopt.compression.NAME.NAME`.
+    """Build the method of compression that settings describe, from `distopt.compression.NAME.NAME`.
 
     Raises:
-        ValueError: no such method, or settings that it does not take, lacks or refuses.
+        ValueError: no such method, or settings that are unknown to it, missing or refused.
     """
     name = settings["name"]
     arguments = {key: value for key, value in settings.items() if key not in ("name", "error_feedback")}

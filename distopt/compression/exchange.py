@@ -1,26 +1,26 @@
-"""An exchange with compressed messages, around the rules of any optimizer that says what it commits.
+"""An exchange with compressed messages, around the rules of any optimizer that sets `WorkerRule.sends`.
 
-Deltas and gradients are encoded by the worker, with error feedback:
+The worker encodes deltas and gradients, with error feedback:
 
     z = D + e,   send C(z),   y = C⁻¹(C(z)),   e ← z − y,      the server folds y as if it were D
 
-What a commit leaves out is part of the next one: Σ y + e = Σ D at any time. Without error feedback z = D. A worker
-does not know whether the server drops a commit for being late: y is then lost, and e is delivered all the same.
+The next commit contains what this one leaves out: Σ y + e = Σ D at any time. Without error feedback z = D. A worker
+does not know whether the server drops a commit as late: y is then lost, but e still arrives with the next commit.
 
-Elastic differences are encoded by the server, who alone knows E = α (θᵏ − θ̃) at the moment of an exchange:
+The server encodes elastic differences, because only it knows E = α (θᵏ − θ̃) at the moment of an exchange:
 
     send θᵏ,   reply C(E),   y = C⁻¹(C(E)),   θ̃ ← θ̃ + Σ y,   θᵏ ← θᵏ − y
 
-Both sides apply the same y, so that θ̃ + Σ θᵏ changes only by gradients, as without compression. There is nothing to
-remember: what y leaves out is still there in θᵏ − θ̃.
+Both sides apply the same y, so that θ̃ + Σ θᵏ changes only by gradients, as without compression. No memory is needed:
+what y leaves out stays in θᵏ − θ̃.
 
-A worker that computes the difference itself (`difference`) encodes it, loses y and keeps the rest in θᵏ, too.
+A worker that computes the difference itself (`difference`) encodes it, subtracts y and also keeps the rest in θᵏ.
 
 Source: S. P. Karimireddy et al., "Error Feedback Fixes SignSGD and other Gradient Compression Schemes", 2019
 (arXiv:1901.09847), algorithm 2.
-Differences: D is the commit as the rule makes it, a sum or mean of a window's updates or gradients; with the paper's
-local steps of plain SGD and a window of 1 it is its ηg. e is lost with the end of training, and with a worker that
-fails in virtual time (`cluster.failures`).
+Differences: D is the commit of the rule, a sum or mean of a window's updates or gradients; for plain SGD and a window
+of 1 it is the paper's ηg. e is lost at the end of training, and with a worker that fails in virtual time
+(`cluster.failures`).
 """
 
 from typing import Any, NamedTuple
@@ -65,7 +65,7 @@ class Sender(NamedTuple):
 
     rule: State
     memory: Memory
-    error: Params  # e, or what stays of a difference; () without either
+    error: Params  # e, or the rest of a difference; () without either
 
 
 def compressed(optimizer: DistributedOptimizer, method: Compressor, error_feedback: bool) -> DistributedOptimizer:
@@ -73,8 +73,8 @@ def compressed(optimizer: DistributedOptimizer, method: Compressor, error_feedba
 
     Args:
         optimizer: any that commits deltas, gradients or elastic differences.
-        method: how to encode.
-        error_feedback: add what a commit leaves out to the next one; differences do so by themselves.
+        method: encodes and decodes.
+        error_feedback: add what a commit leaves out to the next one; differences need no such memory.
 
     Raises:
         ValueError: commits that cannot be compressed.
@@ -89,7 +89,7 @@ def compressed(optimizer: DistributedOptimizer, method: Compressor, error_feedba
 
     def warnings(workers: int, window: int) -> list[str]:
         words = optimizer.warnings(workers, window)
-        if stays:  # what stays in the worker is neither lost nor sent again in full, of which the methods warn
+        if stays:  # the rest stays in the worker, so the warnings about lost or repeated rests do not apply
             return words
         words = words + method.warnings(error_feedback)
         return [*words, UNDONE] if error_feedback and _drops(optimizer, workers) else words
@@ -100,17 +100,17 @@ def compressed(optimizer: DistributedOptimizer, method: Compressor, error_feedba
 
 
 def _drops(optimizer: DistributedOptimizer, workers: int) -> bool:
-    """Return whether commits may be dropped: an update that takes in everybody leaves nobody late."""
+    """Return whether commits may be dropped: if the quorum is all workers, none is late."""
     return optimizer.synchrony.max_staleness is not None and optimizer.synchrony.quorum < workers
 
 
 def _sender(rule: WorkerRule, method: Compressor, error_feedback: bool, stays: bool) -> WorkerRule:
-    """Encode what the rule commits; what is left out is added to the next commit, or `stays` in the worker."""
+    """Encode the rule's commits; what a commit leaves out is added to the next one, or `stays` in the worker."""
     error_feedback = error_feedback and not stays
     remembers = error_feedback or stays
 
     def init(params: Params) -> Sender:
-        # The same first memory for all workers: it is known before any of them has a key of its own.
+        # All workers have the same first memory, because it is made before they have their own keys.
         error = jax.tree.map(jnp.zeros_like, params) if remembers else ()
         return Sender(rule.init(params), method.init(params, jax.random.key(0)), error)
 
@@ -147,7 +147,7 @@ def _receiver(rule: ServerRule, method: Compressor) -> ServerRule:
 
 
 def _elastic_worker(rule: WorkerRule, method: Compressor) -> WorkerRule:
-    """Decode replies; send a key along with the parameters if the server needs random numbers to encode."""
+    """Decode replies; send a key with the parameters if the server needs random numbers to encode."""
 
     def commit(window: Window, state: State) -> tuple[Message, State]:
         message, state = rule.commit(window, state)
@@ -160,7 +160,7 @@ def _elastic_worker(rule: WorkerRule, method: Compressor) -> WorkerRule:
 
 
 def _elastic_server(rule: ServerRule, method: Compressor) -> ServerRule:
-    """Encode the differences, and let the center gain what the workers will decode."""
+    """Encode the differences, and add to the center what the workers will decode."""
 
     def encode(difference: Params, key: Any) -> Any:
         key = jax.random.wrap_key_data(key) if method.random else key

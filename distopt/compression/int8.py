@@ -2,7 +2,7 @@
 
     a = max |z| / 127,   y = a · round(z / a),   |y − z| ≤ a / 2;      d + 4 bytes for an array of d numbers
 
-Differences: one scale per array (a layer's kernel, a bias); torchft's is per block of an array.
+Differences: one scale per array (a layer's kernel, a bias); torchft has one per block of an array.
 """
 
 from typing import NamedTuple

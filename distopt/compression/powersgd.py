@@ -1,20 +1,20 @@
-"""PowerSGD: every matrix as a product of two thin ones, found by one step of power iteration.
+"""PowerSGD: every matrix as the product of two thin matrices, found by one step of power iteration.
 
     P = orth(M Q),   Q ← Mᵀ P,   y = P Qᵀ;      4 r (a + b) bytes for a matrix of a × b and rank r
 
 Q starts at random and is kept from commit to commit, so that the steps of many commits add up. Where a column of Mᵀ P
-is zero, as after a commit of zeros, the old one is kept: from Q = 0 orth gives the first r unit vectors, and where
-these rows of M are zero, like those of pixels at the border, Q would be 0 for good. An array of more than two axes is a
-matrix with its last axis as columns. Vectors, and matrices that two factors would not make smaller, are sent as they
-are.
+is zero, as after a commit of zeros, the old column is kept. Otherwise orth would return the first r unit vectors for Q
+= 0, and Q would stay 0 where these rows of M are zero, like those of pixels at the border. An array of more than two
+axes is a matrix with its last axis as columns. Vectors, and matrices that two factors would not make smaller, are sent
+unchanged.
 
 Source: T. Vogels, S. P. Karimireddy, M. Jaggi, "PowerSGD: Practical Low-Rank Gradient Compression for Distributed
 Optimization", 2019 (arXiv:1905.13727), algorithm 1.
-Differences: in the paper all workers average P, and then Q, in lock step, as both are linear in M. Behind a parameter
-server every worker has factors of its own and sends both: another algorithm, whose mean commit may have any rank. Of
-PyTorch's hook the late start, after some steps without compression, and the least rate from which a matrix is worth it
-are left out: everything that gets smaller is compressed from the first commit on. Elastic differences, which a server
-encodes that remembers no Q, start from a new random one every time.
+Differences: in the paper all workers average P, and then Q, in lock step, as both are linear in M. Here every worker
+has its own factors and sends both to the server: a different algorithm, whose mean commit may have any rank. PyTorch's
+hook starts after some steps without compression, and only compresses matrices above a least rate; here every matrix
+that gets smaller is compressed from the first commit on. The server, which encodes elastic differences, keeps no Q and
+starts from a new random Q every time.
 """
 
 from typing import NamedTuple
@@ -62,7 +62,8 @@ def powersgd(*, rank: int) -> Compressor:
         return Factors(p, matrix.T @ p)
 
     def remembered(leaf: jax.Array, new: jax.Array, old: jax.Array) -> jax.Array:
-        # Rounding leaves some eps of the matrix where nothing should be. What is not finite is no start either.
+        # Rounding leaves a few eps of the matrix's norm in a column that should be 0. A column that is not finite is
+        # not kept either.
         least = 10 * jnp.finfo(leaf.dtype).eps * jnp.linalg.norm(leaf)
         return jnp.where(jnp.linalg.norm(new, axis=0) > least, new, old)
 

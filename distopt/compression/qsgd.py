@@ -7,7 +7,8 @@
 Source: D. Alistarh et al., "QSGD: Communication-Efficient SGD via Gradient Quantization and Encoding", 2017
 (arXiv:1610.02132); the bound is its lemma 3.1.
 Differences: levels are packed in words of equal length, not in Elias codes. Buckets are cut from all arrays laid end to
-end. Unbiased as it is, it needs no error feedback; with it, which is another method, the bound has to be below 1.
+end. QSGD is unbiased and needs no error feedback; with error feedback, which is another method, the bound has to be
+below 1.
 """
 
 from typing import NamedTuple
@@ -50,7 +51,7 @@ def qsgd(*, levels: int, bucket: int) -> Compressor:
         norm = jnp.linalg.norm(buckets, axis=1)
         exact = levels * jnp.abs(buckets) / jnp.where(norm > 0, norm, 1)[:, None]
         up = jax.random.uniform(key, exact.shape, exact.dtype) < exact - jnp.floor(exact)
-        level = jnp.minimum(jnp.floor(exact) + up, levels)  # rounding may lead one above
+        level = jnp.minimum(jnp.floor(exact) + up, levels)  # rounding may give s + 1
         signed = (jnp.sign(buckets) * level + levels).ravel()[: flat.size]
         return Levels(bits.pack(signed, width), norm), memory
 

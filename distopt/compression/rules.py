@@ -1,4 +1,4 @@
-"""What a method of compression is: a pair of pure functions C and C⁻¹ on pytrees of arrays."""
+"""The interface of a method of compression: a pair of pure functions C and C⁻¹ on pytrees of arrays."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -18,19 +18,19 @@ def _no_memory(like: Params, key: jax.Array) -> Memory:
 
 
 def _no_warnings(error_feedback: bool) -> list[str]:
-    """Return the warnings of a method that works with error feedback and without."""
+    """Return no warnings, for a method that works with and without error feedback."""
     del error_feedback
     return []
 
 
 class Compressor(NamedTuple):
-    """A method of compression. The bytes of a code are those of its leaves: it travels as it is."""
+    """A method of compression. A code travels unchanged, so its bytes are those of its leaves."""
 
     encode: Callable[[Params, Memory, jax.Array], tuple[Code, Memory]]  # z, memory, key → C(z), new memory
     decode: Callable[[Code, Params], Params]  # C(z) and a pytree with the shapes and dtypes of z → y ≈ z
-    init: Callable[[Params, jax.Array], Memory] = _no_memory  # memory before the first z, from its shapes and a key
+    init: Callable[[Params, jax.Array], Memory] = _no_memory  # like z, key → memory before the first z
     random: bool = False  # whether the keys are used
-    warnings: Callable[[bool], list[str]] = _no_warnings  # with error feedback or not → known bounds exceeded
+    warnings: Callable[[bool], list[str]] = _no_warnings  # error feedback → warnings
 
 
 def biased(name: str) -> Callable[[bool], list[str]]:

@@ -4,7 +4,7 @@
 
 Source: S. P. Karimireddy et al., "Error Feedback Fixes SignSGD and other Gradient Compression Schemes", 2019
 (arXiv:1901.09847), algorithm 1.
-Differences: GRACE's memory leaves the learning rate out of the first step; here it is in the commit from the start.
+Differences: GRACE's memory leaves the learning rate out of the first step; here the commit contains it from the start.
 """
 
 from typing import NamedTuple

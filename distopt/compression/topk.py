@@ -1,10 +1,10 @@
-"""Top-k: the k numbers of largest magnitude, of all arrays together, with their places.
+"""Top-k: the k numbers of largest magnitude over all arrays together, with their places.
 
     ‖y − z‖² ≤ (1 − k/d) ‖z‖²;      k (4 + i) bytes, i = 2 for d ≤ 65,536, else 4
 
 Source: S. Stich, J.-B. Cordonnier, M. Jaggi, "Sparsified SGD with Memory", 2018 (arXiv:1809.07599).
-Differences: GRACE and DGC take the largest numbers of each layer by itself. A place is sent as it is, though it could
-be coded in fewer bits.
+Differences: GRACE and DGC take the largest numbers of each layer separately. Places are sent uncoded, though they would
+fit in fewer bits.
 """
 
 from typing import NamedTuple
@@ -30,7 +30,7 @@ def topk(*, share: float, count: int | None) -> Compressor:
 
     Args:
         share: k / d, in (0, 1]; at least one number is sent.
-        count: k ≥ 1, instead of a share; None: by the share. More than d are as good as d.
+        count: k ≥ 1, overrides `share`; None: k follows from `share`. Numbers above d count as d.
     """
     require_number("share", share, most=1)
     require_whole("count", count, optional=True)

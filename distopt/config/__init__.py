@@ -1,4 +1,4 @@
-"""Configuration: composing it, checking it, and telling whether two of them make the same run."""
+"""Configuration: composing it, checking it, and comparing two of them."""
 
 from distopt.config.combinations import Combination, combine, expand
 from distopt.config.identity import fingerprint, workload

@@ -1,4 +1,4 @@
-"""The configurations of a sweep: one per combination of the values given, each composed only as far as it is new."""
+"""The configurations of a sweep: one per combination of values; combinations with the same choices share a base."""
 
 import copy
 import itertools
@@ -17,31 +17,32 @@ from distopt.errors import ConfigError
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
 
-MOST_RUNS = 10_000  # of a sweep; composing them takes minutes, and their folders and tables hours
+MOST_RUNS = 10_000  # per sweep; composing this many takes minutes, their folders and tables take hours
 PLUGINS = {"launcher": "BasicLauncher", "sweeper": "BasicSweeper"}
 
 
 class Combination(NamedTuple):
     """One configuration of a sweep."""
 
-    words: tuple[str, ...]  # the overrides it is made of, each with one value
+    words: tuple[str, ...]  # its overrides, each with one value
     config: DictConfig
 
 
 def combine(
     overrides: Sequence[str], folder: str | None = None, name: str = "config", *, multirun: bool = True
 ) -> list[Combination]:
-    """Return the configurations that overrides describe, in the order in which the last one given varies fastest.
+    """Return the configurations that overrides describe; the last override varies fastest.
 
     Args:
-        overrides: as on the command line; with `multirun`, several values by commas, `range(3)` and the like, joined
-            to what the chosen experiment has under `hydra.sweeper.params`.
-        folder: with configuration files of one's own.
-        name: of the primary configuration.
-        multirun: whether there may be several; also if the configuration has `hydra.mode=MULTIRUN`.
+        overrides: as on the command line; with `multirun`, several values by commas, `range(3)` and the like, in
+            addition to those of the chosen experiment under `hydra.sweeper.params`.
+        folder: the user's own configuration files.
+        name: the primary configuration.
+        multirun: allow several values; `hydra.mode=MULTIRUN` in the configuration also does.
 
     Raises:
-        ConfigError: overrides that name something that does not exist, in any of the combinations.
+        ConfigError: unknown names in any combination, more than `MOST_RUNS` runs, or a sweep that Hydra would carry
+            out.
     """
     if (resumed := recorded(overrides)) is not None:
         if multirun:
@@ -73,7 +74,7 @@ def combine(
 
 
 def _limit(runs: int) -> None:
-    """Raise ConfigError if there are more runs than anybody can mean."""
+    """Raise ConfigError if there are more than `MOST_RUNS` runs."""
     if runs > MOST_RUNS:
         raise ConfigError(f"more than {MOST_RUNS:,} runs: give fewer values, or split the sweep")
 
@@ -82,7 +83,7 @@ def expand(config: DictConfig) -> list[DictConfig]:
     """Return one configuration per entry of `seeds`; the configuration itself if there are none.
 
     Raises:
-        ConfigError: anything wrong with the configuration.
+        ConfigError: the configuration is invalid, or `seeds` is an interpolation.
     """
     if OmegaConf.is_interpolation(config, "seeds"):
         raise ConfigError(f"seeds={OmegaConf.to_container(config)['seeds']}: must be written out")  # type: ignore[index, call-overload]
@@ -98,18 +99,18 @@ def _per_seed(combination: Combination) -> list[Combination]:
 
 
 def _chooses(override: "Override") -> bool:
-    """Return whether an override decides which files are composed, or more than the value of a key that is there."""
+    """Return whether an override selects files, or does more than set the value of an existing key."""
     key = override.key_or_group
     plain = not (override.is_add() or override.is_force_add() or override.is_delete()) and override.package is None
     return not plain or key in GROUPS or key.startswith("hydra") or "/" in key
 
 
 def _values(override: "Override") -> list[str]:
-    """Return an override once for each of its values, or for so many of them that they are too many."""
+    """Return an override once for each of its values, at most `MOST_RUNS` + 1 times."""
     from hydra.core.override_parser.types import Glob, RangeSweep
 
     key, value = override.get_key_element(), override.value()
-    if isinstance(value, RangeSweep) and value.shuffle:  # would be written out before it is counted
+    if isinstance(value, RangeSweep) and value.shuffle:  # Hydra builds the whole list to shuffle it
         _limit(sum(1 for _ in itertools.islice(value.range(), MOST_RUNS + 1)))
     if isinstance(value, Glob):
         return [f"{key}={name}" for name in value.filter(list(choices(key)))]
@@ -121,7 +122,7 @@ def _values(override: "Override") -> list[str]:
 def _combination(
     words: tuple[str, ...], bases: dict[tuple[str, ...], DictConfig], folder: str | None, name: str
 ) -> Combination:
-    """Compose what the choices among `words` select, once per selection, and set the other values."""
+    """Compose the files that the choices among `words` select, once per selection, and set the other values."""
     parsed = parse(words)
     choices = tuple(word for word, override in zip(words, parsed, strict=True) if _chooses(override))
     if choices not in bases:

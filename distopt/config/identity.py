@@ -1,4 +1,4 @@
-"""What makes two runs the same: hashes of their configuration; the code that computes them is `provenance.code`."""
+"""Hashes of a configuration that identify equal runs; `provenance.code` identifies the code."""
 
 import hashlib
 import json
@@ -8,27 +8,27 @@ from typing import Any
 from distopt.files.untrusted import regular
 from distopt.settings import flat
 
-#: where a run is written, how it is watched and kept, not what it computes
+#: settings that do not change what a run computes, only where it is written and how it is watched and kept
 IRRELEVANT = {"output", "name", "seeds", "trackers", "trackers_output", "launcher.log_to_driver", "launcher.timeout"}
 IRRELEVANT |= {"resume", "checkpoint.every", "checkpoint.seconds", "launcher.on_worker_loss"}
 IRRELEVANT |= {"launcher.on_server_loss"}
-#: settings that name files: their content counts, not where they lie
+#: settings that name files: their content counts, not their path
 FILES = {"dataset.file", "dataset.validation_file", "launcher.trace", "cluster.step.trace"}
-#: settings that decide most of how long a run takes, by key or by group
+#: settings that mostly decide how long a run takes, by key or by group
 COSTLY = {"launcher", "model", "dataset", "workers", "batch_size", "epochs", "evaluate", "stop", "optimizer.window"}
 
 
 def fingerprint(plain: Mapping[str, Any]) -> str:
     """Return a hash of the settings that decide a run's numbers.
 
-    The order of keys, `1` or `1.0`, and the settings in `IRRELEVANT` make no difference; files count by their content.
+    The order of keys, `1` against `1.0`, and the settings in `IRRELEVANT` make no difference; files count by content.
     """
     settings = {key: value for key, value in flat(plain).items() if key not in IRRELEVANT}
     return _hash({key: _content(value) if key in FILES else value for key, value in settings.items()})
 
 
 def workload(plain: Mapping[str, Any]) -> str:
-    """Return a hash of the settings that decide how long a run takes: runs that share it take similar times."""
+    """Return a hash of the settings that decide how long a run takes; runs with equal hashes take similar times."""
     settings = flat(plain)
     return _hash({key: value for key, value in settings.items() if {key, key.partition(".")[0]} & COSTLY})
 
@@ -46,7 +46,7 @@ def _number(value: Any) -> Any:
 
 
 def _content(path: str | None) -> str | None:
-    """Return a hash of a file's content; the path itself where there is no such file."""
+    """Return a hash of a file's content, or the path itself if the file cannot be read."""
     if path is None:
         return None
     try:

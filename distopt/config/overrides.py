@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
 
 DEEPEST = 5  # folders within a group
-MOST_CHOICES = 100  # of one override that are looked at
+MOST_CHOICES = 100  # checked values of one override
 GROUPS = ("optimizer", "compression", "local", "model", "dataset", "launcher", "cluster", "experiment")
 
 
@@ -28,11 +28,11 @@ def compose(overrides: Sequence[str] = (), folder: str | None = None, name: str 
 
     Args:
         overrides: as on the command line, each with one value.
-        folder: with files of one's own, in subfolders as in `conf/`.
-        name: of the primary configuration.
+        folder: the user's own files, in subfolders as in `conf/`.
+        name: the primary configuration.
 
     Raises:
-        ConfigError: every override that names something that does not exist.
+        ConfigError: with every override that names something unknown.
     """
     if name == "config":
         check_overrides(overrides, folder)
@@ -42,7 +42,7 @@ def compose(overrides: Sequence[str] = (), folder: str | None = None, name: str 
 def compose_unchecked(
     overrides: Sequence[str], folder: str | None = None, name: str = "config", *, hydra: bool = False
 ) -> DictConfig:
-    """Compose without a check; with Hydra's own settings if `hydra`."""
+    """Compose without checking names; with Hydra's own settings if `hydra`."""
     from hydra import compose, initialize_config_module
     from hydra.core.global_hydra import GlobalHydra
     from hydra.errors import HydraException
@@ -58,7 +58,7 @@ def compose_unchecked(
 
 
 def _told(error: BaseException) -> str:
-    """Return what Hydra says in one line, without where it looked and what OmegaConf knows of types."""
+    """Return Hydra's message in one line, without its search path and OmegaConf's type information."""
     from hydra.errors import HydraException
 
     words = str(error).partition("Config search path")[0].partition("full_key")[0]
@@ -69,7 +69,7 @@ def parse(overrides: Sequence[str]) -> list["Override"]:
     """Parse overrides by Hydra's grammar.
 
     Raises:
-        ConfigError: one that is not grammatical.
+        ConfigError: an override that does not follow the grammar.
     """
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
@@ -88,15 +88,15 @@ def parse(overrides: Sequence[str]) -> list["Override"]:
 
 
 def check_overrides(overrides: Sequence[str], folder: str | None = None) -> None:
-    """Check that overrides name existing choices and keys, all of them, also inside a sweep.
+    """Check that overrides name existing choices and keys, also in sweeps.
 
     Raises:
-        ConfigError: with one problem per override that names something unknown.
+        ConfigError: with one problem per unknown choice or key.
     """
     parsed = parse(overrides)
     offered = {group: choices(group, folder) for group in GROUPS}
     problems: list[str] = []
-    known: dict[str, str] = {}  # a valid choice per group, to look the other keys up in
+    known: dict[str, str] = {}  # a valid choice per group, whose keys the other overrides may set
     for override in parsed:
         group = override.key_or_group
         if group in GROUPS and override.package is None:
@@ -134,17 +134,18 @@ def _siblings(config: DictConfig, parent: str) -> list[str]:
 
 
 def unknown(what: str, name: str, known: Sequence[str], kind: str = "choice") -> str:
-    """Say that a name does not exist, what is like it, and what there is."""
+    """Return a message that a name does not exist, with the most similar name and all names."""
     close = difflib.get_close_matches(name, known, n=1)
     hint = f"; did you mean {close[0]}?" if close else "."
     return f"{what}: no such {kind}{hint} There are: {', '.join(known)}"
 
 
 def choices(group: str, folder: str | None = None) -> tuple[str, ...]:
-    """Return the names that a configuration group offers, with those in a folder of one's own.
+    """Return the names that a configuration group offers, including those in the user's own folder.
 
     Raises:
-        ConfigError: no such folder, or a file in it that has the name of a packaged one, which Hydra would take.
+        ConfigError: no such folder, an unreadable file, or a file with the name of a packaged one, which Hydra would
+            take.
     """
     packaged = descriptions(group)
     if folder is None:
@@ -159,7 +160,7 @@ def choices(group: str, folder: str | None = None) -> tuple[str, ...]:
 
 
 def _own(folder: Path) -> dict[str, str]:
-    """Return the choices below a folder of the user's; raises ConfigError if a file is no mapping of settings."""
+    """Return the choices in a folder of the user; raises ConfigError if a file is no mapping of settings."""
     for path in sorted(folder.glob("**/*.yaml")):
         try:
             if regular(path).stat().st_size:
@@ -171,12 +172,12 @@ def _own(folder: Path) -> dict[str, str]:
 
 @cache
 def descriptions(group: str) -> Mapping[str, str]:
-    """Return the packaged choices of a group with the one-line explanation that opens each file."""
+    """Return the packaged choices of a group with the first comment of each file."""
     return _described(resources.files("distopt.conf").joinpath(group))
 
 
 def _described(folder: Any, prefix: str = "") -> dict[str, str]:
-    """Return the first comment of each file below a folder, by its name without suffix (nested ones as `a/b`)."""
+    """Return the first comment of each file below a folder, by file name without suffix (nested files as `a/b`)."""
     found: dict[str, str] = {}
     for entry in sorted(folder.iterdir(), key=lambda e: e.name) if folder.is_dir() else ():
         if entry.is_dir() and not entry.name.startswith("_") and prefix.count("/") < DEEPEST:

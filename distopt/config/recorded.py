@@ -1,4 +1,4 @@
-"""The configuration of a run that goes on: as its folder has it, whatever else is given."""
+"""The configuration of a run that is resumed, from its folder."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,12 +15,12 @@ PLACE = {"output", "name", "seeds", "resume"}  # the run's folder stays where it
 
 
 def recorded(overrides: Sequence[str]) -> DictConfig | None:
-    """Return the configuration of the run that `resume=DIR` among overrides names; None without such a word.
+    """Return the configuration of the run that `resume=DIR` among overrides names; None without such an override.
 
-    Overrides that change nothing that is computed are applied (`checkpoint.every`, `launcher.timeout`, ...).
+    Overrides that do not change what is computed are applied (`checkpoint.every`, `launcher.timeout`, ...).
 
     Raises:
-        ConfigError: nothing readable there, or overrides that would make it another run.
+        ConfigError: no readable run in DIR, or overrides that would make it another run.
     """
     if not any(override.startswith("resume=") for override in overrides):
         return None

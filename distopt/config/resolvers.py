@@ -4,12 +4,12 @@ from omegaconf import OmegaConf
 
 
 def register() -> None:
-    """Make the interpolations known to OmegaConf."""
+    """Register the interpolations with OmegaConf."""
     OmegaConf.register_new_resolver("first_found", first_found, replace=True)
 
 
 def first_found(*names: str) -> str:
-    """Return the first of these data sets whose files are on this machine; the last one if none has them."""
+    """Return the first of these data sets whose files are on this machine; the last one if there is none."""
     from distopt import datasets
 
     found = datasets.found()

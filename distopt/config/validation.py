@@ -1,4 +1,4 @@
-"""Checking a configuration: everything that is wrong with it at once, before anything starts."""
+"""Checking a configuration: all its problems at once, before anything starts."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -96,7 +96,7 @@ def validate(config: DictConfig) -> dict[str, Any]:
 
 
 def _plain(config: DictConfig) -> dict[str, Any]:
-    """Resolve interpolations; refuse a configuration that lacks a part, or has something else in its place."""
+    """Resolve interpolations; refuse a configuration in which a part is missing or of the wrong kind."""
     parts = [*GROUPS[:-1], *(key for key, value in _packaged("config").items() if isinstance(value, dict))]
     if wrong := [key for key in parts if config.get(key) and not isinstance(config[key], DictConfig)]:
         raise ConfigError([f"{key}={shown(config[key])} must hold settings by name" for key in wrong])
@@ -115,13 +115,13 @@ def _plain(config: DictConfig) -> dict[str, Any]:
 
 @cache
 def _packaged(name: str) -> Mapping[str, Any]:
-    """Return what a packaged file of the configuration sets."""
+    """Return the settings of a packaged file."""
     loaded = yaml.safe_load(resources.files("distopt.conf").joinpath(f"{name}.yaml").read_text(encoding="utf-8"))
     return {key: value for key, value in loaded.items() if key not in ("defaults", "hydra")}
 
 
 def _incomplete(config: DictConfig) -> list[str]:
-    """Return the parts of a configuration that are not there."""
+    """Return one problem for each missing part of a configuration."""
     absent = [group for group in GROUPS if group != "experiment" and not config.get(group)]
     for key, value in _packaged("config").items():
         if key not in config:
@@ -132,7 +132,7 @@ def _incomplete(config: DictConfig) -> list[str]:
 
 
 def _strange(plain: Mapping[str, Any]) -> list[str]:
-    """Return the keys that nothing reads; the groups that are built by a factory refuse theirs themselves."""
+    """Return a problem for each key that nothing reads; factories check the keys of their own groups."""
     top = _packaged("config")
     known: dict[str, Mapping[str, Any]] = {key: value for key, value in top.items() if isinstance(value, dict)}
     known["launcher"] = _packaged(f"launcher/{plain['launcher']['name']}")
@@ -146,7 +146,7 @@ def _unlimited(plain: Mapping[str, Any]) -> list[str]:
     """Return a problem if nothing would ever end the run."""
     criteria = dict(plain["stop"])
     if without_data := plain["dataset"]["name"] == "none":
-        del criteria["accuracy"]  # there is none
+        del criteria["accuracy"]  # without data there is no accuracy
     endless = (without_data or plain["epochs"] is None) and all(value is None for value in criteria.values())
     if endless and plain["launcher"]["name"] != "replay":
         why = "dataset=none has no epochs" + " and no accuracy" * (plain["stop"]["accuracy"] is not None)
@@ -155,7 +155,7 @@ def _unlimited(plain: Mapping[str, Any]) -> list[str]:
 
 
 def _refused(plain: Mapping[str, Any]) -> list[str]:
-    """Return what the optimizers themselves refuse of their settings."""
+    """Return the problems that the factories of local and distributed optimizer find."""
     import optax
 
     from distopt import local, optimizers

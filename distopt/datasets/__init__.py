@@ -1,4 +1,4 @@
-"""Data sets by name: samples in memory, dealt out to the workers and drawn in a fixed order."""
+"""Data sets by name: samples in memory, divided among the workers and drawn in a fixed order."""
 
 from collections.abc import Mapping
 from importlib import import_module
@@ -25,10 +25,10 @@ NAMES = tuple(_LOADERS)
 
 
 def load(settings: Mapping[str, Any]) -> Dataset | None:
-    """The data set that the settings (the group `dataset` of a configuration) name; None for `none`.
+    """Return the data set of the configuration group `dataset`; None for `none`.
 
     Raises:
-        DataError: a setting makes no sense, or a file is missing or damaged.
+        DataError: invalid settings, or a file that is missing or damaged.
     """
     if problems := check_settings(settings):
         raise DataError(problems)
@@ -37,7 +37,7 @@ def load(settings: Mapping[str, Any]) -> Dataset | None:
 
 
 def found() -> dict[str, str | None]:
-    """Where on this machine each data set that has a fixed home lies; None if it would have to be downloaded."""
+    """Return the place of each known data set on this machine; None if it would have to be downloaded."""
     from distopt.datasets import cifar10, idx, sources
 
     places: dict[str, str | None] = {"digits": "scikit-learn"}

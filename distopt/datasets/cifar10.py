@@ -1,4 +1,4 @@
-"""CIFAR-10, binary version: six files of records, or the archive that holds them."""
+"""CIFAR-10, binary version: six files of records, or the archive with them."""
 
 import tarfile
 from collections.abc import Callable, Mapping
@@ -21,7 +21,7 @@ RECORD_BYTES = 1 + 3 * 32 * 32
 
 
 def load(settings: Mapping[str, Any]) -> Dataset:
-    """Pictures as (32, 32, 3) float32 in [0, 1]; the test batch is the validation part.
+    """Load pictures as (32, 32, 3) float32 in [0, 1]; the test batch is the validation part.
 
     Source: A. Krizhevsky, Learning multiple layers of features from tiny images, 2009.
 
@@ -36,7 +36,7 @@ def load(settings: Mapping[str, Any]) -> Dataset:
 
 
 def pick(folder: Path) -> Callable[[], dict[str, bytes]] | None:
-    """A reader of the six files if a folder holds them, their usual folder or the archive; else None."""
+    """Return a reader of the six files if a folder holds them, their usual folder or the archive; else None."""
     for place in (folder / FOLDER, folder):
         if all((place / name).is_file() for name in FILES):
             return lambda: _read_files(place)
@@ -56,10 +56,10 @@ def _read_files(folder: Path) -> dict[str, bytes]:
 
 
 def _read_archive(path: Path) -> dict[str, bytes]:
-    """The six files straight from the archive: nothing is unpacked to disk, whatever paths the archive names."""
+    """Read the six files from the archive without unpacking to disk, so paths in the archive do no harm."""
     contents: dict[str, bytes] = {}
     try:
-        limit = 2 * len(FILES) * RECORDS * RECORD_BYTES  # what else is in there is small
+        limit = 2 * len(FILES) * RECORDS * RECORD_BYTES  # other members are small
         with unpacked(path, limit=limit) as stream, tarfile.open(fileobj=stream, mode="r|") as archive:
             for member in archive:
                 name = PurePosixPath(member.name).name
@@ -75,7 +75,7 @@ def _read_archive(path: Path) -> dict[str, bytes]:
 
 
 def _parse(file: str, raw: bytes) -> tuple[np.ndarray, np.ndarray]:
-    """Records of one label byte and 3 x 1024 bytes, red, green and blue plane, each row by row."""
+    """Parse records of one label byte and 3 x 1024 bytes: red, green and blue plane, each row by row."""
     if len(raw) != RECORDS * RECORD_BYTES:
         raise DataError(f"{file}: has not the {RECORDS * RECORD_BYTES} bytes of {RECORDS} pictures; fetch it anew")
     records = np.frombuffer(raw, dtype=np.uint8).reshape(RECORDS, RECORD_BYTES)

@@ -1,4 +1,4 @@
-"""What a data set is once it is loaded."""
+"""A loaded data set."""
 
 from typing import NamedTuple
 
@@ -30,16 +30,16 @@ class Dataset(NamedTuple):
 
 
 def pixels(raw: np.ndarray) -> np.ndarray:
-    """Bytes 0 .. 255 as float32 in [0, 1], without a float64 copy in between."""
+    """Return bytes 0 .. 255 as float32 in [0, 1], without a float64 copy in between."""
     return np.divide(raw, np.float32(255), dtype=np.float32)
 
 
 def stratified(labels: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of a training part and of a validation part of floor(fraction * N) samples.
+    """Return the indices of a training part and of a validation part of floor(fraction * N) samples.
 
-    The samples are shuffled, sorted by label, and evenly spaced positions of that order are held out, so that the
-    share of every class is `fraction` to within one sample. The split depends on the labels alone, never on a run's
-    seed: runs with different seeds are validated on the same samples.
+    The samples are shuffled and sorted by label, and evenly spaced positions are held out, so that the share of every
+    class is `fraction` to within one sample. The split depends only on the labels, not on a run's seed: runs with
+    different seeds are validated on the same samples.
     """
     order = np.random.default_rng(0).permutation(len(labels))
     order = order[np.argsort(labels[order], kind="stable")]

@@ -1,4 +1,4 @@
-"""Handwritten digits, 8 x 8, shipped with scikit-learn: nothing is downloaded."""
+"""Handwritten digits, 8 x 8, shipped with scikit-learn, without a download."""
 
 from collections.abc import Mapping
 from importlib.metadata import distribution
@@ -13,7 +13,7 @@ VALIDATION_FRACTION = 0.2
 
 
 def load(settings: Mapping[str, Any]) -> Dataset:
-    """The 1,797 digits as (8, 8) float32 in [0, 1], a fixed fifth of every class held out.
+    """Load the 1,797 digits as (8, 8) float32 in [0, 1], with a fixed fifth of every class held out.
 
     Source: E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UCI repository, 1998 (its test part).
     """

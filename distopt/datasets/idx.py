@@ -20,13 +20,13 @@ CHUNK = 1 << 20
 
 
 def load(settings: Mapping[str, Any]) -> Dataset:
-    """Images as (28, 28) float32 in [0, 1]; the files whose names begin with t10k are the validation part.
+    """Load images as (28, 28) float32 in [0, 1]; the files whose names begin with t10k are the validation part.
 
     Source: LeCun, Bottou, Bengio and Haffner, Gradient-based learning applied to document recognition, 1998 (MNIST);
     Xiao, Rasul and Vollgraf, arXiv 1708.07747 (Fashion-MNIST).
 
     Raises:
-        DataError: a file is missing, or is not what its name says.
+        DataError: a file is missing or damaged, or the files do not fit each other.
     """
     train_images, train_labels, images, labels = sources.obtain(settings, pick)
     return Dataset(
@@ -35,7 +35,7 @@ def load(settings: Mapping[str, Any]) -> Dataset:
 
 
 def pick(folder: Path) -> list[Path] | None:
-    """The four files in a folder, each plain or compressed; None unless all are there."""
+    """Return the four files in a folder, each plain or compressed; None unless all exist."""
     found = [[path for suffix in ("", ".gz") if (path := folder / (name + suffix)).is_file()] for name in FILES]
     return [paths[0] for paths in found] if all(found) else None
 
@@ -54,13 +54,13 @@ def _read_pair(images: Path, labels: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def read(path: Path, dimensions: int) -> np.ndarray:
-    """An IDX file of unsigned bytes with this many dimensions.
+    """Return the values of an IDX file of unsigned bytes with this number of dimensions.
 
-    The header is two zero bytes, the type (8: unsigned byte), the number of dimensions, then each dimension as a big-
-    endian 32-bit integer; the values follow in row-major order.
+    The header is two zero bytes, the type (8: unsigned byte), the number of dimensions, then each dimension as a
+    big-endian 32-bit integer; the values follow in row-major order.
 
     Raises:
-        DataError: the header is another one, or the file holds fewer or more values than the header announces.
+        DataError: the header is a different one, or the file holds fewer or more values than it announces.
     """
     try:
         with unpacked(path) as file:
@@ -83,7 +83,7 @@ def _parse(file: IO[bytes], path: Path, dimensions: int) -> np.ndarray:
         raise DataError(f"{path}: ends within its header")
     shape = struct.unpack(f">{dimensions}I", header)
     announced = math.prod(shape)
-    # Read piece by piece: a damaged header may announce more than there is.
+    # Read in pieces: a damaged header may announce more values than the file holds.
     values = bytearray()
     while len(values) <= announced and (chunk := file.read(CHUNK)):
         values += chunk

@@ -15,10 +15,10 @@ from distopt.files.untrusted import BROKEN, reason, regular
 
 
 def load(settings: Mapping[str, Any]) -> Dataset:
-    """Arrays by the names given in the settings: features (N, ...) taken as they are, labels (N,).
+    """Load the arrays that the settings name: features (N, ...) unchanged, labels (N,).
 
     Raises:
-        DataError: the file is missing or damaged, lacks an array, or an array is not what it should be.
+        DataError: the file is missing or damaged or lacks an array, or an array has a wrong shape, type or value.
     """
     file = settings["file"]
     try:

@@ -1,4 +1,4 @@
-"""What all of the user's own files have in common: labels become classes, a part is held out, values are checked."""
+"""Common steps for the user's own files: labels become classes, a part is held out, values are checked."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,13 +13,13 @@ Part = tuple[np.ndarray, np.ndarray]
 
 
 def assemble(settings: Mapping[str, Any], train: Part, validation: Part | None) -> Dataset:
-    """Features and raw labels of the training and of the validation part as a data set.
+    """Make a data set of the features and raw labels of a training and a validation part.
 
     Labels (integers, strings, truth values) become 0 .. classes - 1 in sorted order, over both parts. Without a
     validation part a stratified `validation_fraction` of the training part is held out.
 
     Raises:
-        DataError: a part is empty, there is but one class, or the parts do not fit each other.
+        DataError: a part is empty, there is only one class, or the parts do not fit each other.
     """
     file = settings["file"]
     parts = [train] if validation is None else [train, validation]
@@ -44,7 +44,7 @@ def assemble(settings: Mapping[str, Any], train: Part, validation: Part | None) 
 
 
 def _classes(file: str, labels: list[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
-    """The sorted different labels, and each part's labels as int32 places in that list."""
+    """Return the sorted distinct labels, and each part's labels as int32 places in that list."""
     if len({y.dtype.kind == "U" for y in labels}) > 1:
         raise DataError(f"{file}: labels are numbers in one part and text in the other")
     raw = np.concatenate(labels)
@@ -57,10 +57,10 @@ def _classes(file: str, labels: list[np.ndarray]) -> tuple[np.ndarray, list[np.n
 
 
 def finite(values: np.ndarray, file: str, what: str) -> np.ndarray:
-    """Values as float32.
+    """Return values as float32.
 
     Raises:
-        DataError: a value is missing (NaN), infinite or beyond what float32 holds; names the first sample.
+        DataError: a value is missing (NaN), infinite or too large for float32; the message names the first sample.
     """
     with np.errstate(over="ignore"):
         values = np.asarray(values, dtype=np.float32)

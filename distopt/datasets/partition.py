@@ -1,4 +1,4 @@
-"""How the training samples are dealt out to the workers."""
+"""How the training samples are divided among the workers."""
 
 import numpy as np
 
@@ -10,16 +10,16 @@ SCHEMES = {
     "dirichlet": "each class is dealt out in random proportions; the smaller alpha, the more uneven",
     "shared": "every worker draws from the whole set",
 }
-# Separates these random numbers from all others that are drawn from the same seed.
+# Separates these random numbers from all others of the same seed.
 STREAM = 1
 
 
 def partition(labels: np.ndarray, workers: int, scheme: str, alpha: float, seed: int) -> list[np.ndarray]:
-    """One int32 array of sample indices per worker.
+    """Return one int32 array of sample indices per worker.
 
-    Except for `shared` the shards are disjoint, none is empty and together they hold every sample exactly once; for
-    `iid` and `label` their sizes differ by at most one. Under `dirichlet` the shares of class c are drawn as
-    p_c ~ Dir(alpha, ..., alpha) over the workers (Yurochkin et al., arXiv 1905.12022); a worker left empty is given one
+    Except for `shared` the shards are disjoint, none is empty, and together they hold every sample exactly once; for
+    `iid` and `label` their sizes differ by at most one. Under `dirichlet` the shares of class c are drawn as p_c ~
+    Dir(alpha, ..., alpha) over the workers (Yurochkin et al., arXiv 1905.12022); a worker without samples gets one
     sample of the largest shard.
 
     Raises:
@@ -46,7 +46,7 @@ def partition(labels: np.ndarray, workers: int, scheme: str, alpha: float, seed:
 def _dirichlet(
     order: np.ndarray, labels: np.ndarray, workers: int, alpha: float, rng: np.random.Generator
 ) -> list[np.ndarray]:
-    """Deals out each class by its own draw of proportions."""
+    """Divide each class by its own draw of proportions."""
     owner = np.empty(len(order), dtype=np.int64)
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)

@@ -4,23 +4,23 @@ import math
 
 import numpy as np
 
-# Separates these random numbers from all others that are drawn from the same seed.
+# Separates these random numbers from all others of the same seed.
 STREAM = 2
-# Short epochs are shuffled several at a time: a random generator costs as much as shuffling a thousand samples.
+# Several short epochs are shuffled together: making a random generator costs as much as shuffling 1000 samples.
 BLOCK = 1024
 
 
 def steps_for(shard_size: int, epochs: float, batch_size: int) -> int:
-    """Steps in which a worker takes at least `epochs` passes over its shard: ceil(epochs * shard_size / batch_size)."""
+    """Return the steps for at least `epochs` passes over a shard: ceil(epochs * shard_size / batch_size)."""
     return math.ceil(round(epochs * shard_size / batch_size, 9))
 
 
 class Sampler:
     """A worker's endless stream of batches, a pure function of (seed, worker, step).
 
-    The shard is shuffled anew for each of the worker's epochs and the permutations are laid end to end; the batch of
-    step s is elements [s * batch_size, (s + 1) * batch_size) of that stream. So every epoch takes each sample exactly
-    once, and batches are always full: they reach across the border of two epochs instead of being cut short.
+    The shard is reshuffled for each of the worker's epochs, and the permutations are laid end to end. The batch of step
+    s is elements [s * batch_size, (s + 1) * batch_size) of that stream. Every epoch takes each sample exactly once.
+    Batches are always full: they reach across the border of two epochs instead of being cut short.
     """
 
     def __init__(self, shard: np.ndarray, batch_size: int, seed: int, worker: int) -> None:
@@ -32,7 +32,7 @@ class Sampler:
         self._block = self._shard
 
     def batches(self, first_step: int, count: int) -> np.ndarray:
-        """Sample indices of steps first_step .. first_step + count - 1, int32 of shape (count, batch_size)."""
+        """Return sample indices of steps first_step .. first_step + count - 1, int32 of shape (count, batch_size)."""
         size = len(self._shard) * self._epochs
         batches = np.empty(count * self._batch_size, dtype=np.int32)
         filled = 0
@@ -44,7 +44,7 @@ class Sampler:
         return batches.reshape(count, self._batch_size)
 
     def _shuffled(self, number: int) -> np.ndarray:
-        """Block `number` of the stream: a few epochs end to end; the last one asked for is kept."""
+        """Return block `number` of the stream, a few epochs end to end; the last block is cached."""
         if number != self._number:
             rng = np.random.default_rng([*self._key, number])
             epochs = np.tile(self._shard, (self._epochs, 1))

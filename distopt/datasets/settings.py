@@ -1,4 +1,4 @@
-"""What may be set for each data set, checked before anything is read."""
+"""The settings of each data set, checked before any file is read."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -23,7 +23,7 @@ KEYS: dict[str, tuple[str, ...]] = {
 
 
 def check_settings(settings: Mapping[str, Any]) -> list[str]:
-    """All problems with a data set's settings, one message each; empty if there are none. No file is looked at."""
+    """Return all problems with a data set's settings, one message each, without reading a file."""
     name = settings.get("name")
     if name not in KEYS:
         return [f"dataset.name={name}: unknown data set, choose one of {', '.join(KEYS)}"]

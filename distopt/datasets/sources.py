@@ -1,4 +1,4 @@
-"""Where the well-known data sets lie, or where they are downloaded from."""
+"""Where the well-known data sets are found, or downloaded from."""
 
 import hashlib
 import os
@@ -13,11 +13,11 @@ from urllib.parse import urlsplit
 from distopt.errors import DataError
 
 Found = TypeVar("Found")
-TIMEOUT = 20  # seconds without a byte before the next mirror is tried
+TIMEOUT = 20  # seconds without data before the next mirror is tried
 
 
 class Source(NamedTuple):
-    """SHA-256 of each file to download, the addresses of the folders that hold them, folders filled by the system."""
+    """SHA-256 of each file to download, addresses of the folders that hold them, folders of system packages."""
 
     files: Mapping[str, str]
     mirrors: tuple[str, ...]
@@ -61,19 +61,19 @@ SOURCES = {
 
 
 def cache(name: str) -> Path:
-    """The folder that downloads of a data set go to: $XDG_CACHE_HOME or ~/.cache, then distopt/NAME."""
+    """Return the folder for downloads of a data set: $XDG_CACHE_HOME or ~/.cache, then distopt/NAME."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "distopt" / name
 
 
 def folders(name: str, root: str | None) -> list[Path]:
-    """Where a data set is looked for, in this order.
+    """Return the folders in which a data set is searched, in this order.
 
-    `root` or its subfolder NAME if it is given, and then nowhere else: a mistyped folder must not end in other data.
-    Otherwise $DISTOPT_DATA/NAME, $DISTOPT_DATA itself, the cache, the folders filled by the system's packages.
+    With `root`, only `root` and its subfolder NAME: a mistyped folder must not lead to other data. Otherwise
+    $DISTOPT_DATA/NAME, $DISTOPT_DATA itself, the cache, the folders of system packages.
     """
     if root is not None:
-        chosen = Path(os.path.expanduser(root))  # leaves the home of a user who does not exist as it is
+        chosen = Path(os.path.expanduser(root))  # unlike Path.expanduser it does not fail on an unknown user
         return [chosen, chosen / name]
     shared = os.environ.get("DISTOPT_DATA")
     chosen_by_environment = [Path(shared) / name, Path(shared)] if shared else []
@@ -81,15 +81,15 @@ def folders(name: str, root: str | None) -> list[Path]:
 
 
 def find(name: str, root: str | None, pick: Callable[[Path], Found | None]) -> Found | None:
-    """What `pick` makes of the first folder in which it recognises the data set's files; None if there is none."""
+    """Return the result of `pick` for the first folder in which it recognises the data set's files, or None."""
     return next((files for folder in folders(name, root) if (files := pick(folder)) is not None), None)
 
 
 def obtain(settings: Mapping[str, Any], pick: Callable[[Path], Found | None]) -> Found:
-    """What `pick` makes of the data set's files on this machine, downloaded if that is needed and allowed.
+    """Return the result of `pick` for the data set's files on this machine; download them if needed and allowed.
 
     Raises:
-        DataError: the files are nowhere, and downloading is ruled out or failed.
+        DataError: the files are not found, and downloading is off or failed.
     """
     name, root = settings["name"], settings.get("root")
     files = find(name, root, pick)
@@ -102,17 +102,17 @@ def obtain(settings: Mapping[str, Any], pick: Callable[[Path], Found | None]) ->
 
 
 def _missing(name: str, root: str | None) -> str:
-    """What is expected, where it was looked for, and the way out."""
+    """Say which files are expected, which folders were searched, and what to do."""
     places = " or ".join(map(str, folders(name, root)))
     way_out = "put them there or leave dataset.root=null" if root else "set dataset.root to a folder that holds them"
     return f"expected {', '.join(SOURCES[name].files)} in {places}; {way_out}"
 
 
 def download(name: str) -> None:
-    """Downloads the files of a data set that the cache lacks.
+    """Download the files of a data set that the cache lacks.
 
     Raises:
-        DataError: no mirror could be reached, or none had the right file; tells what each answered.
+        DataError: no mirror could be reached or had the right file; the message has the answer of each.
     """
     source = SOURCES[name]
     for file, digest in source.files.items():
@@ -130,7 +130,7 @@ def download(name: str) -> None:
 
 
 def _fetch(url: str, digest: str, target: Path) -> None:
-    """Copies a file from the network; it appears under its name only when it is complete and right."""
+    """Copy a file from the network; it appears under its name only when its SHA-256 is right."""
     target.parent.mkdir(parents=True, exist_ok=True)
     checksum = hashlib.sha256()
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:

@@ -14,18 +14,18 @@ from distopt.files.untrusted import BROKEN, need, read_csv, reason, regular
 if TYPE_CHECKING:
     import pandas as pd
 
-PARQUET_ROOM = 32  # bytes of memory for each value while a table is read
-LONGEST_LABEL = 1000  # characters: NumPy gives every label the room of the longest one
+PARQUET_ROOM = 32  # bytes of memory per value while a table is read
+LONGEST_LABEL = 1000  # characters; NumPy gives every label the memory of the longest one
 
 
 def load(settings: Mapping[str, Any]) -> Dataset:
-    """Columns of a table: one row per sample, features of shape (number of feature columns,).
+    """Load columns of a table: one row per sample, features of shape (number of feature columns,).
 
     With `standardize` each feature is shifted and scaled to mean 0 and standard deviation 1 over the training part; a
     constant feature becomes 0.
 
     Raises:
-        DataError: the file is missing, damaged or empty, lacks a column, or a column is not what it should be.
+        DataError: the file is missing, damaged or empty or lacks a column, or a column has a wrong type or value.
     """
     table = _read(settings, "file")
     columns = _features(table, settings)
@@ -55,7 +55,7 @@ def _read(settings: Mapping[str, Any], key: str) -> "pd.DataFrame":
 
 
 def _read_parquet(path: Path) -> "pd.DataFrame":
-    """Read the columns of plain numbers and text; text stays encoded: a kilobyte of file can hold gigabytes of it."""
+    """Read the columns of plain numbers and text; text stays encoded, as a kilobyte can unpack to gigabytes of it."""
     import pyarrow.parquet as pq
     import pyarrow.types as kinds
 
@@ -72,7 +72,7 @@ def _read_parquet(path: Path) -> "pd.DataFrame":
 
 
 def _features(table: "pd.DataFrame", settings: Mapping[str, Any]) -> list[str]:
-    """The feature columns: those in the settings, or all numeric ones but the label."""
+    """Return the feature columns: those in the settings, or all numeric columns but the label."""
     label, chosen = settings.get("label", "label"), settings.get("features")
     if chosen is not None:
         return list(chosen)
@@ -84,7 +84,7 @@ def _features(table: "pd.DataFrame", settings: Mapping[str, Any]) -> list[str]:
 
 
 def _check_left_out(table: "pd.DataFrame", file: str) -> None:
-    """Refuse columns that are text for a slip of the pen: left out, nobody would notice."""
+    """Refuse columns that are text only because of a typing error: they would be left out unnoticed."""
     import pandas as pd
 
     for name in table.select_dtypes(["object", "string"]).columns:

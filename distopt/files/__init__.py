@@ -1,1 +1,1 @@
-"""Files: those that others wrote are read within bounds, ours are written whole or not at all."""
+"""Files: bounded reading of files from others, and writing of files whole or not at all."""

@@ -1,4 +1,4 @@
-"""Writing files such that readers see the old content or the new, never half of it."""
+"""Writing files so that readers see the old content or the new, never half of it."""
 
 import os
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from typing import IO
 
 @contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file that takes the place of `path` once it is written and on the disk."""
+    """Open a file that replaces `path` once it is written and on the disk."""
     partial = path.with_name(f".{path.name}.partial")
     try:
         with partial.open("w+b") as file:
@@ -25,6 +25,6 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a small file."""
+    """Write a small file by `replacing`."""
     with replacing(path) as file:
         file.write(content)

@@ -1,4 +1,4 @@
-"""Who writes a run's folder: a lock that ends with the process that holds it, however that ends."""
+"""A lock on a run's folder, so that one process writes it; it ends with the process, also after a crash."""
 
 import fcntl
 import os
@@ -9,13 +9,13 @@ from distopt.errors import ResultsError
 
 
 class Lock:
-    """A run's folder in this process's hands, until it is released, dropped, or the process is gone."""
+    """A lock on a run's folder, held until `release`, garbage collection or the end of the process."""
 
     def __init__(self, folder: Path) -> None:
-        """Take the folder.
+        """Lock the folder; on a file system without locks do nothing.
 
         Raises:
-            ResultsError: another process has it.
+            ResultsError: another process holds the lock.
         """
         handle = os.open(folder, os.O_RDONLY)
         self.release = weakref.finalize(self, os.close, handle)

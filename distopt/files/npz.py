@@ -1,4 +1,4 @@
-"""Arrays in .npz files that others wrote: checked before room is made for them, and never unpickled."""
+"""Arrays in .npz files from others: checked before memory is allocated, and never unpickled."""
 
 import math
 import zipfile
@@ -31,7 +31,7 @@ def read_arrays(name: str | Path) -> dict[str, np.ndarray]:
 
 
 def _check(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
-    """Look at an array's header: what it announces has to be there, and to fit into the memory."""
+    """Check an array's header: the bytes it announces must be in the file and fit into memory."""
     name = member.filename.removesuffix(".npy")
     with archive.open(member) as file:
         version = npy.read_magic(file)

@@ -1,4 +1,4 @@
-"""Files that others wrote: opened only if they are files, never allowed to fill the memory, and never run."""
+"""Files from others: only regular files are opened; they never fill the memory, and no code in them runs."""
 
 import bz2
 import gzip
@@ -22,7 +22,7 @@ from distopt.files import memory
 if TYPE_CHECKING:
     import pandas as pd
 
-#: what readers raise at a file that is missing, damaged or made to harm
+#: what readers raise if a file is missing, damaged or malicious
 BROKEN = (
     *(OSError, EOFError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, AssertionError),
     *(MemoryError, RuntimeError, SyntaxError, struct.error, tokenize.TokenError, yaml.YAMLError),
@@ -31,10 +31,10 @@ BROKEN = (
 LONGEST = 200  # characters of a reason
 LARGEST = {".json": 64 << 20, ".yaml": 1 << 20}  # bytes; the shard sizes of a million workers take 8 MiB
 DEEPEST = 100  # levels of a YAML file
-MOST_VALUES = 2_000_000  # in such a file, once its aliases are followed
-CSV_ROOM = 18  # bytes of memory at the most for each byte of text, measured with columns of single digits
+MOST_VALUES = 2_000_000  # in a JSON or YAML file, with aliases expanded
+CSV_ROOM = 18  # most bytes of memory per byte of text, measured with columns of single digits
 _UNPACKERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
-_PACKED = (".zip", ".tar", ".tgz", ".tbz2", ".txz", ".zst", ".7z", ".rar")  # archives, and what is not unpacked here
+_PACKED = (".zip", ".tar", ".tgz", ".tbz2", ".txz", ".zst", ".7z", ".rar")  # formats that are not unpacked here
 _YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -52,10 +52,10 @@ def reason(error: BaseException) -> str:
 
 
 def regular(name: str | Path) -> Path:
-    """Return the path of a file; folders, and pipes and devices, which may never end, are refused.
+    """Return the path of a file; refuse folders, and pipes and devices, which may never end.
 
     Raises:
-        OSError, RuntimeError, ValueError: no such file, or it is no regular one.
+        OSError, RuntimeError, ValueError: no such file, or not a regular file.
     """
     path = Path(name).expanduser()
     if not stat.S_ISREG(path.stat().st_mode):
@@ -64,10 +64,10 @@ def regular(name: str | Path) -> Path:
 
 
 def need(size: int, what: str) -> None:
-    """Refuse what does not fit into the memory that is free.
+    """Check that enough memory is free.
 
     Raises:
-        MemoryError: `size`, an estimate in bytes of what is needed while `what` is read, is more than that.
+        MemoryError: `size`, the estimated bytes needed to read `what`, is more than the free memory.
     """
     free = memory.free()
     if size > free:
@@ -75,19 +75,19 @@ def need(size: int, what: str) -> None:
 
 
 def unpacked(path: Path, per_byte: int = 1, limit: int | None = None) -> io.BufferedReader:
-    """Open a file, through gzip, bzip2 or xz if its suffix says so, that is refused once it is too large.
+    """Open a file, unpacked by its suffix (.gz, .bz2, .xz); reading fails once it is too large.
 
     Args:
-        path: of the file.
+        path: the file.
         per_byte: bytes of memory needed for each byte read.
-        limit: bytes after unpacking, if it is known how many there can be.
+        limit: the most bytes after unpacking, if known.
     """
     file = _UNPACKERS.get(path.suffix, open)(path, "rb")
     return io.BufferedReader(_Bounded(file, path.name, per_byte, limit), 1 << 20)
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
-    """Return what a JSON or a YAML file holds under its names; raises one of `BROKEN`."""
+    """Return the mapping in a JSON or YAML file; raises one of `BROKEN`."""
     size, largest = regular(path).stat().st_size, LARGEST[path.suffix]
     if size > largest:
         raise ValueError(f"it has {in_words(size)}, such a file at most {in_words(largest)}")
@@ -100,7 +100,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
 
 
 def read_csv(name: Path) -> "pd.DataFrame":
-    """Return a table whose columns all have names of their own; raises one of `BROKEN`."""
+    """Return a table with distinct column names; raises one of `BROKEN`."""
     import pandas as pd
 
     path = regular(name)
@@ -129,7 +129,7 @@ def in_words(size: int) -> str:
 
 def _parse_yaml(text: str) -> Any:
     depth = 0
-    for event in yaml.parse(text, Loader=_YAML):  # building what is nested deeply overflows the stack of the C library
+    for event in yaml.parse(text, Loader=_YAML):  # yaml.load on deep nesting overflows the C stack
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > DEEPEST:
             raise RecursionError
@@ -137,7 +137,7 @@ def _parse_yaml(text: str) -> Any:
 
 
 def _follow(content: Any) -> None:
-    """Count values as whoever walks through them meets them: a YAML file of a kilobyte can have a billion."""
+    """Count values with aliases expanded: a YAML file of a kilobyte can expand to a billion values."""
     left, stack = MOST_VALUES, [content]
     while stack:
         node = stack.pop()
@@ -149,7 +149,7 @@ def _follow(content: Any) -> None:
 
 
 class _Bounded(io.RawIOBase):
-    """A stream of bytes that is refused as soon as there are too many of them."""
+    """A stream of bytes that fails as soon as it has too many of them."""
 
     def __init__(self, file: IO[bytes], name: str, per_byte: int, limit: int | None) -> None:
         self._file = file
@@ -159,11 +159,11 @@ class _Bounded(io.RawIOBase):
         self._count = 0
 
     def readable(self) -> bool:
-        """Return that this can be read."""
+        """Return True: the stream can be read."""
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Read as many bytes as there are, and as fit into the buffer; return how many."""
+        """Read the next bytes into the buffer and return their number."""
         block = self._file.read(len(buffer))
         self._count += len(block)
         if self._limit is not None and self._count > self._limit:
@@ -173,6 +173,6 @@ class _Bounded(io.RawIOBase):
         return len(block)
 
     def close(self) -> None:
-        """Close the file too."""
+        """Close the stream and its file."""
         self._file.close()
         super().close()

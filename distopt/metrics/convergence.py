@@ -1,7 +1,7 @@
-"""Convergence: a metric of the center as a curve, when it reaches a target, and its spread over seeds.
+"""Convergence: a metric of the center as a curve, the point where it reaches a target, and its spread over seeds.
 
-Everything here works on the frame `evals` (one row per evaluation of the center), so what is compared is always the
-center variable on fixed data, never a worker's own parameters on its own mini-batch.
+All functions work on the frame `evals` (one row per evaluation of the center). So they compare the center on fixed
+data, never a worker's own parameters on its own mini-batch.
 """
 
 from collections.abc import Sequence
@@ -47,8 +47,8 @@ def curve(
     """Return `metric` of the center on `split` over `x`.
 
     Units of x: time in seconds on the run's clock; updates; samples drawn by all workers together; epochs, which is
-    samples / `train_samples`; bytes sent up and down by all commits applied so far (needs `commits`). An evaluation
-    that gave no number (NaN: the model has no such metric, or the run diverged) is left out; an infinite one is kept.
+    samples / `train_samples`; bytes sent up and down by all commits applied so far (needs `commits`). NaN values (the
+    model has no such metric, or the run diverged) are left out; infinite ones are kept.
     """
     y = evals[metric].to_numpy(np.float64)
     kept = (evals["split"].to_numpy() == split) & ~np.isnan(y)
@@ -87,8 +87,8 @@ def best(y: Array, metric: str = "accuracy") -> float:
 def to_target(curve: Curve, target: float, metric: str = "accuracy", *, interpolate: bool = False) -> float:
     """Return the x at which `curve` first reaches `target`, and infinity if it never does.
 
-    Without interpolation that is the x of the first evaluation that is as good as the target: what was observed, late
-    by at most one evaluation interval. With it, the crossing on the straight line from the evaluation before.
+    Without interpolation this is the x of the first evaluation that is as good as the target, late by at most one
+    evaluation interval. With interpolation it is the crossing on the straight line from the evaluation before.
     """
     hits = np.flatnonzero(reached(curve.y, target, metric))
     if not hits.size:
@@ -103,7 +103,7 @@ def to_target(curve: Curve, target: float, metric: str = "accuracy", *, interpol
 def area(curve: Curve, until: Array, offset: float = 0.0) -> Array:
     """Return the integral of y - offset over [0, M] for each M of `until`, in units of y times units of x.
 
-    The trapezoidal rule: the curve is linear between evaluations and constant outside them. NaN for an empty curve.
+    By the trapezoidal rule, the curve linear between evaluations and constant outside them. NaN for an empty curve.
     """
     if not curve.x.size:
         return np.full(until.shape, np.nan)
@@ -117,7 +117,7 @@ def area(curve: Curve, until: Array, offset: float = 0.0) -> Array:
 def aggregate(curves: Sequence[Curve]) -> Band:
     """Return mean and range of several curves, linearly interpolated on the x of the most finely evaluated one.
 
-    The band ends where the shortest curve ends, so that every point of it is over all curves.
+    The band ends where the shortest curve ends, so that every point is over all curves.
     """
     curves = [c for c in curves if c.x.size]
     if not curves:

@@ -1,4 +1,4 @@
-"""Diagnostics of a run in numbers: gap, waste, and what the commits of its optimizer tell beyond that."""
+"""Diagnostics of a run in numbers: gap, waste, and further columns of the optimizer's commits."""
 
 from collections.abc import Iterable
 
@@ -9,9 +9,9 @@ from distopt.metrics import conservation, staleness
 
 
 def gap(commits: pd.DataFrame, parameters: int) -> pd.Series:
-    """Return the gap ‖θ̃_now − θ̃_pulled‖₂ / √d of each commit: how far a weight has moved, root mean square.
+    """Return the gap ‖θ̃_now − θ̃_pulled‖₂ / √d of each commit: the root mean square movement of a weight.
 
-    Unit: that of the parameters. Unlike the distance it can be compared between models of different size.
+    Unit: that of the parameters. Unlike the distance, the gap can be compared between models of different size.
     Source: I. Hakimi et al., "Taming Momentum in a Distributed Asynchronous Environment", 2019 (arXiv:1907.11612).
     """
     return commits["distance"] / np.sqrt(parameters)
@@ -20,7 +20,7 @@ def gap(commits: pd.DataFrame, parameters: int) -> pd.Series:
 def relative_gap(commits: pd.DataFrame, evals: pd.DataFrame) -> pd.Series:
     """Return ‖θ̃_now − θ̃_pulled‖₂ / ‖θ̃_now‖₂ of each commit, dimensionless.
 
-    The norm of the center is known where it was evaluated, and taken to be linear in between; NaN where it is not.
+    The norm of the center is known at evaluations and interpolated linearly between them; NaN if it was not recorded.
     """
     if "center_norm" not in evals or evals.empty:
         return pd.Series(np.nan, index=commits.index)
@@ -31,11 +31,11 @@ def relative_gap(commits: pd.DataFrame, evals: pd.DataFrame) -> pd.Series:
 
 
 def wasted(commits: pd.DataFrame) -> dict[str, float]:
-    """Return the shares of all samples (without data: local steps) that were for nothing, in [0, 1]; NaN without any.
+    """Return the wasted shares of all samples (without data: of local steps), in [0, 1]; NaN without samples.
 
-    `dropped_share`: of commits that the server dropped (`accepted` is 0) or refused. `duplicated_share`: of commits
-    with work that was given out twice on purpose and done before (`duplicate` is 1), and of commits that were recorded
-    before, by worker and sequence number, which means that a launcher is wrong.
+    `dropped_share` is of commits that the server dropped (`accepted` is 0) or refused. `duplicated_share` is of commits
+    whose work was given out twice on purpose and already done (`duplicate` is 1), and of commits recorded twice by
+    worker and sequence number, which means that a launcher is wrong.
     """
     unit = "steps" if "steps" in commits and not commits["samples"].any() else "samples"
     samples = commits[unit].to_numpy(np.float64)
@@ -50,11 +50,11 @@ def wasted(commits: pd.DataFrame) -> dict[str, float]:
 
 
 def describe(commits: pd.DataFrame, evals: pd.DataFrame, parameters: int | None) -> dict[str, float]:
-    """Return the diagnostics for `summary.json`; of what was not recorded nothing.
+    """Return the diagnostics for `summary.json`, without those that were not recorded.
 
-    `gap_mean`, `gap_relative_mean`, shares of work for nothing (see `wasted`), `progress_cosine_mean` over commits
-    whose center had moved (see `optimizers.parts.diagnostics`); of `conservation.equilibrium` `equilibrium_median` and
-    `equilibrium_share`, of commits with a ratio of 1 at the most; `conserved_drift_max` of `conservation.drift`.
+    `gap_mean`, `gap_relative_mean`, shares of wasted work (see `wasted`), `progress_cosine_mean` over commits whose
+    center had moved (see `optimizers.parts.diagnostics`); `equilibrium_median` of `conservation.equilibrium` and
+    `equilibrium_share`, the share of commits with a ratio of at most 1; `conserved_drift_max` of `conservation.drift`.
     """
     values = {"gap_relative_mean": _mean(relative_gap(commits, evals)), **wasted(commits)}
     if parameters:

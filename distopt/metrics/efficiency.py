@@ -21,7 +21,7 @@ Integrand = Literal["metric", "above_chance"]
 
 
 def ratio(b: float, a: float) -> float:
-    """Return b / a of two costs in [0, ∞]: 0 or infinite where one is, and NaN for 0 / 0 and ∞ / ∞."""
+    """Return b / a of two costs in [0, ∞]; NaN for 0 / 0 and ∞ / ∞."""
     if np.isnan(a) or np.isnan(b) or (a == b and (a == 0 or np.isinf(a))):
         return float("nan")
     return float("inf") if a == 0 else b / a
@@ -30,19 +30,19 @@ def ratio(b: float, a: float) -> float:
 def temporal_efficiency(
     a: Curve, b: Curve, metric: str = "accuracy", *, integrand: Integrand = "metric", classes: int | None = None
 ) -> float:
-    """Return temporal efficiency by the second definition, the ratio of areas under two curves over time.
+    """Return temporal efficiency by the second definition: the ratio of the areas under two curves over time.
 
         TE(a, b) = ∫₀ᴹ f_a dt / ∫₀ᴹ f_b dt,   M = min(T_a, T_b)
 
     T is the time of a curve's last evaluation. The integrand f is the metric itself, or with `above_chance` accuracy
-    minus 1 / `classes`, which does not press everything towards 1. For the loss, where less is better, numerator and
+    minus 1 / `classes`, which does not press ratios towards 1. For the loss, where less is better, numerator and
     denominator change places. NaN where an area is not positive, as for a run that stays below chance.
     """
     return float(_efficiencies([a, b], metric, integrand, classes)[0, 1])
 
 
 def _efficiencies(curves: Sequence[Curve], metric: str, integrand: Integrand, classes: int | None) -> Array:
-    """TE of each curve over each other, shape (m, m): one vectorized pass per curve, for sweeps of many runs."""
+    """Return TE of each curve over each other, shape (m, m): one vectorized pass per curve, for sweeps of many runs."""
     offset = 0.0
     if integrand == "above_chance":
         if metric != "accuracy" or not classes:
@@ -61,12 +61,12 @@ def common(seeds_a: Sequence[int], seeds_b: Sequence[int]) -> list[tuple[int, in
 
 
 def pairs(seeds_a: Sequence[int], seeds_b: Sequence[int]) -> list[tuple[int, int]]:
-    """Return the positions of runs to pair: those with equal seeds, or all combinations where no seed is shared."""
+    """Return the positions of runs to pair: those with equal seeds, or all combinations if no seed is shared."""
     return common(seeds_a, seeds_b) or list(product(range(len(seeds_a)), range(len(seeds_b))))
 
 
 def _numbered(seeds: Sequence[int]) -> list[tuple[int, int]]:
-    """Return each seed with how often it came before."""
+    """Return each seed with the number of its earlier occurrences."""
     return [(seed, list(seeds[:i]).count(seed)) for i, seed in enumerate(seeds)]
 
 
@@ -80,9 +80,9 @@ def matrix(
 ) -> Array:
     """Return TE(row, column), second definition, for configurations given as their curves and seeds, with its interval.
 
-    Over several seeds it is the geometric mean over pairs of runs (see `pairs`), with the interval of
-    `statistics.geometric_mean_interval` if the pairs are of equal seeds; else the ends are NaN. Value, low and high
-    are stacked: shape (3, m, m).
+    The value is the geometric mean over pairs of runs (see `pairs`). The interval is that of
+    `statistics.geometric_mean_interval` if the pairs are of equal seeds; otherwise its ends are NaN. Value, low and
+    high are stacked: shape (3, m, m).
     """
     flat = [curve for repeated in curves for curve in repeated]
     size, first = len(curves), np.cumsum([0, *map(len, curves)])
@@ -110,7 +110,7 @@ def matrix(
 
 
 def hardware(commits: pd.DataFrame, time_s: float, train_samples: int | None = None) -> dict[str, float]:
-    """Return what the machines did in `time_s` seconds of training; NaN where it cannot be told.
+    """Return what the machines did in `time_s` seconds of training; NaN where it is unknown.
 
     `samples_per_s` and `updates_per_s`; `epoch_s`, seconds per pass over the training data; `server_busy`, the share
     of the time in which the server worked on commits; `worker_busy` and `worker_wait`, the shares of the workers'

@@ -1,10 +1,10 @@
-"""Implicit momentum: how much of the center's last move comes again by asynchrony alone, without any momentum term.
+"""Implicit momentum: the part of the center's last move that asynchrony alone repeats, without a momentum term.
 
     E[θ̃ₜ₊₁ − θ̃ₜ] = μ E[θ̃ₜ − θ̃ₜ₋₁] − η E[∇L(θ̃ₜ)]
 
-With n workers whose step times are exponential, and window 1, the worker that commits is any of the n with equal
-probability, and μ = 1 − 1/n and η is the learning rate over n. With other step times the equation need not hold for any
-μ: what is fitted then says how far the center behaves as if it did.
+With window 1 and n workers whose step times are exponential, each worker is equally likely to commit next. Then μ = 1 −
+1/n, and η is the learning rate over n. With other step times the equation need not hold for any μ; the fitted values
+then say how far the center behaves as if it did.
 
 Source: I. Mitliagkas, C. Zhang, S. Hadjis, C. Ré, "Asynchrony begets momentum", 2016 (arXiv:1605.09774), theorem 3;
 J. Hermans 2017, equations 1.1 and 2.1.
@@ -23,26 +23,26 @@ LEAST = 3  # runs
 
 
 class ImplicitMomentum(NamedTuple):
-    """What was fitted, with 95 % intervals over runs."""
+    """The fitted values, with 95 % intervals over runs."""
 
     momentum: Interval  # μ, dimensionless
     learning_rate: Interval  # η, in units of the center over those of the gradient
 
 
 def implicit_momentum(centers: Array, gradients: Array) -> ImplicitMomentum:
-    """Fit μ and η to the mean center of several runs that differ in nothing but the seed.
+    """Fit μ and η to the mean center of several runs that differ only in the seed.
 
-    Least squares without a constant over all updates and coordinates. Regressing means of R runs on each other would
-    find too little momentum, as the mean of the regressors still has noise; so every moment is taken over pairs of
-    *different* runs, whose noise is independent: Σ_{r≠s} xᵣᵀ xₛ in place of (Σ xᵣ)ᵀ (Σ xₛ). The intervals are of the
-    jackknife, leaving out one run after the other.
+    Least squares without a constant over all updates and coordinates. Regressing the means of R runs on each other
+    would find too little momentum, because the mean of the regressors still has noise. So every moment is taken over
+    pairs of *different* runs, whose noise is independent: Σ_{r≠s} xᵣᵀ xₛ in place of (Σ xᵣ)ᵀ (Σ xₛ). The intervals are
+    of the jackknife, which leaves out one run at a time.
 
     Args:
         centers: θ̃ₜ after every update, shape (runs, updates + 1, d).
-        gradients: ∇L(θ̃ₜ), the exact ones, of the same shape.
+        gradients: the exact gradients ∇L(θ̃ₜ), of the same shape.
 
     Returns:
-        NaN everywhere with fewer than three runs or updates, or if a center is not finite.
+        μ and η; all NaN with fewer than three runs or updates, or if a center or gradient is not finite.
     """
     runs, updates = centers.shape[0], centers.shape[1] - 1
     if runs < LEAST or updates < LEAST or not (np.isfinite(centers).all() and np.isfinite(gradients).all()):
@@ -51,7 +51,7 @@ def implicit_momentum(centers: Array, gradients: Array) -> ImplicitMomentum:
     y = moves[:, 1:].reshape(runs, -1)
     x = np.stack([moves[:, :-1].reshape(runs, -1), -gradients[:, 1:-1].reshape(runs, -1)], axis=1)
     everything = np.concatenate([x, y[:, None]], axis=1)  # shape (runs, 3, updates - 1 times d)
-    # The moments over pairs of runs, all at once: entry (r, s) is the 3 × 3 matrix of run r with run s.
+    # Entry (r, s) is the 3 × 3 matrix of moments of run r with run s.
     moments = np.einsum("rit,sjt->rsij", everything, everything)
     moments[np.arange(runs), np.arange(runs)] = 0.0
     total = moments.sum(axis=(0, 1))

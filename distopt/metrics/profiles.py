@@ -1,4 +1,4 @@
-"""Performance profiles: how often, and by how little, an optimizer falls behind the best one over many workloads.
+"""Performance profiles: how often, and by how much, an optimizer falls behind the best one over many workloads.
 
 Sources: E. Dolan and J. Moré, Benchmarking Optimization Software with Performance Profiles, 2002; the score is that of
 G. Dahl et al., Benchmarking Neural Network Training Algorithms (AlgoPerf), 2023.
@@ -32,7 +32,7 @@ def profile(ratios: Array, within: Array) -> Array:
 def score(ratios: Array, max_ratio: float = MAX_RATIO) -> Array:
     """Return B = 1 / (r_max - 1) ∫₁^{r_max} profile(q) dq of each optimizer, in [0, 1].
 
-    In closed form the mean over workloads of max(0, r_max - r) / (r_max - 1): 1 for the fastest everywhere, 0 for one
-    that is never within `max_ratio` of the best.
+    In closed form it is the mean over workloads of max(0, r_max - r) / (r_max - 1): 1 for an optimizer that is always
+    the fastest, 0 for one that is never within `max_ratio` of the best.
     """
     return np.asarray((np.maximum(0.0, max_ratio - ratios) / (max_ratio - 1)).mean(axis=0))

@@ -8,18 +8,18 @@ from distopt.records import RESTARTS
 
 
 def accepted(commits: pd.DataFrame) -> pd.DataFrame:
-    """Return the commits that were applied; all of them where the records do not say."""
+    """Return the accepted commits; all commits if the records do not say."""
     return commits[commits["accepted"] > 0] if "accepted" in commits else commits
 
 
 def applied(commits: pd.DataFrame) -> pd.DataFrame:
-    """Return the commits that the center was changed by: `accepted`, and not refused for what they held."""
+    """Return the commits that changed the center: accepted, and not refused for their content."""
     found = accepted(commits)
     return found[found["refused"] != 1] if "refused" in found else found
 
 
 def histogram(commits: pd.DataFrame) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """Return the values 0, 1, ..., max(τ) and the share of applied commits with each; the shares add up to 1."""
+    """Return the values 0, 1, ..., max(τ) and the share of accepted commits with each; the shares add up to 1."""
     values = accepted(commits)["staleness"].to_numpy(np.int64)
     counts = np.bincount(values) if values.size else np.zeros(0)
     return np.arange(counts.size, dtype=np.int64), counts / max(1, counts.sum())
@@ -44,7 +44,7 @@ def describe(values: pd.Series) -> dict[str, float]:
 
 
 def by_worker(commits: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per worker: its applied commits, their share, and mean, var, std, q95, max of its staleness."""
+    """Return one row per worker: its accepted commits, their share, and mean, var, std, q95, max of its staleness."""
     commits = accepted(commits)
     rows = [
         {"worker": worker, "commits": len(own), "share": len(own) / len(commits)} | describe(own["staleness"])
@@ -57,19 +57,19 @@ def by_worker(commits: pd.DataFrame) -> pd.DataFrame:
 def contradictions(
     commits: pd.DataFrame, events: pd.DataFrame | None = None, *, pulls: bool = False, fetch: int = 1
 ) -> int:
-    """Return how many commits have a staleness that their order contradicts; 0 unless a launcher is wrong.
+    """Return the number of commits whose staleness contradicts their order; 0 unless a launcher is wrong.
 
-    A worker that pulls right after its own commit has τ = v - (update of its previous commit that was answered), at any
-    quorum and any speeds, where v is the version its commit meets: update - 1 for one that is applied, update for one
-    that is dropped. For quorum 1 the sum over all commits is the identity Σ τ + Σ_k age_k = T (n - 1) after T updates,
-    where age_k is T minus the update of worker k's last commit. If events say that the worker pulled the center in
-    between, the version it pulled then takes the place of its previous commit.
+    A worker that pulls right after its own commit has τ = v - (update of its last commit with a reply), at any quorum
+    and any speeds. v is the version that its commit meets: update - 1 for an applied commit, update for a dropped one.
+    For quorum 1 the sum over all commits is the identity Σ τ + Σ_k age_k = T (n - 1) after T updates, where age_k is T
+    minus the update of worker k's last commit. If events say that the worker pulled the center in between, the version
+    it pulled takes the place of its last commit with a reply.
 
     Args:
         commits: in the order applied or dropped.
-        events: of the same run, see `distopt.records`; None: nobody pulled the center because of any.
-        pulls: workers may have pulled later, before a commit or because they had to wait: τ may then be smaller.
-        fetch: every so many commits of a worker are answered.
+        events: of the same run, see `distopt.records`; None: no worker pulled the center because of an event.
+        pulls: workers may have pulled later, before a commit or because they had to wait; τ may then be smaller.
+        fetch: the server replies to every `fetch`-th commit of a worker.
     """
     worker = commits["worker"]
     regular = commits.groupby("worker").cumcount() % fetch == fetch - 1

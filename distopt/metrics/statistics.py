@@ -1,9 +1,9 @@
 """Statistics over repetitions: intervals, success rates and paired comparisons of few runs.
 
-Every interval is a 95 % confidence interval and comes with the value it is about; where one repetition, or a value that
-is not finite, leaves nothing to estimate a spread from, its ends are NaN: not available, never zero. The bootstrap
-draws from a fixed seed, so the same runs give the same interval. With n repetitions the percentile interval of a median
-cannot be wider than the sample and so covers 1 - 2^(1 - n) at most: 75 % for 3, 93.75 % for 5.
+Every interval is a 95 % confidence interval and comes with its estimate. With a single repetition, or a value that is
+not finite, the spread cannot be estimated and the ends are NaN: not available, never zero. The bootstrap draws from a
+fixed seed, so the same runs give the same interval. With n repetitions the percentile interval of a median cannot be
+wider than the sample and so covers 1 - 2^(1 - n) at most: 75 % for 3, 93.75 % for 5.
 
 Source: B. Efron and R. Tibshirani, An Introduction to the Bootstrap, 1993, chapters 12-13.
 """
@@ -35,7 +35,7 @@ UNKNOWN = Interval(float("nan"), float("nan"), float("nan"))
 def mean_interval(values: Sequence[float] | Array, low: float = float("-inf"), high: float = float("inf")) -> Interval:
     """Return the mean x̄ with Student's interval x̄ ± t_{n-1} s / √n, exact for normal values.
 
-    The interval is cut at `low` and `high`, between which the values, and so their mean, are known to be.
+    The interval is cut at `low` and `high`, the known bounds of the values and so of their mean.
     """
     x = np.asarray(values, np.float64)
     if not x.size:
@@ -56,7 +56,7 @@ def geometric_mean_interval(ratios: Sequence[float] | Array) -> Interval:
     """Return exp(mean(log r)) with Student's interval of the mean of log r, for ratios of paired runs.
 
     The ends of 1 / r are 1 over those of r. The percentile bootstrap of the same mean would cover 84 % at five pairs.
-    A ratio of 0 or ∞ leaves no interval, NaN no value either.
+    With a ratio of 0 or ∞ there is no interval, with NaN no value either.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         logs = mean_interval(np.log(np.asarray(ratios, np.float64)))
@@ -64,9 +64,9 @@ def geometric_mean_interval(ratios: Sequence[float] | Array) -> Interval:
 
 
 def median_interval(values: Sequence[float] | Array) -> Interval:
-    """Return the median with its percentile bootstrap interval; infinite values (never reached) take part.
+    """Return the median with its percentile bootstrap interval; infinite values (target never reached) take part.
 
-    With an even number of values of which the upper middle one is infinite, the median is infinite.
+    With an even number of values, the median is infinite if the upper middle value is.
     """
     x = np.asarray(values, np.float64)
     if not x.size or np.isnan(x).any():
@@ -78,14 +78,14 @@ def median_interval(values: Sequence[float] | Array) -> Interval:
 
 
 def median_ratio_interval(above: Sequence[float] | Array, below: Sequence[float] | Array) -> Interval:
-    """Return median(above) / median(below) of costs in pairs, with the bootstrap interval over pairs drawn together.
+    """Return median(above) / median(below) of paired costs, with the bootstrap interval over pairs.
 
-    The interval is that of the log ratio, which the percentile method carries over. Costs may be infinite. A drawn
-    ratio that is undefined (∞ / ∞ or 0 / 0) could be anything: it counts as 0 for the lower end and as ∞ for the upper.
+    The percentile interval is the same for the ratio and its logarithm. Costs may be infinite. A drawn ratio that is
+    undefined (∞ / ∞ or 0 / 0) counts as 0 for the lower end and as ∞ for the upper.
 
     Args:
-        above: cost of the reference, shape (n,), one of each pair.
-        below: cost of what is compared, so that a larger ratio is better; shape (n,).
+        above: costs of the reference, one per pair, shape (n,).
+        below: costs of the compared configuration, shape (n,); a larger ratio is better.
     """
     a, b = np.asarray(above, np.float64), np.asarray(below, np.float64)
     if not a.size or np.isnan(a).any() or np.isnan(b).any():
@@ -101,7 +101,7 @@ def median_ratio_interval(above: Sequence[float] | Array, below: Sequence[float]
 
 
 def success_rate(costs: Sequence[float] | Array) -> float:
-    """Return the share of finite costs in [0, 1]: of runs that reached the target; NaN without runs or target."""
+    """Return the share of finite costs, the runs that reached the target, in [0, 1]; NaN without runs or target."""
     x = np.asarray(costs, np.float64)
     return float(np.isfinite(x).mean()) if x.size and not np.isnan(x).any() else float("nan")
 
@@ -109,8 +109,8 @@ def success_rate(costs: Sequence[float] | Array) -> float:
 def paired_difference(a: Sequence[float] | Array, b: Sequence[float] | Array) -> tuple[Interval, float]:
     """Return mean(a - b) with Student's interval, and the two-sided p-value of the paired t-test.
 
-    One p-value says how surprising one difference is; it is not corrected for comparing many configurations. NaN
-    with fewer than two pairs; 1 where all pairs are equal.
+    The p-value is not corrected for comparing many configurations. NaN with fewer than two pairs; 1 if all pairs are
+    equal.
     """
     difference = np.asarray(a, np.float64) - np.asarray(b, np.float64)
     interval = mean_interval(difference)
@@ -123,7 +123,7 @@ def paired_difference(a: Sequence[float] | Array, b: Sequence[float] | Array) ->
 
 
 def _ends(drawn: Array) -> tuple[float, float]:
-    """Return the ends of the central 95 % of drawn values; they are values that were drawn, as ∞ has no neighbours."""
+    """Return the ends of the central 95 % of drawn values, without interpolation, as values may be infinite."""
     outside = round((1 - CONFIDENCE) / 2 * drawn.size)
     ordered = np.partition(drawn, [outside, drawn.size - 1 - outside])
     return float(ordered[outside]), float(ordered[drawn.size - 1 - outside])
@@ -137,13 +137,13 @@ def _medians(x: Array) -> Array:
 
 @lru_cache(maxsize=16)
 def _draws(n: int) -> npt.NDArray[np.intp]:
-    """Return which of n repetitions each resample takes, shape (RESAMPLES, n)."""
+    """Return the repetitions, of n, that each resample takes, shape (RESAMPLES, n)."""
     return np.random.default_rng(0).integers(n, size=(RESAMPLES, n))
 
 
 @lru_cache(maxsize=16)
 def _middle(n: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """Return the ranks of the two middle values (the same for odd n) of each resample, whatever the values are."""
+    """Return the ranks of the two middle values (equal for odd n) of each resample; they depend only on n."""
     ordered = np.sort(_draws(n), axis=1)
     return ordered[:, (n - 1) // 2], ordered[:, n // 2]
 

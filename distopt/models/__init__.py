@@ -1,8 +1,8 @@
-"""Models by name: what a worker minimizes, as an initializer and a loss, both pure functions.
+"""Models by name: an initializer and a loss that workers minimize, both pure functions.
 
-`distopt.models.NAME` has a factory of the same name (`beale` and its kin live in `analytic`). Factories of trainable
+`distopt.models.NAME` has a factory of the same name (the analytic functions are in `analytic`). Factories of trainable
 models take the shape of one example and the number of classes, then their settings; analytic functions take only their
-settings. Other packages' models are trainable ones, named `module:factory` or by an entry point in `distopt.models`.
+settings. Models of other packages are trainable, and named `module:factory` or by an entry point in `distopt.models`.
 """
 
 import importlib
@@ -25,15 +25,14 @@ class Model(NamedTuple):
     """A function to minimize.
 
     `loss(params, model_state, batch, key)` returns `(loss, (model_state, accuracy))`: the batch's mean loss, the new
-    model state (batch statistics and the like; `{}` for most models) and the fraction of examples that were classified
-    correctly (NaN where there are no classes). With `key=None` the model is evaluated: no dropout, no gradient noise,
-    model state left as it is.
+    model state (such as batch statistics; `{}` for most models) and the fraction of correctly classified examples (NaN
+    without classes). With `key=None` the model is evaluated: no dropout, no gradient noise, model state unchanged.
 
-    `minimum` is where the function is smallest, where that is known: its parameters are then the coordinates
-    `{"x": array of shape (d,)}` of a point, and runs record the paths of center and workers. None: it is not known.
+    `minimum` is the point where the function is smallest; None if it is unknown. With a minimum, the parameters are the
+    coordinates `{"x": array of shape (d,)}` of a point, and runs record the paths of center and workers.
 
-    `logits(params, model_state, x)` returns what `loss` with `key=None` puts into a softmax over the classes, shape
-    (batch, classes), so that ensembles can be evaluated. None: there are no such numbers.
+    `logits(params, model_state, x)` returns the numbers that `loss` with `key=None` puts into a softmax over the
+    classes, shape (batch, classes); ensembles are evaluated with them. None: the model has none.
     """
 
     init: Callable[[jax.Array], tuple[Params, ModelState]]
@@ -55,7 +54,8 @@ def build(settings: Mapping[str, Any], shape: tuple[int, ...] | None, classes: i
         classes: number of classes; None for `dataset=none`.
 
     Raises:
-        ConfigError: unknown name, settings the model does not take or refuses, or a data set that does not fit it.
+        ConfigError: unknown name, settings that are unknown to the model or refused, or a data set that does not fit
+            it.
     """
     name = settings["name"]
     arguments = {key: value for key, value in settings.items() if key != "name"}

@@ -1,7 +1,7 @@
-"""Analytic functions for study and tests: the trajectory of an optimizer on them can be computed by hand.
+"""Analytic functions for study and tests, on which the trajectory of an optimizer can be computed by hand.
 
-The parameters are `{"x": array of shape (d,)}`. With `noise` σ > 0 every gradient gets an independent N(0, σ² I) term,
-drawn from the step's key: the loss gains ⟨z, x⟩ with z ~ N(0, σ² I), whose gradient is z.
+The parameters are `{"x": array of shape (d,)}`. With `noise` σ > 0 every gradient gets an independent term z ~ N(0, σ²
+I), drawn from the step's key: the loss gains ⟨z, x⟩, whose gradient is z.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""From a Flax module to a `Model`: softmax cross-entropy over classes."""
+"""Make a `Model` from a Flax module: softmax cross-entropy over classes."""
 
 import flax.linen as nn
 import jax
@@ -12,8 +12,8 @@ from distopt.rules import Params
 def classifier(module: nn.Module, shape: tuple[int, ...]) -> Model:
     """Wrap a Flax module that maps examples of `shape` to logits.
 
-    The module is called as `module(x, train=...)`; it may use the random stream `dropout` and mutable collections such
-    as `batch_stats`, which travel as the model state.
+    The module is called as `module(x, train=...)`; it may use the random stream `dropout`, and mutable collections such
+    as `batch_stats`, which become the model state.
     """
 
     def logits(params: Params, state: ModelState, x: jax.Array) -> jax.Array:

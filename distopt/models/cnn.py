@@ -1,6 +1,6 @@
 """A small convolutional network for 28×28 and 32×32×3 images: two strided convolutions and a dense layer.
 
-Strided convolutions stand in for pooling: the backward pass of max-pooling is not deterministic on GPUs.
+Strided convolutions replace pooling, because the backward pass of max-pooling is not deterministic on GPUs.
 """
 
 import flax.linen as nn

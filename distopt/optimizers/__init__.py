@@ -1,4 +1,4 @@
-"""The distributed optimizers by name, one module each; others join through the entry point `distopt.optimizers`."""
+"""The distributed optimizers by name, one module each; plugins add more by the entry point `distopt.optimizers`."""
 
 import importlib
 import inspect
@@ -14,10 +14,10 @@ from distopt.errors import ConfigError
 from distopt.optimizers.parts import diagnostics
 from distopt.rules import DistributedOptimizer
 
-LAUNCHER_SETTINGS = {"name", "window"}  # of the group `optimizer`, but not the factory's: launchers read them
+LAUNCHER_SETTINGS = {"name", "window"}  # of the group `optimizer`, but read by launchers, not by factories
 
 
-GIVEN = {"local", "workers"}  # arguments of a factory that are no settings of its own
+GIVEN = {"local", "workers"}  # arguments of a factory that do not come from its settings
 
 
 def factory(name: str) -> Callable[..., DistributedOptimizer]:
@@ -32,7 +32,7 @@ def factory(name: str) -> Callable[..., DistributedOptimizer]:
         return getattr(importlib.import_module(f"distopt.optimizers.{name}"), name)
     except (ModuleNotFoundError, AttributeError) as error:
         if isinstance(error, ModuleNotFoundError) and not f"distopt.optimizers.{name}".startswith(error.name or ""):
-            raise  # it is there, but what it needs is not
+            raise  # the module exists, but one of its imports does not
         raise ConfigError(f"optimizer.name={name}: no such optimizer; see `distopt list optimizers`") from None
 
 
@@ -45,7 +45,7 @@ def build(settings: Mapping[str, Any], local: optax.GradientTransformation, work
         workers: n, for factories that take a `workers` argument.
 
     Raises:
-        ConfigError: unknown name, or settings that the factory does not take, lacks or refuses.
+        ConfigError: unknown name, or settings that are unknown to the factory, missing or refused.
     """
     make = factory(settings["name"])
     arguments = {key: value for key, value in settings.items() if key not in LAUNCHER_SETTINGS}
@@ -62,13 +62,13 @@ def from_config(config: Mapping[str, Any], local: optax.GradientTransformation) 
     """Build the optimizer of a configuration, its commits compressed as the group `compression` says.
 
     Args:
-        config: with the groups `optimizer` and `compression`, `workers`, what `diagnostics` shall record, and `local`
-            where it is still to be checked.
+        config: the groups `optimizer` and `compression`, `workers`, `diagnostics`, and `local` if `local.on_pull` is to
+            be checked.
         local: as in `build`.
 
     Raises:
-        ConfigError: as `build`, and a compression that does not exist, has senseless settings, or does not suit the
-            optimizer; diagnostics that do not suit it; `local.on_pull=reset` of a method that it prescribes.
+        ConfigError: as `build`; a compression that does not exist, has invalid settings or does not suit the optimizer;
+            diagnostics that do not suit it; `local.on_pull=reset` where the optimizer's own local method has a state.
     """
     optimizer = build(config["optimizer"], local, config.get("workers", 1))
     try:
@@ -88,5 +88,5 @@ def from_config(config: Mapping[str, Any], local: optax.GradientTransformation) 
 
 
 def _remembers(local: optax.GradientTransformation | None) -> bool:
-    """Return whether a local method that an optimizer prescribes has a state."""
+    """Return whether the local method of an optimizer, if it has its own, keeps a state."""
     return local is not None and bool(jax.tree.leaves(jax.eval_shape(local.init, jax.ShapeDtypeStruct((), "float32"))))

@@ -8,23 +8,23 @@
 | `norm` | 1 / (‖θ̃ − pᵏ‖² / γ + 1), one scalar | Hermans 2017, equations 4.1 and 4.7 as printed |
 | `squared` | 1 / (((θ̃ − pᵏ) / γ)² + 1), elementwise | Hermans 2017, equation 4.10, not tried there |
 
-pᵏ is the center that worker k pulled. What did not move keeps its full step (s = 1).
+pᵏ is the center that worker k pulled. A weight whose center did not move keeps its full step (s = 1).
 
-| placement | who scales | sent up | source |
+| placement | what scales | sent up | source |
 |---|---|---|---|
 | `server` | the server, which remembers what each worker pulled | d | algorithm 12; dist-keras |
-| `message` | the server; each commit carries pᵏ along | 2 d | algorithm 11 |
-| `worker` | the worker, which pulls once more before it commits, and goes on from that center | d | algorithm 13 |
+| `message` | the server; each commit also carries pᵏ | 2 d | algorithm 11 |
+| `worker` | the worker, which pulls again before it commits and goes on from that center | d | algorithm 13 |
 
-The first two are the same to the bit: memory of n d at the server against traffic. With the third, s may be out of date
-when the commit arrives, and the next window starts without the worker's own commit, which then counts as movement: one
-worker alone is not AGN.
+`server` and `message` give bit-identical results: the first costs n d numbers of memory at the server, the second
+traffic. With `worker`, s may be out of date when the commit arrives. The next window then starts without the worker's
+own commit, which later counts as movement: one worker alone is not AGN.
 
 Source: Hermans 2017, chapter 4, algorithms 11 to 13.
 Differences: the thesis writes a norm but scales per weight, as does dist-keras, whose class `Experimental` is this
-method (its class `ADAG` is AGN). γ is a squared distance per weight, a squared distance of all weights together, and a
-distance per weight in the three forms: one value does not suit them all. A norm per tensor, between `weight` and
-`norm`, is not to be had.
+method (its class `ADAG` is AGN). γ is a squared distance per weight in `weight`, a squared distance of all weights
+together in `norm`, and a distance per weight in `squared`: no value suits all three. A norm per tensor, between
+`weight` and `norm`, is not available.
 """
 
 from collections.abc import Callable
@@ -51,7 +51,7 @@ from distopt.rules import (
 from distopt.settings import require_choice, require_number
 from distopt.trees import norms
 
-#: from θ̃ − pᵏ of some weights, ‖θ̃ − pᵏ‖² of all of them, and γ
+#: θ̃ − pᵏ of some weights, ‖θ̃ − pᵏ‖² of all weights, γ → s
 Form = Callable[[jax.Array, jax.Array, float], jax.Array]
 FORMS: dict[str, Form] = {
     "weight": lambda moved, distance, gamma: 1 / (moved**2 / gamma + 1),
@@ -64,7 +64,7 @@ def adag(*, gamma: float, form: str = "weight", placement: str = "server") -> Di
     """Build ADAG.
 
     Args:
-        gamma: γ > 0, how far the center moves until a step is halved, as in the table above. Large values give AGN.
+        gamma: γ > 0, the movement of the center that halves a step, in the unit of the form. Large values give AGN.
         form: `weight`, `norm` or `squared`.
         placement: `server`, `message` or `worker`.
     """
@@ -75,14 +75,14 @@ def adag(*, gamma: float, form: str = "weight", placement: str = "server") -> Di
 
 
 class Scaling(NamedTuple):
-    """s, a function of the center that was pulled and the present one."""
+    """The scale s, from the pulled and the present center."""
 
     form: Form
     gamma: float
 
     def __call__(self, center: Params, pulled: Params, message: Message) -> tuple[Message, dict[str, jax.Array]]:
         """Scale the commits of an update, each leaf with a leading axis q; return them and their metrics."""
-        distance = _squared_norm(jax.tree.map(jnp.subtract, center, pulled))  # not computed where not used
+        distance = _squared_norm(jax.tree.map(jnp.subtract, center, pulled))  # XLA drops it if `form` ignores it
 
         def scale(c: jax.Array, p: jax.Array) -> jax.Array:
             return self.form(c - p, distance.reshape(-1, *[1] * (p.ndim - 1)), self.gamma)
@@ -92,7 +92,7 @@ class Scaling(NamedTuple):
 
 
 def at_server(scaling: Scaling, carried: bool = False) -> tuple[WorkerRule, ServerRule]:
-    """Scale at the server, by what it remembers or by what each commit carries along."""
+    """Scale at the server, by the pulled center that it remembers or that the commit carries."""
 
     def commit(window: Window, state: State) -> tuple[Message, State]:
         delta, state = commit_mean_delta(window, state)
@@ -108,7 +108,7 @@ def at_server(scaling: Scaling, carried: bool = False) -> tuple[WorkerRule, Serv
 
 
 def at_worker(scaling: Scaling) -> tuple[WorkerRule, ServerRule]:
-    """Scale at the worker, by a center that it pulls before it commits."""
+    """Scale at the worker, by the center that it pulls before it commits."""
 
     def commit(window: Window, state: State) -> tuple[Message, State]:
         delta, state = commit_mean_delta(window, state)
@@ -130,7 +130,7 @@ PLACEMENTS: dict[str, Callable[[Scaling], tuple[WorkerRule, ServerRule]]] = {
 
 
 def _stacked(tree: Params) -> Params:
-    """Return a tree as the only one of an update: with a leading axis of 1."""
+    """Return a tree with a leading axis of 1, as the only commit of an update."""
     return jax.tree.map(lambda leaf: leaf[None], tree)
 
 

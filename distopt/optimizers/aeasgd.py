@@ -2,19 +2,19 @@
 
     Eᵏ = α (θᵏ − θ̃),   θ̃ ← θ̃ + Eᵏ,   θᵏ ← θᵏ − Eᵏ
 
-    atomic=true:   the worker commits θᵏ, the server computes Eᵏ from the center of that moment and replies with it
-    atomic=false:  the worker pulls θ̃, computes Eᵏ itself and commits it, in two messages as the thesis writes it
+    atomic=true:   the worker commits θᵏ; the server computes Eᵏ from its center and replies with it
+    atomic=false:  the worker pulls θ̃, computes Eᵏ itself and commits it: two messages, as in the thesis
 
-On a quadratic it is stable in any order of workers for 0 ≤ α ≤ 1, whatever their number, if 0 ≤ ηh ≤ 2: steps and
-exchanges are matrices of norm at most 1. With two messages q exchanges may overlap. If all q use the same center, the
-bound of the synchronous exchange holds for n = q, at least 2 / (q + 1): with small learning rates α = 1 is unstable as
-soon as two do. If they overlap as in a pipeline, each using the center of q − 1 commits ago, the bound is lower: about
-that of Downpour for q = n workers in round robin, 2 s with s = sin(π / (2 (2n − 1))). Small learning rates make it a
-little less, at least 2 s / (1 + s): 0.0395 for n = 40. Either way θ̃ + Σₖ θᵏ changes only by gradients.
+On a quadratic with 0 ≤ ηh ≤ 2 the atomic exchange is stable for 0 ≤ α ≤ 1, for any number and order of workers: steps
+and exchanges are matrices of norm at most 1. With two messages q exchanges may overlap. If all q use the same center,
+the bound of the synchronous exchange holds for n = q, at least 2 / (q + 1): with small learning rates α = 1 is unstable
+as soon as two overlap. If they overlap as in a pipeline, each using the center of q − 1 commits ago, the bound is
+lower. For q = n workers in round robin it is about that of Downpour, 2 s with s = sin(π / (2 (2n − 1))). Small learning
+rates lower it a little, to 2 s / (1 + s) at least: 0.0395 for n = 40. Either way θ̃ + Σₖ θᵏ changes only by gradients.
 
 Source: Zhang, Choromanska, LeCun 2015, algorithm 1; Hermans 2017, equations 2.15 and 2.16, algorithm 9.
 Differences: in dist-keras pull and commit are two messages, `atomic=false`. Large ρ pulls harder towards the center;
-dist-keras's documentation says the opposite. The paper takes gradient and exchange at once, which is stable in round
+dist-keras's documentation says the opposite. The paper applies gradient and exchange at once, which is stable in round
 robin iff α ≤ (4 − 2a) / (4 − a) with a = ηh.
 """
 
@@ -42,9 +42,9 @@ def aeasgd(
     Args:
         rho: ρ ≥ 0, elasticity; small values let workers explore further from the center.
         elastic_learning_rate: η of the elastic force, > 0; α = ηρ. Not the local optimizer's rate.
-        atomic: exchange in one message and its reply, rather than pull first and commit then.
-        equilibrium: exchange early where gradient and elastic force cancel, by the `thesis`'s or a `relative` test;
-            `none`: after λ steps. Only with `atomic`.
+        atomic: exchange in one message and its reply; False: pull, then commit.
+        equilibrium: test that ends a window early where gradient and elastic force cancel, `thesis` or `relative`;
+            `none`: after λ steps. Needs `atomic`.
         tolerance: ε ≥ 0 of the relative test.
     """
     require_flag("atomic", atomic)

@@ -3,14 +3,15 @@
     commit=delta:      θ̃ ← θ̃ + Δθᵏ / λ,                     θᵏ ← θ̃
     commit=gradient:   θ̃ ← θ̃ + U(θ̃, (1/λ) Σ g),             θᵏ ← θ̃
 
-The worker looks λ steps ahead for a direction and moves the center by one step's length. In round robin it is stable
-for every a = ηh ≤ 1 if λ ≥ 1 / (2 sin(π / (2 (2n − 1)))), about (2n − 1) / π.
+The worker finds a direction in λ steps and moves the center by the length of one step. In round robin AGN is stable for
+every a = ηh ≤ 1 if λ ≥ 1 / (2 sin(π / (2 (2n − 1)))), about (2n − 1) / π.
 
 Source: J. Hermans, G. Spanakis, R. Möckel, "Accumulated Gradient Normalization", 2017 (arXiv:1710.02368); Hermans 2017,
 equation 3.1, algorithm 10. The bound is derived on a quadratic; it is sufficient, not necessary.
 Differences: the class that dist-keras calls `ADAG` is `commit=delta`; TensorFlow's contrib `AGNOptimizer` is
-`commit=gradient`, where the local optimizer runs a second time, at the server. Both agree for plain SGD only. Equation
-3.1 sums one term too many; λ are meant. The last window of a shard is divided by the steps it really took.
+`commit=gradient`, where the local optimizer runs a second time, at the server. The two agree for plain SGD only.
+Equation 3.1 sums one term too many: λ terms are meant. The last window of a shard is divided by the number of steps it
+took.
 """
 
 import math
@@ -27,7 +28,7 @@ def agn(*, local: optax.GradientTransformation | None = None, commit: str = "del
 
     Args:
         local: the configured local optimizer; with `commit=gradient` the server applies it to the mean gradient.
-        commit: what a window sends, `delta` (its mean local update) or `gradient` (its mean gradient).
+        commit: what a worker sends, `delta` (its mean local update) or `gradient` (its mean gradient).
     """
     send = require_choice("commit", commit, {"delta": commit_mean_delta, "gradient": commit_gradient})
     if send is commit_mean_delta:
@@ -39,7 +40,7 @@ def agn(*, local: optax.GradientTransformation | None = None, commit: str = "del
 
 
 def warnings(workers: int, window: int) -> list[str]:
-    """Return whether the window is too short to be stable for every a = ηh ≤ 1; shared with ADAG."""
+    """Return a warning if the window is too short to be stable for every a = ηh ≤ 1; shared with ADAG."""
     least = 1 / (2 * math.sin(math.pi / (2 * (2 * workers - 1))))
     if window >= least:
         return []

@@ -1,25 +1,26 @@
-"""Asynchronous DiLoCo with delayed Nesterov: commits are applied at once, momentum is refreshed every N of them.
+"""Asynchronous DiLoCo with delayed Nesterov: the server applies commits at once and refreshes momentum every N commits.
 
     every commit, P = −Δθᵏ:     B ← B + P
     N-th commit:                v ← μ v + B / N,   θ̃ ← θ̃ − ηₛ ((1 − c N + c) μ v + P / N),   B ← 0
     other commits:                                 θ̃ ← θ̃ − ηₛ (c μ v + P / N)
     θᵏ ← θ̃
 
-Momentum of stale updates taken one by one is what makes Nesterov fail when it is asynchronous; the mean of N is less
-noisy. c = `spread` / N tells how much of the momentum's step is taken between: nothing at 0, an equal part at every
-commit at 1. With `spread=0` N commits move the center by −ηₛ (mean P + μ v) together. N = 1 is Nesterov momentum.
+Asynchronous Nesterov fails because its momentum takes stale updates one by one; the mean of N is less noisy. c =
+`spread` / N is the part of the momentum's step that each of the other commits takes: nothing at `spread=0`, an equal
+part at every commit at `spread=1`. With `spread=0` N commits move the center by −ηₛ (mean P + μ v) together. N = 1 is
+Nesterov momentum.
 
-Dynamic local updates give slower workers shorter windows, so that all of them commit about equally often:
+Dynamic local updates give slower workers shorter windows, so that all workers commit about equally often:
 
     λₖ = max(1, ⌊λ vₖ / max v⌋),      vₖ the worker's local steps per second
 
 Source: B. Liu et al., "Asynchronous Local-SGD Training for Language Modeling", 2024 (arXiv:2401.09135).
 Differences: the paper treats commits that arrive almost together as one, and lets each worker train next on the shard
-least visited so far; here a worker keeps its shard. The weight √n / n · (1 + τ)^(−1/2) of a commit, an option in its
-authors' notebook, is left out. Speeds are measured before training, and in virtual time taken from the cluster model;
-real ones are never exactly equal, so equally fast workers differ by a step. Forgather applies the full P between and
-then the buffer again, so that updates since twice. When training ends between two refreshments nothing is applied: the
-commits in B have moved the center already.
+least visited so far; here a worker keeps its shard. The weight √n / n · (1 + τ)^(−1/2) of a commit, an option in the
+authors' notebook, is left out. Speeds are measured before training; in virtual time they come from the cluster model.
+Measured speeds are never exactly equal, so windows of equally fast workers may differ by a step. Forgather applies the
+full P at every commit and then the buffer again, so that updates count twice. When training ends between two
+refreshments, B is discarded: its commits have already moved the center.
 """
 
 import math
@@ -50,9 +51,10 @@ def async_diloco(
     Args:
         learning_rate: ηₛ > 0 of the outer optimizer.
         momentum: 0 ≤ μ < 1 of the outer optimizer.
-        period: N ≥ 1, commits between two refreshments of the momentum; None: the number of workers.
-        spread: 0 ≤ c N ≤ 1, the part of the momentum's step that is spread over the commits between.
-        dynamic: give slower workers shorter windows (dynamic local updates); λ is then the fastest worker's.
+        period: N ≥ 1, commits per refreshment of the momentum; None: the number of workers.
+        spread: 0 ≤ c N ≤ 1, the part of the momentum's step that is spread over all N commits.
+        dynamic: give slower workers shorter windows (dynamic local updates); λ is then the window of the fastest
+            worker.
     """
     require_number("learning_rate", learning_rate)
     require_number("momentum", momentum, positive=False, most=1, below=True)
@@ -80,7 +82,7 @@ def async_diloco(
 
 
 def proportional(window: int, sequence: int, speed: float) -> int:
-    """Return the steps of a window that takes a worker of some speed as long as λ steps take the fastest."""
+    """Return the steps that a worker of this relative speed takes in the time of λ steps of the fastest worker."""
     del sequence
-    # Speeds are quotients: where the product should be a whole number it may be one bit below.
+    # Speeds are quotients: a product that should be a whole number may be one bit below it.
     return max(1, math.floor(window * speed + 1e-9))

@@ -2,13 +2,13 @@
 
     θ̃ ← θ̃ + U(θ̃, (1/(n − b)) Σ gᵏ)   over the first n − b workers that deliver gᵏ at the present θ̃;      θᵏ ← θ̃
 
-A worker whose gradient comes too late starts over from the new center, so that b permanent stragglers cost nothing but
-their work (`dropped_share` in the summary). Training ends when fewer than n − b workers have budget left: what the
-slowest would do alone is no update of this method. b = 0 is synchronous SGD, to the end of the smallest budget.
+A worker whose gradient comes too late starts over from the new center, so that b permanent stragglers cost only their
+own work (`dropped_share` in the summary). Training ends when fewer than n − b workers have budget left. b = 0 is
+synchronous SGD until the smallest budget is used up.
 
 Source: J. Chen et al., "Revisiting Distributed Synchronous SGD", 2016 (arXiv:1604.00981).
-Differences: TensorFlow's `SyncReplicasOptimizer` counts gradients and not workers, so that a fast worker may contribute
-twice to an update. The samples of a dropped gradient are used up: which samples count depends on who is fast.
+Differences: TensorFlow's `SyncReplicasOptimizer` counts gradients, not workers: a fast worker may contribute twice to
+an update. The samples of a dropped gradient are used up, so the samples that count depend on which workers are fast.
 """
 
 import optax

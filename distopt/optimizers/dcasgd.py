@@ -1,12 +1,12 @@
-"""DC-ASGD, delay-compensated asynchronous SGD: a stale gradient is moved to where the center is now, to first order.
+"""DC-ASGD, delay-compensated asynchronous SGD: stale gradients are corrected to the present center, to first order.
 
     g̃ = g + Λ ⊙ g ⊙ g ⊙ (θ̃ − pᵏ),   θ̃ ← θ̃ + U(θ̃, g̃),   θᵏ ← θ̃
 
     constant:   Λ = Λ₀
     adaptive:   v ← m v + (1 − m) g²,   Λ = Λ₀ / √(v + ε)
 
-g is the worker's gradient at pᵏ, the center it pulled; g ⊙ g stands for the diagonal of the Hessian. With a window of
-λ > 1 it is the mean gradient of λ batches at pᵏ.
+g is the worker's gradient at pᵏ, the center it pulled, or with a window of λ > 1 the mean gradient of λ batches there.
+g ⊙ g stands for the diagonal of the Hessian.
 
 Source: S. Zheng et al., "Asynchronous Stochastic Gradient Descent with Delay Compensation", 2017 (arXiv:1609.08326).
 Differences: the local optimizer (`local=`) runs at the server on the compensated gradient; the paper's is plain SGD.
@@ -30,9 +30,9 @@ def dcasgd(
     Args:
         local: the configured local optimizer, here applied by the server to the compensated gradient.
         compensation: Λ₀ ≥ 0; 0 gives asynchronous SGD.
-        adaptive: normalize it by the gradients' root mean square.
-        decay: 0 ≤ m < 1 of that mean.
-        eps: ε > 0 under its root.
+        adaptive: divide Λ₀ by the gradients' root mean square.
+        decay: 0 ≤ m < 1 of that mean square.
+        eps: ε > 0 under the root.
     """
     require_number("compensation", compensation, positive=False)
     require_number("decay", decay, positive=False, most=1, below=True)

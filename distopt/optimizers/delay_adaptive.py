@@ -1,15 +1,15 @@
-"""Delay-adaptive asynchronous SGD: only commits that are later than usual count less.
+"""Delay-adaptive asynchronous SGD: only commits staler than n updates count less.
 
     θ̃ ← θ̃ + n / max(n, τ) · Δθᵏ,   θᵏ ← θ̃,      τ the staleness of the commit
 
-With n busy workers the mean staleness is n − 1, so that equal workers whose step times do not vary train as Downpour
-does. With step times that vary, single commits are later than n though no worker is slow: of 16 equal workers' a fifth
-at a coefficient of variation of 0.1, a third if step times are exponential.
+With n busy workers the mean staleness is n − 1, so that equal workers with constant step times train as with Downpour.
+If step times vary, some commits are staler than n although no worker is slow: with 16 equal workers a fifth of the
+commits at a coefficient of variation of 0.1, a third if step times are exponential.
 
 Source: K. Mishchenko et al., "Asynchronous SGD Beats Minibatch SGD Under Arbitrary Delays", 2022 (arXiv:2206.07638);
 A. Koloskova, S. Stich, M. Jaggi, "Sharper Convergence Guarantees for Asynchronous SGD", 2022, theorem 8.
 Differences: the papers scale the learning rate of a gradient (window 1); here the weight multiplies a window's local
-updates. Koloskova et al. take min(η, 1 / (4 L τ)) beyond τ = n, which is the same for η = 1 / (4 L n).
+updates. Koloskova et al. use min(η, 1 / (4 L τ)) beyond τ = n, which is the same for η = 1 / (4 L n).
 """
 
 import jax.numpy as jnp

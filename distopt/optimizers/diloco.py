@@ -6,9 +6,9 @@
 
 Source: A. Douillard et al., "DiLoCo: Distributed Low-Communication Training of Language Models", 2023
 (arXiv:2311.08105), algorithm 1.
-Differences: the paper's inner optimizer is AdamW with 500 steps per window (`local=adamw optimizer.window=500`), its
-states stay with the workers (`local.on_pull=keep`). Nesterov momentum in the form of PyTorch and optax. The first
-DiLoCo of torchft had the sign of P wrong.
+Differences: the paper's inner optimizer is AdamW with 500 steps per window (`local=adamw optimizer.window=500`), whose
+states stay with the workers (`local.on_pull=keep`). Nesterov momentum has the form of PyTorch and optax. The first
+DiLoCo of torchft had the wrong sign of P.
 """
 
 import optax

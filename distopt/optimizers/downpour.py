@@ -2,24 +2,23 @@
 
     server=null:   θ̃ ← θ̃ + Δθᵏ,                θᵏ ← θ̃,      Δθᵏ = Σ U(θ, g) over the λ local steps of the window
     server={...}:  θ̃ ← θ̃ + Uₛ(θ̃, Σ g),         θᵏ ← θ̃,      Σ g the gradients of the window, Uₛ the server's optimizer
-    fetch=f:       θᵏ ← θ̃ after every f-th commit only; after the others a worker goes on from its own θᵏ
+    fetch=f:       θᵏ ← θ̃ only after every f-th commit; after the others a worker goes on from its own θᵏ
 
-DistBelief's server runs Adagrad, a learning rate per weight: Uₛ = −η₀ G / √(v₀ + Σ G² + ε) with G = Σ g of a commit,
-summed over all commits so far. v₀ is `initial_accumulator_value`, 0.1 unless it is given and 0 in DistBelief; ε is
-`eps`, 1e-7 unless it is given. A weight whose gradients were all 0 stays where it is. Server momentum of either sign
-makes up for the momentum that asynchrony itself adds (1 − 1/n with exponential step times). A warm start trains one
-worker alone at first: before the others multiply its steps, and their delays, the parameters have left the region where
-gradients are large.
+DistBelief's server runs Adagrad, a learning rate per weight: Uₛ = −η₀ G / √(v₀ + Σ G² + ε) with G = Σ g of a commit and
+Σ G² over all commits so far. v₀ is `initial_accumulator_value`, 0.1 by default and 0 in DistBelief; ε is `eps`, 1e-7 by
+default. A weight whose gradients were all 0 stays where it is. Server momentum, of either sign, can correct the
+momentum that asynchrony itself adds (1 − 1/n with exponential step times). A warm start first trains one worker alone:
+the parameters leave the region of large gradients before the other workers multiply the steps and their delays.
 
 On a quadratic in round robin Downpour is stable iff the gain of a window is below 2 sin(π / (2 (2n − 1))).
 
 Source: J. Dean et al., "Large Scale Distributed Deep Networks", 2012, section 4.1 and algorithm 1.1; Hermans 2017,
 equations 2.11 and 2.12, algorithm 5; I. Mitliagkas et al., "Asynchrony begets momentum", 2016.
-Differences: n_push = λ and n_fetch = fetch · λ, so that a fetch always comes with a push; DistBelief's are any two
-numbers of steps, and both go on in the background while a worker computes. Every window has λ steps; dist-keras
-tests for the end of a window before the step, so that its first window is one step short. Without an optimizer at the
-server the commit is a sum of local updates, not of gradients: adaptive local optimizers keep their scale. With one the
-workers still take local steps inside their windows.
+Differences: n_push = λ and n_fetch = fetch · λ, so that a fetch always comes with a push. DistBelief's are any two
+numbers of steps, and both run in the background while a worker computes. Every window has λ steps; dist-keras tests for
+the end of a window before the step, so that its first window is one step short. Without an optimizer at the server a
+commit is a sum of local updates, not of gradients: adaptive local optimizers keep their scale. With one, workers still
+take local steps inside their windows.
 """
 
 from collections.abc import Mapping
@@ -38,8 +37,8 @@ def downpour(*, server: Mapping[str, Any] | None = None, fetch: int = 1, warm_st
     Args:
         server: the optimizer at the server, with the name and settings of a local one, such as `{name: adagrad,
             learning_rate: 0.01, initial_accumulator_value: 0.0}`; None adds commits as they are.
-        fetch: commits to a fetch of the center, ≥ 1; staleness counts from the fetch.
-        warm_start: updates ≥ 0 that worker 0 makes alone; the others then start from the center as it is.
+        fetch: f ≥ 1, the server replies to every f-th commit of a worker; staleness counts from that reply.
+        warm_start: updates ≥ 0 that worker 0 makes alone; the others then start from the present center.
     """
     require_whole("fetch", fetch)
     require_whole("warm_start", warm_start, least=0)

@@ -1,4 +1,4 @@
-"""DynSGD: like Downpour, but a commit counts the less the more updates it has missed.
+"""DynSGD: Downpour whose commits count less the staler they are.
 
     θ̃ ← θ̃ + w(τ) Δθᵏ,   θᵏ ← θ̃,      τ the staleness of the commit
 
@@ -10,8 +10,8 @@
 
 Source: J. Jiang et al., "Heterogeneity-aware Distributed Parameter Servers", 2017; Hermans 2017, equation 2.13,
 algorithms 7 and 8.
-Differences: equation 2.13 prints 1/τ, which is not defined for a fresh commit; here it counts in full. Jiang et al.
-define the delay through summaries per version inside a stale-synchronous server.
+Differences: equation 2.13 prints 1/τ, which is not defined for a fresh commit; here such a commit counts in full. Jiang
+et al. define the delay by summaries per version inside a stale-synchronous server.
 """
 
 from collections.abc import Callable
@@ -34,7 +34,7 @@ def dynsgd(*, weighting: str = "delay_plus_one") -> DistributedOptimizer:
     """Build DynSGD.
 
     Args:
-        weighting: what a commit of staleness τ counts, a name from the table above.
+        weighting: the weight w(τ) of a commit, a name from the table above.
     """
     weight = require_choice("weighting", weighting, WEIGHTS)
     return DistributedOptimizer(DELTA, staleness_weighted(weight))

@@ -1,16 +1,16 @@
-"""EAMSGD, elastic averaging with Nesterov momentum: workers look ahead, the elastic exchange leaves momentum alone.
+"""EAMSGD, elastic averaging with Nesterov momentum: workers look ahead; the elastic exchange does not change momentum.
 
     local step:  vᵏ ← μ vᵏ + U(xᵏ + μ vᵏ),   xᵏ ← xᵏ + vᵏ,      U(x) = −η ∇L(x) for local SGD
     exchange:    Eᵏ = α (xᵏ − θ̃),            θ̃ ← θ̃ + Σₖ Eᵏ,     xᵏ ← xᵏ − Eᵏ
 
-A worker's parameters here are the point it looks ahead to, θᵏ = xᵏ + μ vᵏ, where the gradient is taken; it sends
-xᵏ = θᵏ − μ vᵏ. In these terms a local step is θᵏ ← θᵏ + U(θᵏ) + μ vᵏ with the new vᵏ. μ = 0 gives EASGD and AEASGD.
+A worker's parameters are the point it looks ahead to, θᵏ = xᵏ + μ vᵏ, where the gradient is taken; it sends xᵏ = θᵏ − μ
+vᵏ. In terms of θᵏ a local step is θᵏ ← θᵏ + U(θᵏ) + μ vᵏ with the new vᵏ. μ = 0 gives EASGD and AEASGD.
 
 Source: Zhang, Choromanska, LeCun 2015, section 3.
-Differences: the gradient step U is the configured local optimizer's, of which plain SGD is the paper's. The
-asynchronous exchange is one message and its reply, and comes after λ steps: AEASGD's two messages and its stop at
-equilibrium are not to be had with momentum. dist-keras's `EAMSGDWorker` looks ahead in the wrong direction and
-multiplies by the learning rate twice. As θᵏ means nothing without vᵏ, `local.on_pull=reset` is refused.
+Differences: the gradient step U is that of the configured local optimizer; the paper's is plain SGD. The asynchronous
+exchange is one message and its reply after λ steps; AEASGD's two messages and its stop at equilibrium are not available
+with momentum. dist-keras's `EAMSGDWorker` looks ahead in the wrong direction and multiplies by the learning rate twice.
+`local.on_pull=reset` is refused, because θᵏ means nothing without vᵏ.
 """
 
 from typing import NamedTuple
@@ -47,7 +47,7 @@ def eamsgd(
         rho: ρ ≥ 0, elasticity.
         elastic_learning_rate: η of the elastic force, > 0; α = ηρ.
         momentum: 0 ≤ μ < 1.
-        synchronous: exchange behind a barrier as EASGD does, rather than one by one as AEASGD.
+        synchronous: exchange behind a barrier, as EASGD; False: one worker at a time, as AEASGD.
     """
     require_number("momentum", momentum, positive=False, most=1, below=True)
     require_flag("synchronous", synchronous)

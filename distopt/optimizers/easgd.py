@@ -7,10 +7,10 @@ On a quadratic of curvature h with a = 1 − (1 − ηh)^λ between 0 and 1 the 
 
 Source: S. Zhang, A. Choromanska, Y. LeCun, "Deep learning with Elastic Averaging SGD", 2015, equations 5 and 6; Hermans
 2017, equations 2.4 and 2.5, algorithm 4.
-Differences: as in the thesis a worker takes λ steps and then exchanges. The paper evaluates the gradient before the
+Differences: a worker takes λ steps and then exchanges, as in the thesis. The paper evaluates the gradient before the
 exchange and applies both at once, which is stable iff α ≤ (4 − 2a) / (2 (n + 1) − n a) with a = ηh; dist-keras
-exchanges first. TensorFlow's contrib `ElasticAverageOptimizer` adds ρ ‖θᵏ − θ̃‖² / 2 to the loss of every step as well,
-a second elastic force, which is not to be had here. The paper sets α = 0.9 / n, the thesis α = ηρ.
+exchanges first. TensorFlow's contrib `ElasticAverageOptimizer` also adds ρ ‖θᵏ − θ̃‖² / 2 to the loss of every step;
+this second elastic force is not available here. The paper sets α = 0.9 / n, the thesis α = ηρ.
 """
 
 from collections.abc import Callable
@@ -27,7 +27,7 @@ def easgd(
     Args:
         rho: ρ ≥ 0, elasticity; small values let workers explore further from the center.
         elastic_learning_rate: η of the elastic force, > 0; α = ηρ. Not the local optimizer's rate.
-        equilibrium: exchange early where gradient and elastic force cancel, by the `thesis`'s or a `relative` test;
+        equilibrium: test that ends a window early where gradient and elastic force cancel, `thesis` or `relative`;
             `none`: after λ steps.
         tolerance: ε ≥ 0 of the relative test.
     """

@@ -1,20 +1,20 @@
-"""Ensemble training: every worker trains a model of its own, and what is evaluated is their common prediction.
+"""Ensemble training: every worker trains its own model, and the mean of their predictions is evaluated.
 
     θᵏ ← θᵏ + Σ U(θᵏ, g)      for each worker by itself;      p(y | x) = (1/n) Σₖ p(y | x; θᵏ)
 
-No parameters are exchanged. A commit tells the server where a member is, so that the ensemble can be evaluated and
-kept: one copy of the parameters up per window, nothing down. The bytes are counted; training would not need them, and a
-longer window has fewer. Evaluations are of the mean of the members' probabilities, with further columns for the mean of
-their logits and the best single member (see `training.evaluation`); `model.npz` has all members, each array with a
-leading axis of n. The center stays at the initial parameters. Members start from the same ones and differ by their
-batches: each has its own shard, or its own order of all samples with `dataset.partition=shared`.
+Members do not exchange parameters. A commit sends a member's parameters to the server, which evaluates and saves the
+ensemble: one copy of the parameters up per window, nothing down. These bytes are counted although training does not
+need them; a longer window has fewer. Evaluations are of the mean of the members' probabilities, with further columns
+for the mean of their logits and the best single member (see `training.evaluation`). `model.npz` holds all members, each
+array with a leading axis of n. The center stays at the initial parameters. Members start from the same parameters and
+differ by their batches: each has its own shard, or with `dataset.partition=shared` its own order of all samples.
 
-A member that fails starts over from the initial parameters with what is left of its budget. One that is not finite any
-more is kept as it was before.
+A member that fails starts over from the initial parameters with the rest of its budget. A commit that is not finite is
+not stored: the server keeps the member's last finite parameters.
 
 Source: J. Hermans, dist-keras, class `EnsembleTrainer`.
-Differences: dist-keras's trainer reads settings that it never sets, and cannot run. Its members too start from common
-parameters and see a partition each, although its documentation says that each sees all data.
+Differences: dist-keras's trainer reads settings that it never sets, and cannot run. Its members also start from common
+parameters and see one partition each, although its documentation says that each sees all data.
 """
 
 import jax
@@ -45,7 +45,7 @@ def ensemble() -> DistributedOptimizer:
         norm = norms(commits.message)
 
         def put(member: jax.Array, message: jax.Array) -> jax.Array:
-            there = jnp.where(jnp.isfinite(norm), commits.worker, len(member))  # an index beyond the end is dropped
+            there = jnp.where(jnp.isfinite(norm), commits.worker, len(member))  # beyond the end: `at` drops the write
             return member.at[there].set(message, mode="drop")
 
         return Update(center, jax.tree.map(put, members, commits.message), replies=(), norm=norm)
@@ -55,6 +55,6 @@ def ensemble() -> DistributedOptimizer:
 
 
 def _go_on(reply: Reply, window: Window, state: State) -> tuple[Params, State]:
-    """Go on from where the worker is: the reply is empty."""
+    """Go on from the worker's own parameters: the reply is empty."""
     del reply
     return window.end, state

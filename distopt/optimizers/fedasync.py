@@ -1,7 +1,7 @@
-"""FedAsync: the center is mixed with the parameters of whoever delivers, the less the staler they are.
+"""FedAsync: the server mixes each worker's parameters into the center, with less weight the staler they are.
 
     θ̃ ← (1 − A) θ̃ + A θᵏ,   A = A₀ w(τ),   θᵏ ← θ̃
-    local steps on   L(θ) + (ρ/2) ‖θ − p‖²,   p the center where the window opened
+    local steps on   L(θ) + (ρ/2) ‖θ − p‖²,   p the center at the start of the window
 
 | weighting | w(τ) |
 |---|---|
@@ -12,8 +12,8 @@
 The center moves as in AEASGD with α = A, but the worker goes on from the center instead of staying where it is.
 
 Source: C. Xie, S. Koyejo, I. Gupta, "Asynchronous Federated Optimization", 2019 (arXiv:1903.03934).
-Differences: Plato's version multiplies the stored mixing rate itself by the weight, so that it decays for ever. The
-form of the proximal term is from general knowledge of the paper; the recorded loss is L alone.
+Differences: Plato's version multiplies the stored mixing rate itself by the weight, so that the rate decays for ever.
+The form of the proximal term was not checked against the paper. The recorded loss is L alone.
 """
 
 from collections.abc import Callable
@@ -25,7 +25,7 @@ from distopt.optimizers.parts import PARAMETERS, stateless, weighted_sum
 from distopt.rules import Commits, DistributedOptimizer, Params, ServerRule, State, Steps, Update
 from distopt.settings import require_choice, require_number
 
-#: from τ, a and b
+#: τ, a, b → w(τ)
 WEIGHTS: dict[str, Callable[[jax.Array, float, float], jax.Array]] = {
     "constant": lambda staleness, a, b: jnp.ones(staleness.shape),
     "polynomial": lambda staleness, a, b: (1.0 + staleness) ** -a,
@@ -39,11 +39,11 @@ def fedasync(
     """Build FedAsync.
 
     Args:
-        mixing: 0 < A₀ ≤ 1, what a fresh commit counts; 1 replaces the center by it.
-        weighting: how staleness lowers that, a name from the table above.
-        exponent: a ≥ 0, how fast.
-        hinge: b ≥ 0, up to which staleness `hinge` lowers nothing.
-        proximal: ρ ≥ 0, how strongly local steps are drawn back to where the window opened.
+        mixing: 0 < A₀ ≤ 1, the weight of a fresh commit; 1 replaces the center by it.
+        weighting: how staleness lowers the weight, a name from the table above.
+        exponent: a ≥ 0, how fast staleness lowers the weight.
+        hinge: b ≥ 0, the staleness up to which `hinge` keeps the full weight.
+        proximal: ρ ≥ 0, how strongly local steps are drawn back to the start of the window.
     """
     require_number("mixing", mixing, most=1)
     require_number("exponent", exponent, positive=False)

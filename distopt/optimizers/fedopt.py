@@ -6,11 +6,11 @@
     yogi:     v ← v − (1 − β₂) Δ² sign(v − Δ²)
     adagrad:  v ← v + Δ²
 
-Unlike in Adam itself the moments are not corrected for their bias.
+Unlike in Adam, the moments are not corrected for their bias.
 
 Source: S. Reddi et al., "Adaptive Federated Optimization", 2021 (arXiv:2003.00295), algorithm 2.
-Differences: all workers take part in every round and count alike, as their shards have equal sizes. The paper starts v
-at ε² or above, Flower at 0: `initial_accumulator_value`.
+Differences: all workers take part in every round and have equal weights, as their shards have equal sizes. v starts at
+`initial_accumulator_value`: the paper takes ε² or more, Flower 0.
 """
 
 from collections.abc import Callable, Mapping
@@ -24,7 +24,7 @@ from distopt.optimizers.parts import DELTA, additive, mean
 from distopt.rules import BARRIER, DistributedOptimizer, Params
 from distopt.settings import require_choice, require_number
 
-#: the new v from the old one, Δ² and β₂
+#: v, Δ², β₂ → new v
 SECOND_MOMENTS: dict[str, Callable[[jax.Array, jax.Array, float], jax.Array]] = {
     "adam": lambda v, square, b2: b2 * v + (1 - b2) * square,
     "yogi": lambda v, square, b2: v - (1 - b2) * square * jnp.sign(v - square),
@@ -54,7 +54,7 @@ def fedopt(*, server: Mapping[str, Any]) -> DistributedOptimizer:
 def adaptive(
     *, name: str, learning_rate: float, b1: float, b2: float, eps: float, initial_accumulator_value: float
 ) -> optax.GradientTransformation:
-    """Return the server's optimizer: from Δ to the step of the center; settings as in `fedopt`."""
+    """Return the server's optimizer, which turns Δ into the step of the center; settings as in `fedopt`."""
     moment = require_choice("server.name", name, SECOND_MOMENTS)
     require_number("server.learning_rate", learning_rate)
     require_number("server.b1", b1, positive=False, most=1, below=True)

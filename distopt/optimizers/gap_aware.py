@@ -1,16 +1,16 @@
-"""Gap-Aware: every weight of a commit is divided by how many usual commits the center has moved away since the pull.
+"""Gap-Aware: every weight of a commit is divided by how far the center moved since the pull, in usual commits.
 
     v ← β v + (1 − β) (Δθᵏ)²,   C = √(v / (1 − βᵗ)) + ε,   θ̃ ← θ̃ + Δθᵏ / (1 + |θ̃ − pᵏ| / C),   θᵏ ← θ̃
 
 elementwise; pᵏ is the center that worker k pulled, C the size of a usual commit, so that no distance has to be
-configured. A fresh commit counts in full, one whose center moved by one usual commit counts half. Scaling all steps
-leaves the penalty as it is. ADAG is the same idea with a squared distance and a fixed γ.
+configured. A fresh commit counts in full; a commit whose center moved by one usual commit counts half. Scaling all
+steps by a common factor does not change the penalty. ADAG is the same idea with a squared distance and a fixed γ.
 
 Source: S. Barkai, I. Hakimi, A. Schuster, "Gap-Aware Mitigation of Gradient Staleness", 2020 (arXiv:1909.10802), as
 implemented in FTPipe.
-Differences: the original divides gradients, and measures C as the largest learning rate so far times the root mean
-square of gradients or momentum, which for plain SGD and a window of 1 is this. Here it is the local updates of a
-window, so that momentum and Adam are the workers' own.
+Differences: the original divides gradients, and C is the largest learning rate so far times the root mean square of
+gradients or momentum; for plain SGD and a window of 1 the two are the same. Here the local updates of a window are
+divided, and momentum and Adam stay in the workers.
 """
 
 from typing import NamedTuple
@@ -24,7 +24,7 @@ from distopt.settings import require_number
 
 
 class Usual(NamedTuple):
-    """How large commits usually are."""
+    """State of the server: the mean square of commits."""
 
     square: Params  # v
     commits: jax.Array  # t, int32, shape ()
@@ -35,7 +35,7 @@ def gap_aware(*, decay: float, eps: float) -> DistributedOptimizer:
 
     Args:
         decay: 0 ≤ β < 1 of the mean square of commits.
-        eps: ε > 0, the least C; far below any commit.
+        eps: ε > 0, the least C; far below the size of any commit.
     """
     require_number("decay", decay, positive=False, most=1, below=True)
     require_number("eps", eps)

@@ -3,23 +3,23 @@
     worker:  D = Δθᵏ,   m ← μ m + D,   θ̃ ← pull,   π = (κ |m| − |θ̃ − sᵏ|) / (|D| + ε),   commit π ⊙ D,   sᵏ ← θ̃
     server:  θ̃ ← θ̃ + π ⊙ D
 
-elementwise; sᵏ is the center that worker k pulled last. How far the center has moved since then counts towards the
-velocity κ |m| of the sequential process that is to be matched, and only the rest is committed: with π ≥ 0 nothing where
-the others were fast enough.
+elementwise; sᵏ is the center that worker k pulled last. κ |m| is the velocity of the sequential process that is to be
+matched. The movement of the center since the last pull counts towards it, and the worker commits only the rest:
+nothing, with π ≥ 0, where the other workers were fast enough.
 
 | | official code | paper |
 |---|---|---|
 | π | in [0, `most`], `most=5` | as it is (`most=null`) |
 | next gradient | at θ̃ + π ⊙ D (`ahead=true`) | at θ̃ (`ahead=false`) |
 
-A negative π reverses a step where the others were too fast, and several workers that brake at once may diverge.
+A negative π reverses a step where the other workers were too fast; several workers that brake at once may diverge.
 
 Source: J. Hermans, G. Louppe, "Gradient Energy Matching for Distributed Asynchronous Gradient Descent", 2018
 (arXiv:1805.08469), algorithm 1; the authors' code.
 Differences: D is the local optimizer's update over a window; the paper's is −ηg, plain SGD and a window of 1. The
-authors' server serves pull and commit of a worker in one go, here others may commit in between, and that is staleness.
+authors' server handles pull and commit of a worker together; here others may commit in between, which is staleness.
 Their code adds ε = 1e-12 to D before it takes the absolute value; the paper's ε is 1e-16. Between two pulls the center
-also moves by the worker's own commit, and |θ̃ − sᵏ| contains that: as there.
+also moves by the worker's own commit, and |θ̃ − sᵏ| contains that, as in the original.
 """
 
 from typing import NamedTuple
@@ -33,7 +33,7 @@ from distopt.settings import require_flag, require_number
 
 
 class Energy(NamedTuple):
-    """What a worker knows of the process it is to match."""
+    """State of a worker: what it knows of the process it is to match."""
 
     momentum: Params  # m
     seen: Params  # sᵏ
@@ -44,11 +44,12 @@ def gem(*, kappa: float, momentum: float, eps: float, most: float | None, ahead:
     """Build GEM.
 
     Args:
-        kappa: κ ≥ 0, the velocity to be matched in units of momentum SGD's; 1 to 3 work in the paper, 4 diverges.
+        kappa: κ ≥ 0, the velocity to match, in units of the velocity of momentum SGD; 1 to 3 work in the paper, 4
+            diverges.
         momentum: 0 ≤ μ < 1 of the process to be matched.
         eps: ε > 0, against division by zero.
-        most: the largest π, > 0, with 0 the least; None leaves π as it is.
-        ahead: take the next gradients where the worker's own commit leads from the center it pulled.
+        most: the largest π, > 0; the smallest is then 0. None does not clamp π.
+        ahead: take the next gradients at the pulled center plus the worker's own commit.
     """
     require_number("kappa", kappa, positive=False)
     require_number("momentum", momentum, positive=False, most=1, below=True)

@@ -2,18 +2,18 @@
 
     θ̃ ← θ̃ + u,      u ← μ u + U(θ̃, mean gᵏ of one group's workers)      θᵏ ← θ̃ for all workers of that group
 
-Asynchrony itself adds a momentum: 1 − 1/g if the times that groups take are exponential. So they are when all n workers
-are on their own (g = n) and their step times are. A group of several waits for its slowest worker; that time varies
+Asynchrony itself adds a momentum of 1 − 1/g if the times of groups are exponential. They are if every worker is its own
+group (g = n) and step times are exponential. A group of several workers waits for its slowest one. That time varies
 less, and the momentum is smaller: with exponential step times 0.71 for 4 groups of 4, 0.47 for 2 of 2, 0.40 for 2 of 8.
-The explicit μ is what is left to add to reach the momentum that is wanted, and may be negative. g = 1 is synchronous
-SGD, g = n asynchronous SGD.
+The explicit μ adds what is missing to the wanted momentum, and may be negative. g = 1 is synchronous SGD, g = n
+asynchronous SGD.
 
 Source: S. Hadjis et al., "Omnivore: An Optimizer for Multi-device Deep Learning on CPUs and GPUs", 2016
 (arXiv:1606.04487); I. Mitliagkas et al., "Asynchrony begets momentum", 2016 (arXiv:1605.09774).
-Differences: the paper's optimizer chooses g and μ by trial runs; here both are settings, and there is no controller
-either that measures the total momentum while it trains and corrects μ, as closed-loop YellowFin does (J. Zhang, I.
-Mitliagkas, 2017, arXiv:1706.03471). Its groups share the work of one batch; here every worker has its own, and the
-group's gradient is their mean. Groups are neighbours by number.
+Differences: the paper's optimizer chooses g and μ by trial runs; here both are settings. There is also no controller
+that measures the total momentum in training and corrects μ, as closed-loop YellowFin has (J. Zhang, I. Mitliagkas,
+2017, arXiv:1706.03471). The paper's groups share the work of one batch; here every worker has its own batch, and a
+group's gradient is the mean over its workers. Groups are workers with neighbouring numbers.
 """
 
 import optax
@@ -28,7 +28,7 @@ def omnivore(*, groups: int, momentum: float, local: optax.GradientTransformatio
     """Build Omnivore's compute groups.
 
     Args:
-        groups: g ≥ 1; numbers above n are as good as n.
+        groups: g ≥ 1; numbers above n count as n.
         momentum: −1 < μ < 1, explicit momentum at the server.
         local: the configured local optimizer, here applied by the server to a group's mean gradient.
     """

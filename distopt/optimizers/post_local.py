@@ -1,15 +1,15 @@
-"""Post-local SGD: the models are averaged after every step at first, and after every window from then on.
+"""Post-local SGD: models are averaged after every step at first, later after every window.
 
     first W steps:   θᵏ ← θᵏ + U(g),         θ̃ ← (1/n) Σₖ θᵏ,   θᵏ ← θ̃
     then:            λ steps of θᵏ + U(g),   θ̃ ← (1/n) Σₖ θᵏ,   θᵏ ← θ̃
 
 Early on, while parameters move fast, the workers stay together; later the noise of local steps helps to find minima
-that generalize. With plain SGD the first phase is synchronous SGD: W = ∞ is `synchronous`, W = 0 is `averaging`.
+that generalize. With plain SGD the first phase is synchronous SGD. W = ∞ is then `synchronous`; W = 0 is `averaging`.
 
 Source: T. Lin, S. U. Stich, K. K. Patel, M. Jaggi, "Don't Use Large Mini-Batches, Use Local SGD", 2018
 (arXiv:1808.07217), section 3.
-Differences: a local optimizer with a memory keeps one in every worker in both phases (the paper's local momentum);
-PyTorch's `PostLocalSGDOptimizer` averages gradients in the first phase, so that the memories are equal there. Steps are
+Differences: every worker keeps its own state of the local optimizer in both phases (the paper's local momentum);
+PyTorch's `PostLocalSGDOptimizer` averages gradients in the first phase, so that the states are equal there. Steps are
 counted per worker.
 """
 

@@ -1,22 +1,22 @@
-"""Rennala SGD: a minibatch of S gradients at the same center, from whoever delivers them first.
+"""Rennala SGD: a minibatch of the first S gradients at the same center, from any workers.
 
     B ← B + Δθᵏ if the worker started from the present center, else the commit is dropped
     at the S-th commit:   θ̃ ← θ̃ + B / S,   B ← 0;      θᵏ ← θ̃ at once
 
-Workers compute one window after the other at the same center, the fast ones more of them: nobody waits for the slowest.
-No stale commit is ever applied; the price is the work that is dropped, at most one window per worker and move
-(`dropped_share` in the summary).
+Workers compute window after window at the same center, fast workers more of them: no worker waits for the slowest. No
+stale commit is ever applied. The price is dropped work, at most one window per worker and move (`dropped_share` in the
+summary).
 
-S = n with equally fast workers is not synchronous SGD. A round by itself is: n commits from one center make the same
-update. But nobody waits for the end of a round: the first n − 1 committers are answered at once, with the center as it
-still is, and what they compute there is dropped because the last commit moves it: n − 1 of every 2 n − 1 commits.
+S = n with equally fast workers is not synchronous SGD, although a single round makes the same update of n commits from
+one center. No worker waits for the end of a round: the server replies to the first n − 1 committers at once, with the
+center before its move. The last commit moves it, and their next commits are dropped: n − 1 of every 2 n − 1.
 
 Source: A. Tyurin, P. Richtárik, "Optimal Time Complexities of Parallel Stochastic Optimization Methods Under a Fixed
 Computation Model", 2023 (arXiv:2305.12387).
 Differences: the paper collects gradients (window 1); here a commit is a window's local updates. An update that only
-collects a commit counts as an update too, one that leaves the center alone: counted in updates a target is S times as
-far as in moves. What is in the buffer when training ends is added with the same weight 1/S per commit. With shards that
-differ from worker to worker, dropping the commits of slow workers biases the center.
+collects a commit also counts as an update: a target takes S times as many updates as moves. When training ends, the
+server adds the commits in the buffer with the same weight 1/S each. If shards differ between workers, dropping the
+commits of slow workers biases the center.
 """
 
 import jax.numpy as jnp
@@ -30,7 +30,7 @@ def rennala(*, batch: int | None, workers: int) -> DistributedOptimizer:
     """Build Rennala SGD.
 
     Args:
-        batch: S ≥ 1, commits per move of the center; None: as many as there are workers.
+        batch: S ≥ 1, commits per move of the center; None: the number of workers.
         workers: n.
     """
     require_whole("batch", batch, optional=True)

@@ -1,26 +1,26 @@
-"""Sandblaster L-BFGS: a batch method whose gradients are computed in small portions by whoever is free.
+"""Sandblaster L-BFGS: a batch method whose gradients free workers compute in small portions.
 
     f(x) = (1/P) Σₚ fₚ(x),   g = ∇f(x)      over P portions of λ mini-batches each
     x ← x + α d,   d = −H g      H from the last m pairs of s = Δx and y = Δg;   α by a line search (strong Wolfe)
 
-The center is the trial point x + α d. Workers take gradients there, without moving, and commit sums of gradients and
-losses; the server is the coordinator. A commit is answered with the center and the next portion of the pass; near its
-end with a copy of one that is still under way, so that a slow or lost worker holds nobody up. Copies that come late are
-left out: column `duplicate`. When all portions are in, the coordinator takes the trial for its new point and turns, or
-tries another step. What is evaluated and kept is the last point accepted, not the trial.
+The center is the trial point x + α d. Workers compute gradients there, without moving, and commit sums of gradients and
+losses; the server is the coordinator. It replies with the center and the next portion of the pass. Near the end of a
+pass it gives out copies of unfinished portions, so that a slow or lost worker holds up no other. Late copies do not
+count (column `duplicate`). When all portions are in, the coordinator accepts the trial as its new point and computes a
+new direction, or tries another step. The last accepted point is evaluated and saved, not the trial.
 
-A portion is a part of the training set, the same for all workers and passes: `dataset.partition` only decides how the
+A portion is a part of the training set, the same for all workers and passes; `dataset.partition` only decides how the
 budget of steps is divided. H is from `optax.scale_by_lbfgs`, which has the two-loop recursion and the scaling of H₀.
-`optax.lbfgs` as a whole does not fit: its line search calls the function, here an evaluation is a pass of the workers.
-Pairs with s·y ≤ 1e-10 ‖y‖² are not used, and the method begins anew with the steepest descent, as it does after
-`trials` steps in vain (which happens where single precision shows no more progress).
+`optax.lbfgs` as a whole does not fit: its line search calls the function, while here an evaluation is a pass of the
+workers. A pair with s·y ≤ 1e-10 ‖y‖² is not used, and the method restarts with the steepest descent. It also restarts
+after `trials` steps without success, which happens where single precision shows no more progress.
 
 Source: J. Dean et al., "Large Scale Distributed Deep Networks", 2012, section 4.2 and algorithm 1.2 of its appendix.
-Differences: there a worker fetches the parameters once per pass, adds up gradients locally and sends them now and then,
-and the servers hold the history in shards; here each portion is an exchange of gradients and parameters. The algorithm
-in the paper names a line search without saying which. A trial whose loss is not finite ends the run as diverged.
-Dropout and other noise make f another function in every pass, which neither H nor the line search can stand: a run with
-`model.dropout` or `model.noise` is warned.
+Differences: in the paper a worker fetches the parameters once per pass, adds up gradients locally and sends them now
+and then, and the servers hold the history in shards; here each portion is an exchange of gradients and parameters. The
+paper does not say which line search it uses. A trial whose loss is not finite ends the run as diverged. Dropout and
+other noise change f from pass to pass, which breaks both H and the line search: distopt warns about `model.dropout` and
+`model.noise`.
 """
 
 from collections.abc import Callable
@@ -52,7 +52,7 @@ LEAST_CURVATURE = 1e-10
 
 
 class Sums(NamedTuple):
-    """What portions of a pass add up to."""
+    """Sums over portions of a pass."""
 
     gradient: Params
     loss: jax.Array  # shape ()
@@ -60,14 +60,14 @@ class Sums(NamedTuple):
 
 
 class Commit(NamedTuple):
-    """A message: what a worker was to do, and what came out."""
+    """A message: a worker's task and its result."""
 
     task: Task
     sums: Sums
 
 
 class Answer(NamedTuple):
-    """A reply."""
+    """A reply: the trial point and the worker's next task."""
 
     center: Params
     task: Task
@@ -77,8 +77,8 @@ class Coordinator(NamedTuple):
     """State of the server."""
 
     board: Board
-    sums: Sums  # of the portions of this pass that are done
-    memory: Any  # of L-BFGS; its `params` and `updates` are x and g of the last point accepted
+    sums: Sums  # of the finished portions of this pass
+    memory: Any  # of L-BFGS; its `params` and `updates` are x and g of the last accepted point
     direction: Params  # d
     search: Search
 
@@ -89,11 +89,11 @@ def sandblaster(
     """Build Sandblaster L-BFGS.
 
     Args:
-        portions: P ≥ 1, parts of a pass over the data; more than workers, so that the fast ones can take more.
-        memory: m ≥ 1, pairs that H is made of.
+        portions: P ≥ 1, parts of a pass over the data; choose more than workers, so that fast workers can take more.
+        memory: m ≥ 1, number of pairs (s, y) that H is built from.
         sufficient_decrease: c₁ of the line search, in (0, c₂).
         curvature: c₂ of the line search, in (0, 1).
-        trials: steps that a line search tries at most.
+        trials: the most steps that a line search tries, ≥ 1.
     """
     for name, value in {"portions": portions, "memory": memory, "trials": trials}.items():
         require_whole(name, value)
@@ -137,7 +137,7 @@ def sandblaster(
 
 
 def _adopt(reply: Reply, window: Window, task: Task) -> tuple[Params, Task]:
-    """Go to the trial point, and on to the portion that the server names."""
+    """Go to the trial point and take the task from the reply."""
     del window, task
     return reply.center, reply.task
 
@@ -150,7 +150,7 @@ def _nothing(center: Params) -> Sums:
 def _coordinate(
     tx: optax.GradientTransformation, c1: float, c2: float, trials: int
 ) -> Callable[[Params, Coordinator], tuple[Params, Coordinator]]:
-    """Return what the coordinator does at the end of a pass: from the trial point and its state to the next ones."""
+    """Return the coordinator's step at the end of a pass, from trial point and state to the next trial and state."""
 
     def coordinate(trial: Params, state: Coordinator) -> tuple[Params, Coordinator]:
         gradient = jax.tree.map(lambda g: g / state.sums.batches, state.sums.gradient)
@@ -175,7 +175,7 @@ def _coordinate(
 
 
 def _usable(memory: Any, x: Params, g: Params) -> Any:
-    """Return the memory as it is, or without its pairs if the one that x and g would add has no curvature."""
+    """Return the memory unchanged, or without its pairs if the pair that x and g would add has no curvature."""
     s, y = (jax.tree.map(jnp.subtract, *pair) for pair in ((x, memory.params), (g, memory.updates)))
     curved = optax.tree.vdot(s, y) > LEAST_CURVATURE * optax.tree.vdot(y, y)
     return memory._replace(

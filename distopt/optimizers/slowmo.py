@@ -2,7 +2,7 @@
 
     u ← β u + (θ̃ − (1/n) Σₖ θᵏ) / η,   θ̃ ← θ̃ − α η u,   θᵏ ← θ̃
 
-As the local learning rate η is constant here, it cancels: with u' = η u the server needs only β and α. β = 0 and α = 1
+The local learning rate η is constant here and cancels: with u' = η u the server needs only β and α. β = 0 and α = 1
 give model averaging.
 
 Source: J. Wang, V. Tantia, N. Ballas, M. Rabbat, "SlowMo: Improving Communication-Efficient Distributed SGD with Slow
@@ -23,7 +23,7 @@ def slowmo(*, momentum: float, learning_rate: float) -> DistributedOptimizer:
 
     Args:
         momentum: 0 ≤ β < 1 of the server.
-        learning_rate: α > 0, the paper's slow learning rate, a factor of the workers' mean update.
+        learning_rate: α > 0, the paper's slow learning rate, which multiplies the workers' mean update.
     """
     require_number("momentum", momentum, positive=False, most=1, below=True)
     require_number("learning_rate", learning_rate)

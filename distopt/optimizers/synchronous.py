@@ -2,7 +2,8 @@
 
     θ̃ ← θ̃ + U(θ̃, (1/n) Σₖ gᵏ),      gᵏ the gradient of worker k's batch at θ̃
 
-With window λ > 1 each worker averages λ batches at the same θ̃ before it commits: a batch λ times as large.
+With a window of λ > 1 each worker averages λ batches at the same θ̃ before it commits, as if its batch were λ times as
+large.
 
 Source: J. Hermans, "On Scalable Deep Learning and Parallelizing Gradient Descent", 2017, section 1.2 (figure 1.3).
 Differences: the gradients are averaged, not summed; the local optimizer (`local=`) runs at the server, on the mean

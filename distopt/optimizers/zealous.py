@@ -1,17 +1,17 @@
-"""Zealous Downpour: a worker goes on while the server is busy, and commits as soon as it finds it free.
+"""Zealous Downpour: a worker takes further steps while the server is busy, and commits as soon as that is free.
 
     after each local step i of a window:   if i = λ or the server is free:  θ̃ ← θ̃ + Σ U,  θᵏ ← θ̃
     explore:                               θᵏ ← θᵏ + U(θᵏ, g) at every step, as in Downpour
-    otherwise:                             θᵏ stays, Σ g is committed and the local optimizer runs at the server
+    otherwise:                             θᵏ stays; the worker commits Σ g and the server runs the local optimizer
 
-No worker waits for another one's commit; windows get as long as the server's load makes them. A server that is always
-free gives `downpour` with a window of 1; one that never is, `downpour` with window λ. The window of each commit is
-recorded as its `steps`.
+No worker waits for another worker's commit; the server's load decides how long windows get. A server that is always
+free gives `downpour` with a window of 1; a server that is never free gives `downpour` with window λ. The column `steps`
+records the window of each commit.
 
 Source: G. Louppe, P. Geurts, "A zealous parallel gradient descent algorithm", 2010; Hermans 2017, algorithm 6.
-Differences: the paper's threads share memory and look at a mutex; here a worker looks whether any commit waits for an
-answer, and on another node than the server's it learns that a step later. The thesis sums gradients at fixed
-parameters, which is `explore: false`, although its algorithm leaves open what the next step starts from.
+Differences: the paper's threads share memory and look at a mutex; here a worker checks whether any commit waits for a
+reply, and on a node other than the server's it learns this a step later. The thesis sums gradients at fixed parameters,
+which is `explore: false`, although its algorithm does not say where the next step starts.
 """
 
 import optax
@@ -25,8 +25,8 @@ def zealous(*, local: optax.GradientTransformation, explore: bool) -> Distribute
     """Build zealous Downpour.
 
     Args:
-        local: the configured local optimizer; with `explore=False` the server runs it, on the sum of gradients.
-        explore: take local steps inside a window; else sum gradients at the parameters it began with.
+        local: the configured local optimizer; with `explore=False` the server runs it on the sum of gradients.
+        explore: take local steps inside a window; else sum gradients at the parameters at its start.
     """
     require_flag("explore", explore)
     if explore:

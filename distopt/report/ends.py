@@ -1,4 +1,4 @@
-"""How runs ended, in words and numbers: one run, and the table of a sweep."""
+"""How runs ended, in words and numbers: the summary of a run, and the table of a sweep."""
 
 import json
 from collections import Counter
@@ -40,7 +40,7 @@ def summary(run: Run) -> str:
 
 
 def table(ends: Sequence["End"]) -> str:
-    """Return all runs of a sweep with status and final numbers, and how many ended in which way."""
+    """Return a table of a sweep's runs with status and final numbers, and the count of each status."""
     rows = [{"run": end.label, "status": end.status, **_numbers(end)} for end in ends]
     frame = pd.DataFrame(rows).dropna(axis="columns", how="all")
     counts = Counter("finished before" if end.before else end.status for end in ends)
@@ -49,7 +49,7 @@ def table(ends: Sequence["End"]) -> str:
 
 
 def _numbers(end: "End") -> dict[str, Any]:
-    """Return a run's row; what failed has the reason in place of its folder if it left none."""
+    """Return a run's row; a run that left no folder has the reason in its place."""
     path = end.folder / "summary.json" if end.folder else None
     found = json.loads(path.read_text(encoding="utf-8")) if path and path.is_file() else {}
     folder = end.folder.name if end.folder else end.reason and end.reason.splitlines()[0]

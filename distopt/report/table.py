@@ -20,9 +20,9 @@ def render(frame: pd.DataFrame, format: str, headers: Mapping[str, str] | None =
     """Return `frame` as text in one of FORMATS.
 
     CSV and JSON (a list of objects) have all digits and the frame's own column names; a value that is not finite is
-    `inf` or empty in CSV and null in JSON. The others are for reading: `headers` rename columns, a column and the ends
-    of its interval are one (see `with_interval`), numbers have a unit by their column's name (see `text`), and a
-    terminal table wider than `width` is broken into several, each starting with the first column.
+    `inf` or empty in CSV and null in JSON. The other formats are for reading: `headers` rename columns; a column and
+    the ends of its interval become one column (see `with_interval`); the column's name decides the unit of numbers (see
+    `text`). A terminal table wider than `width` is broken into several, each starting with the first column.
     """
     if format == "csv":
         return frame.to_csv(index=False)
@@ -43,21 +43,21 @@ def render(frame: pd.DataFrame, format: str, headers: Mapping[str, str] | None =
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return the rows as objects that JSON can hold: Python numbers, None for what is missing or not finite."""
+    """Return the rows as JSON objects: Python numbers, None for values that are missing or not finite."""
     return [{str(key): plain(value) for key, value in row.items()} for row in frame.to_dict("records")]
 
 
 def plain(value: Any) -> Any:
-    """Return a scalar as JSON can hold it."""
+    """Return a scalar as a JSON value; None if it is not finite."""
     value = value.item() if isinstance(value, np.generic) else value
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def with_interval(column: str, row: Mapping[Any, Any]) -> str:
-    """Return a value of `row` for readers, with its interval if the row has columns for its ends.
+    """Return a value of `row` as text, with its interval if the row has columns for its ends.
 
-    Student's intervals, which are symmetric, as `mean ± half` with two digits of the half; others, with three digits,
-    as `value [low, high]`. A dash takes the place of an interval that is not available.
+    Student's intervals, which are symmetric, are written `mean ± half` with two digits of the half; others are written
+    `value [low, high]` with three digits. A dash stands for an interval that is not available.
     """
     value = row[column]
     low, high = (row.get(f"{column}{end}") for end in ("_low", "_high"))
@@ -70,7 +70,7 @@ def with_interval(column: str, row: Mapping[Any, Any]) -> str:
 
 
 def text(column: str, value: Any) -> str:
-    """Return a value for readers.
+    """Return a value as text.
 
     Columns named `bytes_*` in B, kB, MB, …, shares (`*_busy`, `*_wait`, `*_rate`, `*_share`, `within_*`) in percent,
     `p_value` with three decimals, the rest with four digits (spreads, `*_std`, with two), counts and large numbers
@@ -95,7 +95,7 @@ def text(column: str, value: Any) -> str:
 
 
 def _plus_minus(mean: float, half: float) -> str:
-    if half <= 1e-12 * abs(mean):  # equal values, but for rounding
+    if half <= 1e-12 * abs(mean):  # equal values up to rounding
         half = 0.0
     if not 0 < half < math.inf:
         return f"{text('', mean)} ± {text('_std', half)}"
@@ -104,7 +104,7 @@ def _plus_minus(mean: float, half: float) -> str:
 
 
 def _three(number: float) -> str:
-    """Three digits, but no rounding of what stands before the point: `1.05`, `12.3`, `1,234`, `∞`."""
+    """Return a number with three digits, or all digits before the point: `1.05`, `12.3`, `1,234`, `∞`."""
     if not math.isfinite(number):
         return text("", number)
     return f"{number:,.0f}" if abs(number) >= 100 else f"{number:#.3g}".rstrip(".")
@@ -116,7 +116,7 @@ def _bytes(number: float) -> str:
 
 
 def _terminal(names: list[str], cells: list[list[str]], right: list[bool], width: int | None) -> Iterator[str]:
-    """Yield tables no wider than `width`: as many columns as fit after the first one, then the rest in the next."""
+    """Yield tables no wider than `width`: the first column and as many others as fit, the rest in further tables."""
     lengths = [max([*map(len, name.split("\n")), *(len(row[i]) for row in cells)]) for i, name in enumerate(names)]
     rest = list(range(1, len(names)))
     while True:

@@ -1,7 +1,7 @@
-"""Trackers: other tools' records of a run, kept next to our own; called in the driver alone, never by workers.
+"""Trackers: records of a run for other tools, besides distopt's own; only the driver calls them, never workers.
 
-Each is a module with a function `start(config, info, folder, place) -> Tracker`. Whatever goes wrong in one is a
-warning: it is dropped, and the run goes on.
+Each is a module with a function `start(config, info, folder, place) -> Tracker`. A tracker that fails is dropped with a
+warning, and the run goes on.
 """
 
 import importlib
@@ -13,21 +13,21 @@ from typing import Any, Protocol
 from distopt.records import News
 
 NAMES = ("tensorboard", "wandb", "mlflow")
-IDENTITIES = {"update", "worker", "sequence", "time_s"}  # columns of a commit that are no measurements
+IDENTITIES = {"update", "worker", "sequence", "time_s"}  # columns of a commit that are not measurements
 
 
 class Tracker(Protocol):
-    """What a tool is told."""
+    """The interface to a tool."""
 
     def log(self, update: int, values: Mapping[str, float]) -> None:
-        """Take in measurements by name, made after an update."""
+        """Record measurements by name, made after an update."""
 
     def finish(self, status: str, summary: Mapping[str, Any]) -> None:
-        """Take in how the run ended and the numbers of `summary.json`, and close."""
+        """Record the run's status and the numbers of `summary.json`, and close."""
 
 
 class Tracking:
-    """Hands a run's news to all its trackers, and drops those that fail."""
+    """Passes a run's news to all its trackers, and drops those that fail."""
 
     def __init__(
         self,
@@ -41,10 +41,10 @@ class Tracking:
 
         Args:
             config: the resolved configuration.
-            info: what `run.json` says from the start.
-            folder: the run's.
-            every: updates over which the means of the commits' columns are taken.
-            warn: told about each tracker that is dropped, once.
+            info: the content of `run.json` at the start.
+            folder: the run's folder.
+            every: updates over which the columns of commits are averaged.
+            warn: called once with a message for each tracker that is dropped.
         """
         self._every = every
         self._warn = warn
@@ -55,7 +55,7 @@ class Tracking:
             self._start(name, config, info, folder, place)
 
     def log(self, news: News) -> None:
-        """Pass on the mean of every column of the commits, and the evaluations of the center."""
+        """Pass on the means of the commits' columns and the evaluations of the center."""
         if not self._trackers:
             return
         self._commits += news.commits
@@ -77,7 +77,7 @@ class Tracking:
             self._trackers[name] = importlib.import_module(f"{__name__}.{name}").start(*arguments)
         except ModuleNotFoundError as error:
             self._warn(f"trackers={name} needs {error.name}: pip install 'distopt[{name}]'; the run goes on without it")
-        except Exception as error:  # other people's code; a run is worth more than its copy elsewhere
+        except Exception as error:  # third-party code may raise anything, and must not end the run
             self._warn(_dropped(name, error))
 
     def _flush(self) -> None:
@@ -105,6 +105,6 @@ def _dropped(name: str, error: Exception) -> str:
 
 
 def _mean(values: Sequence[float]) -> float:
-    """Return the mean of what is known: a dropped commit has no norm."""
+    """Return the mean of the finite values: a dropped commit has no norm."""
     known = [value for value in values if math.isfinite(value)]
     return sum(known) / len(known) if known else math.nan

@@ -1,4 +1,4 @@
-"""MLflow: the SQLite file `mlflow.db`; look at it with `mlflow ui --backend-store-uri sqlite:///PATH/mlflow.db`."""
+"""MLflow: the SQLite file `mlflow.db`; view it with `mlflow ui --backend-store-uri sqlite:///PATH/mlflow.db`."""
 
 import logging
 import os
@@ -15,12 +15,12 @@ from mlflow.tracking import MlflowClient
 from distopt.settings import flat
 
 EXPERIMENT = "distopt"
-LONGEST = 500  # characters of a parameter that MLflow takes
+LONGEST = 500  # characters of a parameter that MLflow accepts
 STATUSES = {"done": "FINISHED", "stopped": "FINISHED", "interrupted": "KILLED"}
 
 
 class MLflow:
-    """Logs batches of metrics with the update as step, by a client of its own: no global state."""
+    """Logs batches of metrics with the update as step, by its own client without global state."""
 
     def __init__(self, client: MlflowClient, run: str) -> None:
         self._client = client

@@ -1,4 +1,4 @@
-"""TensorBoard: event files in `tensorboard/`; look at them with `tensorboard --logdir results`."""
+"""TensorBoard: event files in `tensorboard/`; view them with `tensorboard --logdir results`."""
 
 import json
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ class TensorBoard:
         self._writer = writer
 
     def log(self, update: int, values: Mapping[str, float]) -> None:
-        """Write one scalar each."""
+        """Write each value as a scalar."""
         for name, value in values.items():
             self._writer.add_scalar(name, value, update)
 
@@ -27,7 +27,7 @@ class TensorBoard:
 
 
 def start(config: Mapping[str, Any], info: Mapping[str, Any], folder: Path, place: Path) -> TensorBoard:
-    """Open an event file; in a place of many runs, in a folder by the run's name."""
+    """Open an event file; if `place` is not the run's folder, in a subfolder with the run's name."""
     writer = SummaryWriter(str(place / "tensorboard" / ("" if place == folder else folder.name)))
     writer.add_text("config", _block(yaml.safe_dump(dict(config), sort_keys=False)))
     writer.add_text("run", _block(json.dumps(dict(info), indent=1)))
@@ -35,5 +35,5 @@ def start(config: Mapping[str, Any], info: Mapping[str, Any], folder: Path, plac
 
 
 def _block(text: str) -> str:
-    """Return text such that TensorBoard, which reads Markdown, shows it as it is."""
+    """Return text as a Markdown code block, which TensorBoard shows unchanged."""
     return "\n".join(f"    {line}" for line in text.splitlines())

@@ -1,4 +1,4 @@
-"""Weights & Biases: an offline run in `wandb/`, sent by `wandb sync` if at all, unless $WANDB_MODE says otherwise."""
+"""Weights & Biases: an offline run in `wandb/`, which `wandb sync` can send; $WANDB_MODE overrides offline mode."""
 
 import os
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ import wandb
 
 
 class WeightsAndBiases:
-    """Logs with the update as axis: evaluations may come after later commits."""
+    """Logs with the update as axis, because evaluations may come after later commits."""
 
     def __init__(self, run: Any) -> None:
         self._run = run
@@ -27,7 +27,7 @@ class WeightsAndBiases:
 
 
 def start(config: Mapping[str, Any], info: Mapping[str, Any], folder: Path, place: Path) -> WeightsAndBiases:
-    """Begin a run that records neither output, code, machine nor the environment."""
+    """Begin a run that does not record output, code, machine or environment."""
     quiet = wandb.Settings(
         silent=True, console="off", disable_git=True, save_code=False, x_disable_meta=True, x_disable_stats=True
     )

@@ -1,6 +1,6 @@
-"""Speed and memory, side by side in one run: prints a table, and JSON with `--json`.
+"""Benchmarks of speed and memory: prints a table, and writes JSON with `--json`.
 
-Every ratio compares two things measured minutes apart on the same machine; absolute numbers are for orientation.
+Both sides of a ratio are measured within minutes on the same machine; absolute numbers are for orientation.
 """
 
 import argparse
@@ -25,7 +25,7 @@ THESIS = ["model=mlp_thesis", "batch_size=128", "optimizer.window=10", *LIMITED]
 
 
 def main() -> int:
-    """Run the chosen benchmarks and print what they found."""
+    """Run the chosen benchmarks and print their results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", choices=list(BENCHMARKS), action="append", help="default: all")
     parser.add_argument("--json", type=Path, help="also write the numbers to this file")
@@ -45,7 +45,7 @@ def main() -> int:
 
 
 def ray_throughput(data: Path) -> list[Line]:
-    """Gradient steps per second of real workers over the plain loop's."""
+    """Measure gradient steps per second of real workers over those of the plain loop."""
     found = []
     for workers, target in ((2, ">= 0.95"), (16, ">= 0.93")):
         before = plain_loop(THESIS, data)
@@ -63,7 +63,7 @@ def ray_throughput(data: Path) -> list[Line]:
 
 
 def exchange(data: Path) -> list[Line]:
-    """One exchange of 19.2 MB over a memory copy, and over the plainest actor that takes and returns the array."""
+    """Measure an exchange of 19.2 MB over a memory copy, and over the plainest actor that returns the same array."""
     result = run(
         *THESIS,
         "dataset=npz",
@@ -111,7 +111,7 @@ def _plainest_actor(size: int) -> float:
 
 
 def start_up(data: Path) -> list[Line]:
-    """Seconds from the command to the first commit, with 16 workers; and the memory of a worker."""
+    """Measure the seconds from the command to the first commit, with 16 workers."""
     result = run("workers=16", data=data)
     first = result.info["startup_s"] + result.info["compile_s"] + result.commits["time_s"].iloc[0]
     detail = f"start-up {result.info['startup_s']:.1f} s, compilation {result.info['compile_s']:.1f} s"
@@ -119,7 +119,7 @@ def start_up(data: Path) -> list[Line]:
 
 
 def memory(data: Path) -> list[Line]:
-    """Peak memory of a worker beyond parameters, optimizer state and data."""
+    """Measure the peak memory of a worker beyond parameters, optimizer state and data."""
     result = run(*THESIS, "dataset=npz", "workers=16", "stop.updates=48", data=data)
     state = 4 * 3 * result.info["parameters"]  # parameters and both moments of Adam
     data_bytes = 12_000 * (784 + 1) * 4

@@ -1,4 +1,4 @@
-"""Speed of reading results: the comparison of many run folders, and how fast the command answers at all."""
+"""Speed of reading results: the comparison of many run folders, and the start of the command."""
 
 import shutil
 import subprocess
@@ -15,7 +15,7 @@ FOLDERS, OPTIMIZERS, WINDOWS, WORKERS, SEEDS = 1000, ("agn", "adag", "aeasgd", "
 
 
 def comparison(data: Path) -> list[Line]:
-    """Seconds of `distopt compare` on 1,000 run folders and of `distopt --help`, each in a process of its own."""
+    """Measure `distopt compare` on 1,000 run folders and `distopt --help`, each in its own process."""
     original = run("launcher=sim", "epochs=10", "workers=4", data=data)
     folder = data.parent / "many"
     for i in range(FOLDERS):

@@ -1,4 +1,4 @@
-"""Long runs: whether memory stays flat over 100,000 commits, and what it takes to read a million of them."""
+"""Long runs: the growth of memory over 100,000 commits, and the cost of reading a million commits."""
 
 import shutil
 import subprocess
@@ -16,13 +16,13 @@ from scripts.tools import folders
 
 COMMITS = 100_000
 TINY = ["model=booth", "dataset=none", "local=sgd", "local.learning_rate=1e-4", "optimizer=agn", "optimizer.window=1"]
-PROCESSES = {"ServerHost": "server", "WorkerHost": "workers"}  # by what Ray calls them
+PROCESSES = {"ServerHost": "server", "WorkerHost": "workers"}  # by their names in Ray
 READERS = ("plot", "compare", "report")
 Samples = dict[str, list[tuple[float, float]]]  # seconds and MiB of each process
 
 
 def flat_memory(data: Path) -> list[Line]:
-    """MiB that each process gains per 100,000 commits, after the first fifth of them: a line fitted to samples."""
+    """Measure the MiB that each process gains per 100,000 commits, by a line through samples after the first fifth."""
     found = []
     for launcher in ("ray", "sim"):
         output = tempfile.mkdtemp(dir=data.parent)
@@ -40,7 +40,7 @@ def flat_memory(data: Path) -> list[Line]:
 
 
 def _watched(launcher: str, output: str) -> Samples:
-    """Run that many commits, and return how much memory of its own each process had meanwhile."""
+    """Run `COMMITS` commits, and return samples of each process's own memory."""
     settings = [f"launcher={launcher}", "workers=2", f"stop.updates={COMMITS}", f"output={output}", *TINY]
     command = [sys.executable, "-m", "distopt", "run", *settings]
     samples: Samples = {}
@@ -65,7 +65,7 @@ def _sample(driver: psutil.Process, samples: Samples) -> None:
             if name:
                 memory = process.memory_info()
                 sizes[name] = sizes.get(name, 0.0) + (memory.rss - memory.shared) / 2**20
-    except psutil.Error:  # it ended while we looked
+    except psutil.Error:  # a process ended in the meantime
         return
     if "sim" in " ".join(driver.cmdline()) or all(sizes.values()):
         for name, size in sizes.items():
@@ -74,7 +74,7 @@ def _sample(driver: psutil.Process, samples: Samples) -> None:
 
 
 def many_commits(data: Path) -> list[Line]:
-    """Seconds and peak memory of the commands that read a run of a million commits."""
+    """Measure seconds and peak memory of the commands that read a run of a million commits."""
     folder = data.parent / "million" / "run"
     folders.write(
         folder, commit_rows=folders.commits(16, updates=1_000_000), eval_rows=folders.evals(updates=1_000_000)
@@ -90,7 +90,7 @@ def many_commits(data: Path) -> list[Line]:
 
 
 def _measured(*arguments: str) -> tuple[float, float]:
-    """Return the seconds of a command and the most memory it had, in MiB."""
+    """Return the seconds and the peak memory (MiB) of a command."""
     peak = "import resource, sys; from distopt.cli import main; code = main(sys.argv[1:]); sys.stdout = sys.stderr; "
     peak += "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024); sys.exit(code)"
     began = time.perf_counter()

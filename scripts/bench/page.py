@@ -1,4 +1,4 @@
-"""How long a report of 500 runs takes to write and to be drawn by a browser."""
+"""The time to write a report of 500 runs and to draw it in a browser."""
 
 import statistics
 import time
@@ -15,7 +15,7 @@ from scripts.tools.browser import executable, launched, show
 
 
 def report_page(data: Path) -> list[Line]:
-    """Seconds from opening the page to its charts being drawn, as the page itself tells; and its size."""
+    """Measure the size of the page and the seconds from opening it to drawn charts, as the page itself records them."""
     workers, windows = [2**i for i in range(10)], range(1, 11)
     folder = folders.sweep(data.parent / "report", workers=workers, windows=windows)
     began = time.perf_counter()

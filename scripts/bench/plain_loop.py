@@ -1,4 +1,4 @@
-"""The limit that launchers are measured against: a jitted scan over the steps of a window, data on the device."""
+"""The limit for launchers: a jitted scan over the steps of a window, with the data on the device."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""What an update costs the server: time relative to Downpour's, and the passes over memory its equation asks for."""
+"""The cost of an update at the server: time relative to Downpour's, and the passes over memory in its equations."""
 
 import statistics
 import time
@@ -35,7 +35,7 @@ class Update(NamedTuple):
     pulled: list[Any] | None
 
     def seconds(self, repeats: int) -> tuple["Update", float]:
-        """Return what is ready for the next call, and the mean seconds of `repeats` updates."""
+        """Return the update after `repeats` calls, and their mean seconds."""
         q, state = len(self.messages), self.state
         who, staleness = np.arange(q, dtype=np.int32), np.ones(q, np.int32)
         began = time.perf_counter()
@@ -49,10 +49,10 @@ class Update(NamedTuple):
 def server_cost(
     data: Path, optimizers: Sequence[str] = (), model: str = "mlp_thesis", rounds: int = 5, repeats: int = 4
 ) -> list[Line]:
-    """Seconds of every optimizer's update over Downpour's, measured in turns, with 4 workers.
+    """Measure the seconds of every optimizer's update over Downpour's, in turns, with 4 workers.
 
     A barrier folds 4 commits into one update. Passes are arrays of the model's size that an update has to read or write
-    at least once: center, state, commits, what the committers pulled, and replies that are not the center itself.
+    at least once: center, state, commits, pulled centers, and replies that are not the center itself.
     """
     chosen = ["dataset=npz", f"dataset.file={data}", f"model={model}", f"workers={WORKERS}"]
     loaded = datasets.load(config.validate(config.compose(chosen))["dataset"])
@@ -94,7 +94,7 @@ def _prepare(built: Experiment) -> Update:
 
 
 def passes(built: Experiment) -> float:
-    """Return how many arrays of the model's size an update has to read or write, from its equations alone."""
+    """Return how many arrays of the model's size an update has to read or write, from its jaxpr alone."""
     layout, q = shapes(built), built.quorum
     state = jax.eval_shape(lambda p: built.optimizer.server.init(p, built.workers), layout.params)
     message, pulled = (

@@ -9,7 +9,7 @@ SHARED = ["launcher=sim", "dataset=npz", "dataset.partition=shared", *LIMITED]
 
 
 def simulated_throughput(data: Path) -> list[Line]:
-    """Worker-steps per second of virtual time over the plain loop of one worker."""
+    """Measure worker-steps per second of virtual time over those of the plain loop of one worker."""
     found = []
     small = make_images(data.with_name("small.npz"), (8, 8), 1_400)
     for name, file, workers, updates, target, overrides in (
@@ -28,7 +28,7 @@ def simulated_throughput(data: Path) -> list[Line]:
 
 
 def simulated_cost(data: Path) -> list[Line]:
-    """Microseconds per commit with more and more workers; and the seconds until the first update on the digits."""
+    """Measure microseconds per commit for 10 to 10,000 workers, and seconds to the first update on the digits."""
     small = ["model=logistic", "batch_size=8", "optimizer.window=1", "launcher.width=16"]
     cost = {}
     for workers in (10, 100, 1_000, 10_000):
@@ -44,7 +44,7 @@ def simulated_cost(data: Path) -> list[Line]:
 
 
 def simulated_memory(data: Path) -> list[Line]:
-    """Peak memory of 10,000 workers with the digits MLP's size and Adam."""
+    """Measure the peak memory of 10,000 workers with Adam and a model of about the digits MLP's size."""
     result = run("model.hidden=[6]", *SHARED, "workers=10000", "stop.updates=10000", data=data)
     each = result.info["peak_memory_bytes"] / 2**30
     return [Line("sim: peak memory, 10,000 workers, 4,780 parameters, Adam", each, "GiB", "<= 8", "")]

@@ -1,4 +1,4 @@
-"""What the benchmarks share: data, runs in processes of their own, and the plain loop to measure against."""
+"""Shared parts of the benchmarks: data, runs in their own processes, and the plain loop."""
 
 import subprocess
 import sys
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-LIMITED = ["epochs=null", "evaluate.points=1"]  # the benchmark says how many updates, and evaluates as little as it can
+LIMITED = ["epochs=null", "evaluate.points=1"]  # benchmarks set the updates and evaluate as little as possible
 
 
 class Line(NamedTuple):
@@ -22,7 +22,7 @@ class Line(NamedTuple):
 
 
 def make_images(path: Path, shape: tuple[int, ...] = (28, 28), samples: int = 10_000) -> Path:
-    """Write random data of the shape of MNIST (or another): speed does not depend on the pictures."""
+    """Write random data in the shape of MNIST (or another), because speed does not depend on the pictures."""
     rng = np.random.default_rng(0)
     x, y = rng.random((samples + 2_000, *shape), np.float32), rng.integers(0, 10, samples + 2_000).astype(np.int32)
     np.savez(path, train_x=x[:samples], train_y=y[:samples], validation_x=x[samples:], validation_y=y[samples:])
@@ -30,7 +30,7 @@ def make_images(path: Path, shape: tuple[int, ...] = (28, 28), samples: int = 10
 
 
 def run(*overrides: str, data: Path) -> Any:
-    """Run `distopt run` in a process of its own, and load the result."""
+    """Run `distopt run` in its own process, and load the result."""
     import distopt
 
     with_data = [f"dataset.file={data}", "dataset=npz"] if "dataset=npz" in overrides else []
@@ -45,7 +45,7 @@ def run(*overrides: str, data: Path) -> Any:
 
 
 def plain_loop(overrides: list[str], data: Path, windows: int = 12) -> float:
-    """Return the steps per second of the plain loop, measured in a process of its own."""
+    """Return the steps per second of the plain loop, measured in its own process."""
     code = f"from scripts.bench.plain_loop import measure; print(measure({overrides!r}, {str(data)!r}, {windows}))"
     root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)

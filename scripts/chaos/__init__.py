@@ -1,1 +1,1 @@
-"""Training on real processes while they are killed, stopped and cut off: `make chaos`, and what its tests share."""
+"""Training on real processes that are killed, stopped and cut off: `make chaos`, and shared parts of its tests."""

@@ -1,4 +1,4 @@
-"""`python -m scripts.chaos`: every optimizer trains while it is disturbed; ends with the table of `docs/faults.md`."""
+"""`python -m scripts.chaos`: train every optimizer under faults, and print the table of `docs/faults.md`."""
 
 import argparse
 import json
@@ -13,7 +13,7 @@ PAGE = Path(__file__).parent.parent.parent / "docs" / "faults.md"
 
 
 def main() -> None:
-    """Disturb, account, and write the table."""
+    """Carry out the disturbed runs, print their accounts, and write the table."""
     parser = argparse.ArgumentParser(prog="python -m scripts.chaos", description=__doc__)
     parser.add_argument("--only", help="names of runs, separated by commas: adag,easgd,adag/nodes; all otherwise")
     parser.add_argument("--seed", type=int, default=0, help="of the faults")
@@ -32,7 +32,7 @@ def main() -> None:
 
 
 def _accounts(asked: Sequence[Scene], kept: Path) -> Iterator[Account]:
-    """Yield the account of each scene, played now or before."""
+    """Yield the account of each scene; play those that have none yet."""
     lines = kept.read_text().splitlines() if kept.is_file() else []
     earlier = {a.name: a for a in (Account(**json.loads(line)) for line in lines)}
     for scene in asked:

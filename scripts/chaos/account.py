@@ -1,4 +1,4 @@
-"""What became of the commits of a disturbed run: applied once each, the budget used up, the replay bit-identical."""
+"""The account of a disturbed run: whether each commit was applied once, the budget used up, the replay identical."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,38 +16,38 @@ from scripts.tools.processes import distopt as command
 class Account(NamedTuple):
     """One disturbed run."""
 
-    name: str  # the optimizer, and what was special
+    name: str  # the optimizer, and the kind of disturbance
     on_worker_loss: str
     faults: dict[str, int]  # by kind
-    calls: int  # commits that reached the server, counting again those that were sent again
+    calls: int  # commits that reached the server, with repeated sends
     applied: int  # rows of the table `commits`
-    duplicated: int  # numbers of commits that are there more than once
-    lost: int  # numbers of commits that are missing before a later one, and local steps that nobody took
-    identical: bool  # every bit of the replay's center is that of the run's
+    duplicated: int  # commits applied more than once
+    lost: int  # commits missing before a later one, plus local steps of the budget that no worker took
+    identical: bool  # the replay's center has the same bits as the run's
     accuracy: float  # of the final center on the validation data
-    expected: tuple[float, float] | None  # where it lies with 95 % probability if the run is like undisturbed ones
-    away_s: tuple[float, ...]  # from a worker's last commit before it was lost to the next of its replacement
+    expected: tuple[float, float] | None  # 95 % prediction interval from undisturbed runs
+    away_s: tuple[float, ...]  # from the last commit of a lost worker to the first of its replacement
 
     @property
     def as_expected(self) -> bool | None:
-        """Return whether the accuracy is that of undisturbed runs; None if it was not asked."""
+        """Return whether the accuracy is that of undisturbed runs; None without such runs."""
         return None if self.expected is None else self.expected[0] <= self.accuracy <= self.expected[1]
 
 
 def account(
     folder: Path, done: Sequence[str], expected: tuple[float, float] | None = None, *, complete: bool = True
 ) -> Account:
-    """Read what a disturbed run left, and replay it.
+    """Read the results of a disturbed run, and replay it.
 
     Args:
-        folder: the run's.
-        done: the kinds of the faults that were done to its processes.
-        expected: where its accuracy lies if it is like undisturbed ones.
-        complete: every local step of the budget has to be taken, because the optimizer does not end training before.
+        folder: the run's folder.
+        done: the kinds of the faults in its processes.
+        expected: the prediction interval of its accuracy from undisturbed runs.
+        complete: all local steps of the budget must be taken, because the optimizer does not end training early.
     """
     run = distopt.load(folder)
     faults = {kind: list(done).count(kind) for kind in sorted(set(done))}
-    for actor in run.info["actors"]:  # what those counted that were killed is lost with them
+    for actor in run.info["actors"]:  # the counts of killed actors are lost
         for kind, number in actor["faults"].items():
             faults[f"call: {kind}"] = faults.get(f"call: {kind}", 0) + number
     keys = run.commits[["worker", "sequence"]]
@@ -61,7 +61,7 @@ def account(
         len(keys),
         int(keys.duplicated().sum()),
         missing + abs(untaken),
-        command("replay", str(folder), cwd=folder).returncode == 0,  # in a process with as many threads as a worker
+        command("replay", str(folder), cwd=folder).returncode == 0,  # a process with as many threads as a worker
         float(run.summary["validation_accuracy_final"]),
         expected,
         _away(run),
@@ -79,9 +79,9 @@ def _away(run: Run) -> tuple[float, ...]:
 
 
 def interval(accuracies: Sequence[float], samples: int) -> tuple[float, float]:
-    """Return where the accuracy of one more run lies with 95 % probability (Student's prediction interval).
+    """Return Student's 95 % prediction interval for the accuracy of one more run.
 
-    It is never narrower than two validation samples on each side.
+    Each side is at least two validation samples wide.
     """
     values = np.asarray(accuracies)
     k = len(values)

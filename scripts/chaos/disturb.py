@@ -1,4 +1,4 @@
-"""One run whose processes are killed and stopped at moments drawn by a seed, and whose calls get lost."""
+"""A run whose processes are killed and stopped at moments drawn from a seed, and whose calls get lost."""
 
 import random
 import signal
@@ -13,20 +13,20 @@ import pyarrow as pa
 from scripts.chaos.node import OPEN, Node
 from scripts.tools.processes import Launched
 
-STOP_S = (0.2, 1.0)  # how long a stopped process stays so
-CALLS = 0.02  # probability of each way in which a call can go wrong
+STOP_S = (0.2, 1.0)  # shortest and longest stop of a process
+CALLS = 0.02  # probability of each kind of fault of a call
 NAME = "run"
 
 
 class Fault(NamedTuple):
-    """Something done to the processes of a run."""
+    """A fault in the processes of a run."""
 
     kind: str  # "worker killed", "worker stopped", "worker silenced", "server killed" or "node removed"
-    after: float  # the share of the run's commits that is in the records then, at least
+    after: float  # happens once this share of the run's commits is recorded
 
 
 def plan(rng: random.Random, kills: int, stops: int) -> list[Fault]:
-    """Draw when what happens, in the first half of a run: later there may be nobody left to disturb."""
+    """Draw faults and their moments in the first half of a run; later there may be no process left to disturb."""
     kinds = ["worker killed"] * kills + ["worker stopped"] * stops
     rng.shuffle(kinds)
     moments = sorted(rng.uniform(0.05, 0.5) for _ in kinds)
@@ -41,18 +41,18 @@ def disturbed(
     commits: int,
     node: Node | None = None,
 ) -> tuple[Path, list[str]]:
-    """Train in `folder`, and meanwhile do what is planned.
+    """Train in `folder` and cause the planned faults.
 
     Args:
-        folder: where the command works; must not exist.
+        folder: the command's working directory; must not exist.
         overrides: of `distopt run`.
-        seed: of the faults of calls and of who is hit.
-        faults: what to do to processes.
-        commits: how many there will be, as far as is known.
-        node: the second one of a cluster that the run joins, if that is to be removed.
+        seed: decides the faults of calls and the processes that are hit.
+        faults: the faults in processes.
+        commits: the expected number of commits.
+        node: the second node of the cluster that the run joins, if it is to be removed.
 
     Returns:
-        the run's folder, and the kinds of the faults that were done before the run ended.
+        the run's folder, and the kinds of the faults that happened before the run ended.
     """
     folder.mkdir(parents=True)
     chaos = f"{{seed:{seed},request:{CALLS},reply:{CALLS},late:{CALLS},twice:{CALLS}}}"
@@ -75,7 +75,7 @@ def disturbed(
 
 
 def _hit(launched: Launched, rng: random.Random, kind: str, node: Node | None) -> bool:
-    """Do something to a node, to the server or to a worker actor; return whether there was one."""
+    """Cause a fault in a node, the server or a worker actor; return whether there was one to hit."""
     if kind == "node removed":
         assert node is not None
         return node.remove() > 0
@@ -95,7 +95,7 @@ def _hit(launched: Launched, rng: random.Random, kind: str, node: Node | None) -
 
 
 def recorded(run: Path) -> int:
-    """Return the number of commits that are in the records of a run that goes on."""
+    """Return the number of recorded commits of a run under way."""
     rows = 0
     try:
         with (run / "commits.arrow").open("rb") as file:

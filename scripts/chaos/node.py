@@ -1,4 +1,4 @@
-"""A second node of a local cluster, to be removed."""
+"""A second node of a local cluster, which a disturbed run loses."""
 
 import os
 import subprocess
@@ -13,7 +13,7 @@ LIMIT_S = 240
 
 
 class Node:
-    """A node of one CPU that joins a cluster; a context manager that leaves nothing."""
+    """A node of one CPU that joins a cluster; a context manager that removes it at the end."""
 
     def __init__(self, folder: Path, address: str) -> None:
         self._log = folder / "node.txt"
@@ -23,7 +23,7 @@ class Node:
             self._process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, env=os.environ | OPEN)
 
     def __enter__(self) -> "Node":
-        """Wait until it has joined."""
+        """Wait until the node has joined."""
         end = time.monotonic() + LIMIT_S
         while "block forever" not in self._log.read_text():
             if self._process.poll() is not None or time.monotonic() > end:
@@ -32,11 +32,11 @@ class Node:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Remove it if it is still there."""
+        """Remove the node if it still runs."""
         self.remove()
 
     def remove(self) -> int:
-        """Pull the plug: kill all its processes at once; return how many there were."""
+        """Kill all processes of the node at once; return their number."""
         if self._process.poll() is not None:
             return 0
         processes = psutil.Process(self._process.pid).children(recursive=True)

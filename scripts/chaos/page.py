@@ -1,4 +1,4 @@
-"""The accounts of disturbed runs as the table of a page."""
+"""The accounts of disturbed runs as a table in a page."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ BEGIN, END = "<!-- chaos -->", "<!-- /chaos -->"
 
 
 def summary(accounts: Sequence[Account]) -> list[str]:
-    """Return the sums over all runs, a line each."""
+    """Return the sums over all runs, one line each."""
     faults: Counter[str] = Counter()
     for a in accounts:
         faults.update(a.faults)
@@ -32,7 +32,7 @@ def summary(accounts: Sequence[Account]) -> list[str]:
 
 
 def write(accounts: Sequence[Account], page: Path) -> None:
-    """Put sums and table between the marks of a page."""
+    """Write sums and table between the marks of a page."""
     before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
     _, _, after = rest.partition(END)
     items = "\n".join(f"- {line}" for line in summary(accounts))

@@ -1,4 +1,4 @@
-"""Which runs are disturbed and how: one for every optimizer, and some that are lost in other ways."""
+"""The disturbed runs: one for every optimizer, and some with other losses."""
 
 import random
 import shutil
@@ -22,24 +22,24 @@ TASK = ["workers=4", "model.hidden=[128,128]", "batch_size=128", "epochs=300", "
 ACTORS = ["launcher=ray", "launcher.workers_per_actor=2"]
 UNDISTURBED = ["launcher=sim", "cluster=heterogeneous"]
 SEEDS = 5
-CHECKPOINTS = 25  # updates between them, where the server is killed
-PATIENCE_S = 300  # a machine that does other things as well is not to be taken for a silent one
+CHECKPOINTS = 25  # updates between checkpoints in runs whose server is killed
+PATIENCE_S = 300  # a busy machine must not be taken for a silent one
 
 
 class Scene(NamedTuple):
-    """A run that is disturbed."""
+    """A disturbed run."""
 
     name: str
     optimizer: str
     loss: str  # launcher.on_worker_loss
     faults: Sequence[Fault]
-    seed: int  # of calls that get lost, and of who is hit
+    seed: int  # of lost calls and of the processes that are hit
     timeout: float = PATIENCE_S
     second_node: bool = False
 
 
 def scenes(seed: int) -> list[Scene]:
-    """Return all of them."""
+    """Return all scenes."""
     names = sorted(Path(path.name).stem for path in resources.files("distopt.conf").joinpath("optimizer").iterdir())
     return [
         *(_common(name, i, seed * 1000 + i) for i, name in enumerate(names)),
@@ -50,14 +50,14 @@ def scenes(seed: int) -> list[Scene]:
 
 
 def _common(optimizer: str, number: int, seed: int) -> Scene:
-    """Kill and stop workers; every other run replaces them, and those that have nobody who could take over."""
+    """Kill and stop workers; every other run replaces them, and so does `sequential`, which has no other worker."""
     loss = "continue" if number % 2 == 0 and optimizer != "sequential" else "replace"
     faults = plan(random.Random(seed), kills=1 if loss == "continue" else 2, stops=4)
     return Scene(optimizer, optimizer, loss, faults, seed)
 
 
 def play(scene: Scene) -> Account:
-    """Train undisturbed in virtual time, then disturbed on real processes, and account for it."""
+    """Train undisturbed in virtual time, then disturbed on real processes; return the account."""
     task = [f"optimizer={scene.optimizer}", *TASK]
     experiment = experiments.build(configuration.validate(configuration.compose(task)))
     overrides = [*task, *ACTORS, f"launcher.on_worker_loss={scene.loss}", f"launcher.timeout={scene.timeout}"]
@@ -81,7 +81,7 @@ def play(scene: Scene) -> Account:
 
 
 def undisturbed(experiment: Experiment, task: Sequence[str], folder: Path) -> tuple[float, float]:
-    """Return where the final accuracy of one more undisturbed run would lie."""
+    """Return the prediction interval for the final accuracy of one more undisturbed run."""
     assert experiment.dataset is not None
     configs = [configuration.compose([*task, *UNDISTURBED, f"seed={k}", f"output={folder}"]) for k in range(SEEDS)]
     accuracies = [run.summary["validation_accuracy_final"] for run in runner.run_together(configs)]

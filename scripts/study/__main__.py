@@ -1,6 +1,6 @@
 """Compare all optimizers with equal tuning budgets in virtual time: `python -m scripts.study`, or `make study`.
 
-Runs what is not finished yet (Ctrl-C loses nothing, the same command goes on), then writes tables and figures.
+Carries out unfinished runs (after Ctrl-C the same command goes on without loss), then writes tables and figures.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""The study from its first trial to its report."""
+"""The whole study, from its first trial to its report."""
 
 from pathlib import Path
 
@@ -9,11 +9,11 @@ from scripts.tools.runs import Runs, plan
 
 
 def carry_out(size: Size, names: list[str], output: Path, results: Path, cores: int) -> list[str]:
-    """Tune and compare optimizers, as far as that is not done yet, and write the results; return what failed."""
+    """Tune and compare optimizers by the runs still missing, and write the results; return the failures."""
     trials = plan(size.tuning(names), output)
-    failures = runs.carry_out(trials, cores, together=len(size.learning_rates))  # these share compiled programs
+    failures = runs.carry_out(trials, cores, together=len(size.learning_rates))  # groups that share compiled programs
     chosen, _ = tuning.choose(Runs(trials, output), names, size.trials)
     compared = plan(size.comparison(chosen), output)
-    failures += runs.carry_out(compared, cores, together=len(CLUSTERS))  # these too
+    failures += runs.carry_out(compared, cores, together=len(CLUSTERS))  # as above
     report.write(Runs([*trials, *compared], output), size, names, results)
     return failures

@@ -14,12 +14,12 @@ from scripts.study.sizes import CLUSTERS, Size
 from scripts.tools.runs import Array
 
 DPI = 120
-DARK = 1.3  # sum of red, green and blue, each in [0, 1], below which white is easier to read
-NAMED = 8  # lines of the profile that are coloured
+DARK = 1.3  # sum of red, green and blue, each in [0, 1], below which text is white
+NAMED = 8  # coloured lines of the profile
 
 
 def draw(outcome: Outcome, size: Size, folder: Path) -> list[str]:
-    """Draw all figures as PNG and SVG; return the names of those that were drawn."""
+    """Draw all figures as PNG and SVG; return their names."""
     if outcome.summary.empty:
         return []
     folder.mkdir(parents=True, exist_ok=True)
@@ -36,7 +36,7 @@ def draw(outcome: Outcome, size: Size, folder: Path) -> list[str]:
 
 
 def _profile(outcome: Outcome, size: Size) -> Figure:
-    """Draw for each optimizer the share of workloads on which it needs at most q times the fastest one's time."""
+    """Draw for each optimizer the share of workloads on which it needs at most q times the time of the fastest."""
     figure = Figure(figsize=(COLUMN * 1.5, 3.0), layout="constrained")
     axes = figure.subplots()
     within = np.geomspace(1, MAX_RATIO, 400)
@@ -56,7 +56,7 @@ def _profile(outcome: Outcome, size: Size) -> Figure:
 
 
 def _map(outcome: Outcome, size: Size, values: Array, title: str, around: float | None = None) -> Figure:
-    """Draw a value of every optimizer, the best score first, on every workload."""
+    """Draw a value of every optimizer on every workload, optimizers with the best score first."""
     order = [outcome.optimizers.index(name) for name in outcome.summary["optimizer"]]
     shown = values[order]
     figure = Figure(figsize=(PAGE, 0.7 + 0.19 * len(order)), layout="constrained")

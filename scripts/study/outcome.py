@@ -1,4 +1,4 @@
-"""What the compared runs say: every optimizer on every workload, and over all of them."""
+"""The outcome of the compared runs: every optimizer on every workload, and over all workloads."""
 
 from typing import NamedTuple
 
@@ -21,17 +21,17 @@ class Outcome(NamedTuple):
 
     optimizers: list[str]
     cells: pd.DataFrame  # one row per optimizer and workload
-    summary: pd.DataFrame  # one row per optimizer, the best score first
-    ratios: Array  # median time to the target over the fastest optimizer's
+    summary: pd.DataFrame  # one row per optimizer, best score first
+    ratios: Array  # median time to the target over that of the fastest optimizer
     accuracy: Array  # mean final validation accuracy
-    efficiency: Array  # temporal efficiency over REFERENCE, the geometric mean over seeds
+    efficiency: Array  # temporal efficiency over REFERENCE, geometric mean over seeds
 
 
 def judge(runs: Runs, size: Size, chosen: dict[str, Trial]) -> Outcome:
     """Compare the optimizers on every workload.
 
-    The cost of an optimizer is its median time to `size.target`, infinite where the median run does not get there.
-    Temporal efficiency is by areas under the center's validation accuracy, in pairs of equal seeds of finished runs.
+    The cost of an optimizer is its median time to `size.target`, infinite if the median run does not reach it. Temporal
+    efficiency is by areas under the center's validation accuracy, in pairs of equal seeds of finished runs.
     """
     names, workloads = list(chosen), size.workloads
     found = [[_runs(runs, name, *workload) for workload in workloads] for name in names]
@@ -75,7 +75,7 @@ def _runs(runs: Runs, name: str, cluster: str, workers: int) -> list[Run]:
 
 
 def _efficiencies(a: list[Run], b: list[Run]) -> dict[int, float]:
-    """Return temporal efficiency by seed, over the seeds with which both came to their end."""
+    """Return temporal efficiency by seed, over the seeds with which both finished."""
     own, other = ({run.seed: run for run in runs if run.finished} for runs in (a, b))
     seeds = sorted(own.keys() & other.keys())
     values = efficiencies([own[seed] for seed in seeds], [other[seed] for seed in seeds], split="validation")
@@ -83,7 +83,7 @@ def _efficiencies(a: list[Run], b: list[Run]) -> dict[int, float]:
 
 
 def _per_seed(cells: list[dict[int, float]]) -> list[float]:
-    """Return for each seed the geometric mean over all workloads; only if every workload has it."""
+    """Return the geometric mean over all workloads for each seed that every workload has."""
     seeds = set.intersection(*map(set, cells)) if cells else set()
     return [float(np.exp(np.mean([np.log(cell[seed]) for cell in cells]))) for seed in sorted(seeds)]
 

@@ -1,4 +1,4 @@
-"""Writes the tables, the figures and the text of the study."""
+"""Writing of the study's tables, figures and text."""
 
 from pathlib import Path
 
@@ -47,7 +47,7 @@ def write(runs: Runs, size: Size, names: list[str], folder: Path) -> Outcome:
 def document(
     outcome: Outcome, size: Size, datasets: list[str], missing: int, trials: pd.DataFrame, drawn: list[str]
 ) -> str:
-    """Return report.md: the setting, the table, and the figures that were drawn."""
+    """Return report.md: the setting, the table and the figures."""
     setting = SETTING.format(
         size=size,
         data=" and ".join(datasets) or "no data",
@@ -75,12 +75,12 @@ def document(
 
 
 def _tells_edges(size: Size) -> bool:
-    """Return whether there are trials that are not at the edge of the grid."""
+    """Return whether the grid has trials that are not at its edge."""
     return min(len(size.learning_rates), len(size.windows)) > 2
 
 
 def _at_the_edge(trials: pd.DataFrame) -> int:
-    """Return how many optimizers chose the smallest or largest learning rate or window that was tried."""
+    """Return how many optimizers chose the smallest or largest learning rate or window of the grid."""
     chosen = trials[trials["chosen"].astype(bool)]
     rate, window = (chosen[key].isin([trials[key].min(), trials[key].max()]) for key in ("learning_rate", "window"))
     return int((rate | window).sum())

@@ -1,4 +1,4 @@
-"""What the study runs, in its full size and in the reduced one that the documentation shows."""
+"""The runs of the study, in full size and in the reduced size that the documentation shows."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -7,7 +7,7 @@ from distopt.config import choices
 
 CLUSTERS = ("homogeneous", "heterogeneous", "stragglers")
 TUNED_WITH = 16  # workers, on the homogeneous cluster
-LEFT_OUT = {"sequential"}  # uses one worker, whatever there are
+LEFT_OUT = {"sequential"}  # uses one worker, whatever `workers` is
 
 
 class Part(NamedTuple):
@@ -21,25 +21,25 @@ class Part(NamedTuple):
     @property
     def sweep(self) -> list[str]:
         """Return the overrides that give all runs, as for `distopt run -m`."""
-        only = "hydra.sweeper.params=null"  # not also what the experiment itself sweeps
+        only = "hydra.sweeper.params=null"  # without the experiment's own sweep
         seeds = ",".join(map(str, range(self.seeds)))
         return ["experiment=study", only, *self.overrides, *self.axes, f"seed={seeds}"]
 
 
 class Trial(NamedTuple):
-    """A choice of what is tuned."""
+    """Values of the tuned settings."""
 
     learning_rate: float
     window: int
 
     @property
     def overrides(self) -> tuple[str, ...]:
-        """Return the overrides that make it."""
+        """Return the trial as overrides."""
         return f"local.learning_rate={self.learning_rate}", f"optimizer.window={self.window}"
 
 
 class Size(NamedTuple):
-    """How large the study is."""
+    """The size of the study."""
 
     name: str
     overrides: tuple[str, ...]
@@ -49,8 +49,8 @@ class Size(NamedTuple):
     tuning_seeds: int
     workers: tuple[int, ...]
     seeds: int
-    target: float  # validation accuracy, fixed before anything was run
-    seconds: float  # of one core, expected for one run, its share of the compilation included
+    target: float  # validation accuracy, fixed before any run
+    seconds: float  # expected for one run on one core, with its share of compilation
 
     @property
     def trials(self) -> list[Trial]:
@@ -63,7 +63,7 @@ class Size(NamedTuple):
         return [(cluster, n) for cluster in CLUSTERS for n in self.workers]
 
     def tuning(self, optimizers: Sequence[str]) -> list[Part]:
-        """Return the runs by which learning rate and window are chosen."""
+        """Return the runs that decide learning rate and window."""
         rates = f"local.learning_rate={','.join(map(str, self.learning_rates))}"
         windows = f"optimizer.window={','.join(map(str, self.windows))}"
         fixed = (*self.overrides, "cluster=homogeneous", f"workers={TUNED_WITH}")
@@ -73,7 +73,7 @@ class Size(NamedTuple):
         ]
 
     def comparison(self, chosen: dict[str, Trial]) -> list[Part]:
-        """Return the runs that are compared, of each optimizer with what was chosen for it."""
+        """Return the runs to compare, each optimizer with its chosen trial."""
         axes = f"workers={','.join(map(str, self.workers))}", f"cluster={','.join(CLUSTERS)}"
         return [
             Part(f"comparison {name}", (*self.overrides, f"optimizer={name}", *trial.overrides), axes, self.seeds)
@@ -81,7 +81,7 @@ class Size(NamedTuple):
         ]
 
     def cost(self, optimizers: int) -> tuple[int, float]:
-        """Return the number of runs, and the seconds of one core that they are expected to take."""
+        """Return the number of runs, and their expected seconds on one core."""
         runs = optimizers * (len(self.trials) * self.tuning_seeds + len(self.workloads) * self.seeds)
         return runs, runs * self.seconds
 

@@ -1,4 +1,4 @@
-"""The choice of learning rate and window: for every optimizer the same trials, judged by the mean over seeds."""
+"""The choice of learning rate and window: the same trials for every optimizer, judged by the mean over seeds."""
 
 from collections.abc import Sequence
 
@@ -16,8 +16,8 @@ COLUMNS = ("optimizer", "learning_rate", "window", "seeds", "accuracy", "accurac
 def choose(runs: Runs, optimizers: Sequence[str], trials: Sequence[Trial]) -> tuple[dict[str, Trial], pd.DataFrame]:
     """Return each optimizer's best trial, by mean final validation accuracy of the center, and a table of all trials.
 
-    A run that diverged counts with the accuracy it came to. Of equal trials the first one is taken; an optimizer
-    without runs has no choice.
+    A run that diverged counts with its last accuracy. The first of equal trials is chosen; an optimizer without runs
+    has no choice.
     """
     chosen, rows = {}, []
     for name in optimizers:

@@ -1,1 +1,1 @@
-"""The claims of CERN-THESIS-2017-103, measured anew on two cores within an hour."""
+"""The claims of CERN-THESIS-2017-103, measured again on two cores within an hour."""

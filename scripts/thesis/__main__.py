@@ -1,6 +1,6 @@
 """Reproduce the claims of CERN-THESIS-2017-103 in reduced form: `python -m scripts.thesis`, or `make thesis`.
 
-Runs what is not finished yet (Ctrl-C loses nothing, the same command goes on), then writes claims.md and figures.
+Carries out unfinished runs (after Ctrl-C the same command goes on without loss), then writes claims.md and figures.
 """
 
 import argparse
@@ -34,7 +34,7 @@ def main() -> int:
 
 
 def _carry_out(studies: Sequence["Study"], args: argparse.Namespace) -> list[str]:
-    """Run what is asked for, judge the claims by all that is there, and return what failed."""
+    """Carry out the chosen runs, judge the claims by all finished runs, and return the failures."""
     from scripts.thesis import report
     from scripts.tools.runs import Runs, carry_out, plan
 

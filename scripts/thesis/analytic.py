@@ -1,4 +1,4 @@
-"""What needs no training: schedules, the linear model of an elastic exchange, model averaging on Beale's function."""
+"""Results without training runs: schedules, the linear model of an elastic exchange, averaging on Beale's function."""
 
 from functools import cache, partial
 
@@ -13,7 +13,7 @@ from distopt.launchers.workload import workload_from_config
 from distopt.metrics.statistics import Interval
 from scripts.thesis.verdicts import proportion
 
-BEALE_DOMAIN = 3.0  # random starts are uniform on [-3, 3]²: from the corners of [-4.5, 4.5]² single workers diverge
+BEALE_DOMAIN = 3.0  # random starts are uniform on [-3, 3]²: single workers diverge from the corners of [-4.5, 4.5]²
 BEALE_STEPS = 100_000  # of size 1e-4
 BEALE_RUNS = 300
 ROUNDS = 2000  # updates of a schedule per worker
@@ -37,10 +37,10 @@ def distance_to_geometric(shares: np.ndarray, mean: float) -> float:
 
 
 def exchange_radius(workers: int, sharing: int, alpha: float, gain: float) -> float:
-    """Return the spectral radius of one sweep of AEASGD over all workers on a quadratic; above 1 it diverges.
+    """Return the spectral radius of one sweep of AEASGD over all workers on a quadratic; AEASGD diverges above 1.
 
-    Each worker takes one local step x ← (1 - a) x, a the gain, and exchanges E = α (x - c). The workers come in groups
-    of `sharing` that pull the same c before any of them commits; 1 is the atomic exchange. The state is (c, x¹ ... xⁿ).
+    Each worker takes one local step x ← (1 - a) x, a the gain, and exchanges E = α (x - c). Workers form groups of
+    `sharing`, which pull the same c before any of them commits; 1 is the atomic exchange. The state is (c, x¹ ... xⁿ).
     """
     sweep = np.eye(workers + 1)
     for first in range(0, workers, sharing):
@@ -58,9 +58,9 @@ def exchange_radius(workers: int, sharing: int, alpha: float, gain: float) -> fl
 def averaged_beale(workers: int, window: int, *, together: bool = False, seed: int = 0) -> Interval:
     """Return the share of `BEALE_RUNS` in which model averaging ends within 0.5 of the minimum of Beale's function.
 
-    Each worker begins in a random point of its own. With `together` one worker alone begins in the mean of that many
-    random points: the control that has the better start and nothing of the averaging. Learning rate 1e-4, gradient
-    noise of standard deviation 10.
+    Each worker begins at its own random point. With `together` a single worker begins at the mean of `workers` random
+    points: a control with the better start but without averaging. Learning rate 1e-4, gradient noise of standard
+    deviation 10.
     """
     draw, noise = jax.random.split(jax.random.key(seed))
     starts = jax.random.uniform(draw, (BEALE_RUNS, workers, 2), minval=-BEALE_DOMAIN, maxval=BEALE_DOMAIN)
@@ -68,7 +68,7 @@ def averaged_beale(workers: int, window: int, *, together: bool = False, seed: i
         starts = starts.mean(axis=1, keepdims=True)
     ends = _average(starts, noise, window)
     minimum = jnp.array([3.0, 0.5])
-    reached = jnp.linalg.norm(ends - minimum, axis=-1) < 0.5  # False for a run that diverged
+    reached = jnp.linalg.norm(ends - minimum, axis=-1) < 0.5  # False for a diverged run
     return proportion(int(reached.sum()), BEALE_RUNS)
 
 

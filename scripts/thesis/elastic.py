@@ -11,7 +11,7 @@ from scripts.thesis.analytic import exchange_radius
 from scripts.thesis.verdicts import Claim, Part, Verdict, above, claim, exact, proportion, show, within
 from scripts.tools.runs import Array, Runs, final
 
-STEPS = 40_000  # local steps after which the thesis sees the equilibrium
+STEPS = 40_000  # local steps after which the thesis reports the equilibrium
 
 
 def judge(runs: Runs) -> list[Claim]:
@@ -47,9 +47,9 @@ def _divergence(runs: Runs) -> Claim:
 
 
 def force_ratio(run: Run) -> tuple[Array, Array]:
-    """Return local steps and ‖∇f(x)‖ / (ρ ‖x − c‖), the median over workers, at each exchange of a run on Beale.
+    """Return local steps and ‖∇f(x)‖ / (ρ ‖x − c‖), median over workers, at each exchange of a run on Beale.
 
-    The gradient is exact, without the noise the workers have; c is the center before the exchange.
+    The gradient is exact, without the workers' noise; c is the center before the exchange.
     """
     import jax
 
@@ -88,7 +88,7 @@ def _equilibrium(runs: Runs) -> Claim:
 
 
 def _early_end(runs: Runs) -> list[Part]:
-    """Return whether windows that end where the forces balance speed the center up, with long and with short ones."""
+    """Return whether ending windows where the forces balance speeds up the center, for long and short windows."""
     parts = []
     for window, claimed in ((50, "above 1"), (10, "1")):
         ended, full = (runs.pick("early", window=window, equilibrium=test) for test in ("thesis", "none"))
@@ -102,7 +102,7 @@ def _early_end(runs: Runs) -> list[Part]:
 
 
 def ratio_band(runs: Runs) -> tuple[Array, Interval]:
-    """Return local steps and the ratio of the forces over seeds, as a mean with interval of arrays, for the figure."""
+    """Return local steps and the ratio of the forces: geometric mean, smallest and largest over seeds, as arrays."""
     curves = [force_ratio(run) for run in runs.pick("equilibrium")]
     logs = np.log(np.stack([ratio for _, ratio in curves]))
     return curves[0][0], Interval(*(np.exp(part) for part in (logs.mean(axis=0), logs.min(axis=0), logs.max(axis=0))))

@@ -1,4 +1,4 @@
-"""Claims D1 to D5 and X1: staleness, and what it does to Downpour and DynSGD."""
+"""Claims D1 to D5 and X1: staleness and its effect on Downpour and DynSGD."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ from scripts.thesis.studies import CRITICAL, RATES
 from scripts.thesis.verdicts import Claim, Part, above, below, claim, opposite, proportion, show, within
 from scripts.tools.runs import Runs, accuracy, final
 
-TRAINED = 0.9  # of the accuracy that one worker reaches with as many local steps
+TRAINED = 0.9  # share of the accuracy that one worker reaches with as many local steps
 LAWS = ("deterministic", "gamma", "exponential")
 SEEDS = range(5)
 
@@ -102,7 +102,7 @@ def _dip(run: Run) -> float:
 
 
 def critical_gain(run: Run) -> float:
-    """Return the largest gain whose coordinate shrank, in a run on a quadratic whose curvatures are gains."""
+    """Return the gain before the first whose coordinate grew, in a run on a quadratic whose curvatures are gains."""
     with np.load(run.folder / "model.npz") as model:
         ends = np.abs(model["x"])
     gains = np.array(run.config["model"]["curvatures"])
@@ -111,7 +111,7 @@ def critical_gain(run: Run) -> float:
 
 
 def highest_rate(runs: Runs, workers: int, law: str, seed: int) -> float:
-    """Return the highest learning rate of the grid at which Downpour with SGD workers still trains, else NaN."""
+    """Return the highest learning rate of the grid at which Downpour with SGD workers trains, or NaN."""
     best = float("nan")
     top = np.nanmax(final(runs.pick("learning rate", seed=seed)))
     for rate in RATES:

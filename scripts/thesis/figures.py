@@ -1,4 +1,4 @@
-"""One figure per group of claims, drawn in the style of the reports; nothing is drawn of what was not run."""
+"""One figure per group of claims, in the style of the reports; figures without runs are left out."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +18,7 @@ DPI = 120  # keeps a figure of page width below 150 kB
 
 
 def draw(runs: Runs, folder: Path) -> list[str]:
-    """Draw all figures as PNG and SVG; return the names of those that were drawn."""
+    """Draw the figures that have runs as PNG and SVG; return their names."""
     folder.mkdir(parents=True, exist_ok=True)
     drawn = []
     for name, make in FIGURES.items():

@@ -12,7 +12,7 @@ from scripts.tools.runs import Array, Runs
 
 
 def efficiency(runs: Runs) -> Figure | None:
-    """Draw temporal efficiency over workers × window, as published and as measured."""
+    """Draw temporal efficiency over workers × window, published and measured."""
     ratio = efficiency_surface(runs, "agn", "aeasgd")
     if not len(ratio):
         return None

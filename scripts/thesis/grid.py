@@ -11,7 +11,7 @@ LAYERS = 4  # dense layers of the thesis's network
 
 
 def judge(runs: Runs) -> list[Claim]:
-    """Return the claims of this module; without a complete grid none can be told."""
+    """Return the claims of this module; without a complete grid their verdicts are open."""
     values = {name: surface(runs, name, "train_accuracy") for name in ("agn", "aeasgd")}
     validation = {name: surface(runs, name, "validation_accuracy") for name in ("agn", "aeasgd")}
     ratio = efficiency_surface(runs, "agn", "aeasgd")
@@ -41,7 +41,7 @@ def _cells(runs: Runs, optimizer: str) -> list[list]:
 
 
 def _stack(cells: list[Array]) -> Array:
-    """Return the seeds that all cells have as an array (seeds, workers, windows)."""
+    """Return the first seeds that all cells have, as an array of shape (seeds, workers, windows)."""
     seeds = min(map(len, cells))
     return np.stack([cell[:seeds] for cell in cells], axis=1).reshape(seeds, len(WORKERS), len(WINDOWS))
 

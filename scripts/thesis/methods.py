@@ -86,7 +86,7 @@ def _averaging() -> Claim:
 
 
 def share_difference(a: Interval, b: Interval) -> Interval:
-    """Return the difference of two independent shares with Newcombe's interval, from their own of Wilson."""
+    """Return the difference of two independent shares with Newcombe's interval, from their Wilson intervals."""
     value = a.value - b.value
     low = value - np.hypot(a.value - a.low, b.high - b.value)
     return Interval(value, float(low), float(value + np.hypot(a.high - a.value, b.value - b.low)))
@@ -144,7 +144,7 @@ def _peak(runs: Runs) -> Claim:
 
 
 def aim(run: Run) -> tuple[float, float]:
-    """Return the cosine between the first commit and the way to the minimum, and the commit's length."""
+    """Return the cosine between the first commit and the direction to the minimum, and the commit's length."""
     points = run.evals.drop_duplicates("update")[["x0", "x1"]].to_numpy(np.float64)
     move = points[1] - points[0]
     way = np.array({"booth": (1.0, 3.0), "beale": (3.0, 0.5)}[run.config["model"]["name"]]) - points[0]

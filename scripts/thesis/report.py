@@ -1,4 +1,4 @@
-"""Writes claims.md, the tables and the figures."""
+"""Writing of claims.md, the tables and the figures."""
 
 from collections import Counter
 from collections.abc import Sequence

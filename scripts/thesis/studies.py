@@ -1,8 +1,8 @@
-"""What is run, and what it may cost: one row per study, each a reduced `experiment=thesis/...`.
+"""The studies with their expected cost, each a reduced `experiment=thesis/...`.
 
-The network is 784-64-64-10 (784-400-400-10 where stability is judged, D2 to D5) instead of 784-1000-2000-1000-10, a
-batch 32 instead of 128, and the epochs a quarter of the thesis's: local steps, windows and commits are as many as
-there (18,750 steps for its 40 epochs), samples a quarter.
+The network is 784-64-64-10 (784-400-400-10 where stability is judged, D2 to D5) instead of 784-1000-2000-1000-10,
+batches have 32 samples instead of 128, and epochs are a quarter of the thesis's. So local steps, windows and commits
+are as many as in the thesis (18,750 steps for its 40 epochs), and samples a quarter.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,8 +10,8 @@ from math import prod
 from typing import NamedTuple
 
 SMALL = ("model=mlp", "model.hidden=[64,64]", "batch_size=32", "evaluate.samples=1000", "evaluate.points=20")
-WIDE = (*SMALL, "model.hidden=[400,400]")  # for D2 to D5: how much staleness a network bears depends on its width
-LONG, SHORT = ("epochs=10",), ("epochs=1.25",)  # as many local steps as 40 and 5 of the thesis's epochs
+WIDE = (*SMALL, "model.hidden=[400,400]")  # for D2 to D5: a network's tolerance of staleness depends on its width
+LONG, SHORT = ("epochs=10",), ("epochs=1.25",)  # as many local steps as 40 and 5 epochs of the thesis
 EXPONENTIAL = ("cluster=homogeneous", "cluster.step.law=exponential")
 
 
@@ -21,7 +21,7 @@ class Study(NamedTuple):
     name: str
     experiment: str  # conf/experiment/thesis/EXPERIMENT.yaml
     seeds: int
-    seconds: float  # expected for one run on one core, its share of the compilation included
+    seconds: float  # expected for one run on one core, with its share of compilation
     axes: Mapping[str, tuple[object, ...]] = {}
     overrides: tuple[str, ...] = ()
 
@@ -30,7 +30,7 @@ class Study(NamedTuple):
         """Return the overrides that give all runs of the study, as for `distopt run -m`."""
         swept = [f"{key}={','.join(map(str, values))}" for key, values in self.axes.items()]
         seeds = ",".join(map(str, range(self.seeds)))
-        only = "hydra.sweeper.params=null"  # not also what the experiment itself sweeps
+        only = "hydra.sweeper.params=null"  # without the experiment's own sweep
         return [f"experiment=thesis/{self.experiment}", only, *self.overrides, *swept, f"seed={seeds}"]
 
     @property
@@ -40,12 +40,12 @@ class Study(NamedTuple):
 
     @property
     def core_seconds(self) -> float:
-        """Return what the whole study is expected to take on one core."""
+        """Return the expected seconds of the whole study on one core."""
         return self.seconds * self.runs
 
 
 def _critical(law: str, workers: int, gain: float) -> Study:
-    """A study whose quadratic has curvatures, here gains, from 30 % below to 30 % above an expected critical one."""
+    """Return a study on a quadratic whose curvatures are gains within 30 % of an expected critical gain."""
     gains = [round(gain * (0.7 + 0.02 * i), 6) for i in range(31)]
     cluster = ("cluster.step.law=gamma", "cluster.step.cv=0.2") if law == "gamma" else (f"cluster.step.law={law}",)
     shape = (f"model.curvatures={gains}", f"model.start={[1] * len(gains)}".replace(" ", ""))
@@ -131,7 +131,7 @@ STUDIES = (
 
 
 def budget(studies: Sequence[Study], cores: int) -> str:
-    """Return a table of what the studies are expected to cost."""
+    """Return a table of the expected cost of the studies."""
     rows = [f"{study.name:<22}{study.runs:>5} runs{study.core_seconds:>8.0f} s" for study in studies]
     total = sum(study.core_seconds for study in studies)
     return "\n".join([*rows, f"{total:.0f} s of computing, about {total / cores / 60:.0f} min on {cores} cores"])

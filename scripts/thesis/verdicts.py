@@ -1,8 +1,8 @@
-"""Verdicts: explicit rules from intervals to words, all of them pure functions.
+"""Verdicts: explicit rules from intervals to words, as pure functions.
 
-A part of a claim holds when the whole 95 % interval is on the claimed side, does not hold when the whole interval is on
-the other, and cannot be told when the interval reaches over the bound or is not available. A claim with several parts
-holds if all of them do and does not hold if none does.
+A part of a claim holds if the whole 95 % interval is on the claimed side, and does not hold if the whole interval is on
+the other. It cannot be told if the interval reaches over the bound or is not available. A claim with several parts
+holds if all parts hold, and does not hold if all parts do not hold.
 """
 
 import math
@@ -19,7 +19,7 @@ from distopt.metrics.statistics import UNKNOWN, Interval
 
 
 class Verdict(Enum):
-    """What the measurements say about a claim."""
+    """The verdict of the measurements on a claim."""
 
     HOLDS = "holds"
     PARTLY = "holds partly"
@@ -28,16 +28,16 @@ class Verdict(Enum):
 
 
 class Part(NamedTuple):
-    """A measured statement and what it says about its claim."""
+    """A measured statement and its verdict."""
 
     words: str
     verdict: Verdict
 
 
 class Claim(NamedTuple):
-    """A published claim, what was measured here, and what would mislead.
+    """A published claim, its measured parts, and its caveat.
 
-    caveat: where the published comparison is confounded, or this one falls short. figure: its file name without suffix.
+    caveat: where the published comparison is confounded, or this one falls short. figure: the file name without suffix.
     """
 
     name: str
@@ -60,7 +60,7 @@ def texts() -> dict[str, dict[str, str]]:
 
 
 def claim(name: str, parts: Sequence[Part], **facts: object) -> Claim:
-    """Return a claim as measured; `facts` are filled into its caveat."""
+    """Return a measured claim; `facts` are filled into its caveat."""
     text = texts()[name]
     return Claim(
         name, text["statement"], text["published"], text["caveat"].format(**facts), text["figure"], tuple(parts)
@@ -70,8 +70,8 @@ def claim(name: str, parts: Sequence[Part], **facts: object) -> Claim:
 def combine(verdicts: Sequence[Verdict]) -> Verdict:
     """Return the verdict of a claim with these parts.
 
-    All parts agree: theirs. Some hold, wholly or partly: holds partly. Otherwise, as some can not be told: cannot be
-    told, for what is open could hold.
+    If all parts agree, it is theirs. If some parts hold, wholly or partly, the claim holds partly. Otherwise some parts
+    cannot be told and could hold, so the claim cannot be told.
     """
     kinds = set(verdicts)
     if len(kinds) == 1:
@@ -103,7 +103,7 @@ def within(interval: Interval, low: float, high: float) -> Verdict:
 
 
 def everywhere(verdicts: Sequence[Verdict]) -> Verdict:
-    """Judge "in all cases": one exception refutes it, yet if more cases hold than not it holds partly."""
+    """Judge "in all cases": one exception refutes it, but it holds partly if more cases hold than fail."""
     count = verdicts.count
     if not verdicts or not count(Verdict.FAILS):
         return Verdict.HOLDS if verdicts and count(Verdict.HOLDS) == len(verdicts) else Verdict.OPEN
@@ -111,7 +111,7 @@ def everywhere(verdicts: Sequence[Verdict]) -> Verdict:
 
 
 def opposite(verdict: Verdict) -> Verdict:
-    """Judge the contrary."""
+    """Return the verdict on the contrary statement."""
     return {Verdict.HOLDS: Verdict.FAILS, Verdict.FAILS: Verdict.HOLDS}.get(verdict, verdict)
 
 
@@ -124,12 +124,12 @@ def proportion(successes: int, trials: int) -> Interval:
 
 
 def exact(value: float) -> Interval:
-    """Return the interval of what is computed and not estimated."""
+    """Return the interval of a computed value, which has no uncertainty."""
     return Interval(value, value, value)
 
 
 def show(interval: Interval, digits: int = 3) -> str:
-    """Write an interval as `0.874 [0.870, 0.878]`; a dash where it is not available."""
+    """Return an interval as `0.874 [0.870, 0.878]`; a dash if it is not available."""
     value, low, high = (f"{number:.{digits}f}" for number in interval)
     if math.isnan(interval.value):
         return "–"

@@ -26,9 +26,9 @@ def launched(path: str) -> Iterator[Browser]:
 
 
 def show(browser: Browser, file: Path, **settings: Any) -> tuple[Page, list[str]]:
-    """Open a page and wait until its charts are drawn; also return the list that collects what goes wrong in it.
+    """Open a page and wait until its charts are drawn; return it and the list that collects its problems.
 
-    Wrong is a warning or an error in the console, an exception, or a request for anything but the page itself.
+    A problem is a warning or an error in the console, an exception, or a request for anything but the page itself.
     """
     page = browser.new_page(**{"viewport": {"width": 1280, "height": 900}} | settings)
     wrong: list[str] = []

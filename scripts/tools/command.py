@@ -1,4 +1,4 @@
-"""What the commands that carry out many runs have in common: options, threads, and how they end."""
+"""Common parts of the commands that carry out many runs: options, threads, and exit codes."""
 
 import argparse
 import os
@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def parser(name: str, description: str | None) -> argparse.ArgumentParser:
-    """Return a parser of the options that all of them have."""
+    """Return a parser with the common options."""
     made = argparse.ArgumentParser(prog=f"python -m scripts.{name}", description=description)
     made.add_argument("--runs", type=Path, default=ROOT / "results" / f"{name}-runs", help="where the runs go")
     made.add_argument("--results", type=Path, default=ROOT / "results" / name, help="where the results go")
@@ -20,9 +20,9 @@ def parser(name: str, description: str | None) -> argparse.ArgumentParser:
 
 
 def one_thread_each() -> None:
-    """Let this process and those that it starts compute with one thread each; to be called before JAX is imported.
+    """Limit this process and its children to one compute thread each; call it before JAX is imported.
 
-    With several processes on as many cores more threads would only compete.
+    With as many processes as cores, more threads would only compete.
     """
     os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -33,8 +33,8 @@ def finish(carry_out: Callable[[], Sequence[str]], written: Path) -> int:
     """Carry out the runs and write their results; return the exit code: 1 if a run failed, 130 if interrupted.
 
     Args:
-        carry_out: does both, and returns one line per run that failed.
-        written: the file that a reader begins with.
+        carry_out: does both, and returns one line per failed run.
+        written: the main file of the results.
     """
     try:
         failures = carry_out()

@@ -1,4 +1,4 @@
-"""What all figures share."""
+"""Shared parts of figures."""
 
 import numpy as np
 from matplotlib.figure import Figure

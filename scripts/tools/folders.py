@@ -1,4 +1,4 @@
-"""Small run folders with known numbers, written as a run writes them."""
+"""Small run folders with known numbers, in the format of real runs."""
 
 import json
 import shutil
@@ -16,7 +16,7 @@ SPEED = {"downpour": 0.6, "dynsgd": 0.45, "aeasgd": 0.8, "agn": 1.0, "adag": 1.2
 
 
 def config(optimizer: str = "adag", seed: int = 0, workers: int = 4, **other: Any) -> dict[str, Any]:
-    """The resolved configuration of a run; `other` replaces whole top-level entries."""
+    """Return the resolved configuration of a run; `other` replaces whole top-level entries."""
     return {
         "workers": workers,
         "epochs": 5,
@@ -36,12 +36,12 @@ def config(optimizer: str = "adag", seed: int = 0, workers: int = 4, **other: An
 
 
 def info(status: str = "done", clock: str = "virtual", **other: Any) -> dict[str, Any]:
-    """The content of `run.json` that reading needs."""
+    """Return the content of `run.json` that readers need."""
     return {"schema": 1, "status": status, "reason": None, "seed": 0, "clock": clock, "train_samples": 1000} | other
 
 
 def commits(workers: int = 4, updates: int = 200, seed: int = 0, step_s: float = 0.1) -> pd.DataFrame:
-    """Commits of an asynchronous run, one worker drawn per update, with the staleness that order implies."""
+    """Return commits of an asynchronous run, one worker drawn per update, with the staleness that follows."""
     rng = np.random.default_rng(seed)
     order = rng.integers(workers, size=updates)
     pulled = np.zeros(workers, int)
@@ -72,7 +72,7 @@ def commits(workers: int = 4, updates: int = 200, seed: int = 0, step_s: float =
 def evals(
     optimizer: str = "adag", points: int = 50, seed: int = 0, updates: int = 200, step_s: float = 0.1
 ) -> pd.DataFrame:
-    """Evaluations whose loss falls exponentially to a floor, faster for some optimizers, with a little noise."""
+    """Return evaluations whose loss falls exponentially to a floor, faster for some optimizers, with a little noise."""
     rng = np.random.default_rng([seed, points])
     update = np.linspace(0, updates, points).round().astype(int)
     tables = []
@@ -102,7 +102,7 @@ def write(
     commit_rows: pd.DataFrame | None = None,
     eval_rows: pd.DataFrame | None = None,
 ) -> Path:
-    """Write a finished run's folder; what is not given is the default above."""
+    """Write a finished run's folder; parts that are not given have the defaults above."""
     settings = settings or config()
     optimizer, seed, workers = settings["optimizer"]["name"], settings["seed"], settings["workers"]
     folder.mkdir(parents=True)
@@ -118,7 +118,7 @@ def write(
 
 
 def stream(path: Path, frame: pd.DataFrame, batches: int) -> Path:
-    """Write a frame as an Arrow stream of several batches, as a run does while it goes on."""
+    """Write a frame as an Arrow stream of several batches, as a run under way does."""
     table = pa.Table.from_pandas(frame, preserve_index=False)
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
         for batch in table.to_batches(max_chunksize=-(-len(frame) // batches)):
@@ -133,7 +133,7 @@ def sweep(
     windows: Sequence[int] = (10,),
     seeds: Sequence[int] = (0,),
 ) -> Path:
-    """Write one run per combination; those of one optimizer and seed have the same records."""
+    """Write one run per combination; runs of one optimizer and seed have the same records."""
     for optimizer, seed in product(optimizers, seeds):
         base = write(folder / f"{optimizer}-s{seed}", settings=config(optimizer, seed=seed))
         for count, window in product(workers, windows):

@@ -1,4 +1,4 @@
-"""Starting the installed `distopt` command, and finding what it leaves behind."""
+"""Starting the installed `distopt` command, and finding the processes it leaves behind."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 
 EXECUTABLE = str(Path(sys.executable).with_name("distopt"))
-LIMIT_S = 240  # no command of the tests may hang
+LIMIT_S = 240  # so that no command of a test hangs
 
 
 def distopt(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -22,7 +22,7 @@ def distopt(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 
 class Launched:
-    """A command in a process group of its own that the test interferes with; a context manager that leaves nothing."""
+    """A command in its own process group, with which a test interferes; a context manager that kills what is left."""
 
     def __init__(self, *arguments: str, cwd: Path, **environment: str) -> None:
         self._seen: dict[int, psutil.Process] = {}
@@ -55,7 +55,7 @@ class Launched:
         return self._output.read_text()
 
     def processes(self) -> list[psutil.Process]:
-        """Return all descendants ever seen; call it while they live."""
+        """Return all descendants seen so far; call it while they run."""
         if self.process.poll() is None:
             for process in psutil.Process(self.process.pid).children(recursive=True):
                 self._seen[process.pid] = process
@@ -77,7 +77,7 @@ class Launched:
         return [process for process in self.processes() if _title(process).startswith(f"ray::{host}")]
 
     def wait_for(self, happened: Callable[[], Any]) -> Any:
-        """Return the first true value of a condition, looked at while the command runs."""
+        """Return the first true value of a condition, polled while the command runs."""
         end = time.monotonic() + LIMIT_S
         while not (value := happened()):
             assert self.process.poll() is None, f"ended with {self.process.returncode}:\n{self.output}"
@@ -97,17 +97,17 @@ class Launched:
         return self.process.returncode
 
     def interrupt(self) -> None:
-        """Press Ctrl-C: SIGINT to the whole process group."""
+        """Send SIGINT to the whole process group, as Ctrl-C does."""
         os.killpg(self.process.pid, signal.SIGINT)
 
     def left_over(self) -> list[str]:
-        """Return the descendants that still run some seconds after the end."""
+        """Return the descendants that still run ten seconds after the end."""
         _, alive = psutil.wait_procs(self._seen.values(), timeout=10)
         return [f"{process.pid} {_title(process)}" for process in alive if process.is_running()]
 
 
 class Cluster:
-    """A Ray cluster of one node, started from outside the run; a context manager that returns its address."""
+    """A Ray cluster of one node, started outside the run; a context manager that returns its address."""
 
     def __init__(self, folder: Path, **environment: str) -> None:
         self._log = folder / "cluster.txt"
@@ -117,7 +117,7 @@ class Cluster:
             self._port = probe.getsockname()[1]
 
     def __enter__(self) -> str:
-        """Start it and wait until it is ready."""
+        """Start the cluster and wait until it is ready."""
         ray = str(Path(sys.executable).with_name("ray"))
         options = f"--head --block --port={self._port} --num-cpus=2 --include-dashboard=false --disable-usage-stats"
         with self._log.open("w") as file:
@@ -130,7 +130,7 @@ class Cluster:
         return f"127.0.0.1:{self._port}"
 
     def __exit__(self, *_: object) -> None:
-        """Stop it."""
+        """Stop the cluster."""
         below = psutil.Process(self._process.pid).children(recursive=True)
         self._process.terminate()
         self._process.wait(LIMIT_S)

@@ -27,11 +27,11 @@ class Study(Protocol):
 
     @property
     def name(self) -> str:
-        """By which its runs are picked."""
+        """The name by which its runs are picked."""
 
     @property
     def seeds(self) -> int:
-        """Runs of each combination."""
+        """The number of runs per combination."""
 
     @property
     def sweep(self) -> list[str]:
@@ -39,7 +39,7 @@ class Study(Protocol):
 
 
 class Planned(NamedTuple):
-    """One run of a study, and the fingerprint by which it is found."""
+    """One run of a study, and the fingerprint that identifies it."""
 
     study: str
     config: dict[str, Any]
@@ -47,7 +47,7 @@ class Planned(NamedTuple):
 
 
 def plan(studies: Sequence[Study], output: Path) -> list[list[Planned]]:
-    """Return the runs of all studies; those of one list differ only in their seed and share compiled programs."""
+    """Return the runs of all studies; runs in one list differ only in the seed and share compiled programs."""
     groups = []
     for study in studies:
         combinations = configuration.combine([f"output={output}", *study.sweep])
@@ -58,7 +58,7 @@ def plan(studies: Sequence[Study], output: Path) -> list[list[Planned]]:
 
 
 def answers(groups: Sequence[Sequence[Planned]], output: Path) -> dict[str, Path]:
-    """Return the folders of planned runs that came to their end, by fingerprint; runs by other code do not count."""
+    """Return the folders of finished planned runs, by fingerprint; runs by other code do not count."""
     history, folders = History([output]), {}
     code = cache(provenance.code)
     for run in (run for group in groups for run in group):
@@ -70,12 +70,12 @@ def answers(groups: Sequence[Sequence[Planned]], output: Path) -> dict[str, Path
 
 
 def carry_out(groups: Sequence[Sequence[Planned]], cores: int, together: int = 1) -> list[str]:
-    """Carry out the planned runs that have no answer yet; return one line per run that failed.
+    """Carry out the planned runs that have no result yet; return one line per failed run.
 
     Args:
-        groups: as planned.
-        cores: processes at the same time.
-        together: groups that one process takes at a time: those that follow each other may share compiled programs.
+        groups: from `plan`.
+        cores: number of processes at the same time.
+        together: consecutive groups that one process takes at a time, because they may share compiled programs.
     """
     labelled = [(_words(run), OmegaConf.create(run.config)) for group in groups for run in group]
     ends = Sweep(Console(width=200), processes=cores, chunk=together).run(labelled)
@@ -104,18 +104,18 @@ class Runs:
     def pick(self, study: str, **settings: Any) -> list[Run]:
         """Return the runs of a study with these settings, ordered by seed.
 
-        Settings are those of the top level, then those of the optimizer: `workers=10, window=5`.
+        Settings are named without their group, such as `workers=10, window=5`; see `_matches`.
         """
         found = [run for name, run in self._runs if name == study and _matches(run, settings)]
         return sorted(found, key=lambda run: run.seed)
 
     @property
     def datasets(self) -> list[str]:
-        """Return the names of the data sets that were used."""
+        """Return the names of the data sets in use."""
         return sorted({run.config["dataset"]["name"] for _, run in self._runs} - {"none"})
 
     def table(self) -> pd.DataFrame:
-        """Return one row per run: study, settings that vary, and how it ended."""
+        """Return one row per run: study, varied settings, and results."""
         return pd.DataFrame([_row(study, run) for study, run in self._runs])
 
 
@@ -158,7 +158,7 @@ def accuracy(run: Run, split: str = "validation") -> Curve:
 
 
 def efficiencies(a: Sequence[Run], b: Sequence[Run], integrand: Any = "metric", split: str = "train") -> Array:
-    """Return the temporal efficiency E(a, b) by areas for each seed that both have."""
+    """Return the temporal efficiency E(a, b) by areas for each common seed."""
     other = {run.seed: run for run in b}
     pairs = [(run, other[run.seed]) for run in a if run.seed in other]
     return np.array(

@@ -1,8 +1,8 @@
-"""Diagnostics that cost passes over memory at the server, and are therefore recorded only where they are asked for.
+"""Diagnostics that are recorded only on request, because they cost the server passes over memory.
 
 | `diagnostics=[...]` | column | value |
 |---|---|---|
-| `progress` | `progress_cosine` | cos(D, θ̃ − pᵏ): does a commit point where the center went meanwhile? |
+| `progress` | `progress_cosine` | cos(D, θ̃ − pᵏ): whether a commit points where the center went in the meantime |
 
 pᵏ is the center that worker k pulled. D is the direction of its commit in descent sign: the updates of a delta, −g of a
 gradient, θᵏ − pᵏ of parameters and θᵏ − θ̃ of an elastic exchange. NaN where the center has not moved.
@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from distopt.rules import CommitKind, Commits, DistributedOptimizer, Params, State, Update
 from distopt.trees import norms
 
-#: from the messages, what the committers pulled (both with a leading axis q) and the center, leaf by leaf
+#: leaf by leaf: messages and pulled centers (both with a leading axis q), center → D
 DIRECTIONS: Mapping[CommitKind, Callable[[jax.Array, jax.Array, jax.Array], jax.Array]] = {
     "delta": lambda message, pulled, center: message,
     "difference": lambda message, pulled, center: message,
@@ -29,10 +29,10 @@ NAMES = ("progress",)
 
 
 def observed(optimizer: DistributedOptimizer, names: Sequence[str] | None) -> DistributedOptimizer:
-    """Return the optimizer with more metrics of each commit, and nothing else changed.
+    """Return the optimizer with further metrics of each commit, otherwise unchanged.
 
     Raises:
-        ValueError: names that do not exist, or commits that have no direction, see `WorkerRule.sends`.
+        ValueError: unknown names, or commits without a direction, see `WorkerRule.sends`.
     """
     if names is None or names == []:
         return optimizer

@@ -1,4 +1,4 @@
-"""When an elastic worker has gone as far from the center as its gradient carries it."""
+"""Tests of whether the elastic force on a worker balances its gradient."""
 
 from collections.abc import Callable
 
@@ -20,17 +20,17 @@ TESTS: dict[str, Test | None] = {
 def until_equilibrium(
     worker: WorkerRule, rho: float, elastic_learning_rate: float, test: str, tolerance: float
 ) -> WorkerRule:
-    """Let an elastic worker exchange early where gradient and elastic force cancel: the steps that follow are useless.
+    """Let an elastic worker exchange early where gradient and elastic force cancel and further steps are useless.
 
         none:       never before λ steps
         thesis:     ‖ηg‖ − ‖ηρ (θᵏ − θ̃)‖ < η
         relative:   ‖g‖ < (1 + ε) ρ ‖θᵏ − θ̃‖
 
-    g is the gradient of the last step and θ̃ the center that the worker met at its last exchange, θᵏ − E / α. The
-    thesis's test is ‖g‖ − ρ‖θᵏ − θ̃‖ < 1: not free of scale, and true after every step where ‖g‖ < 1. Both cost two
-    norms per step, and a copy of the center in every worker.
+    g is the gradient of the last step and θ̃ = θᵏ − E / α the center at the worker's last exchange. The thesis's test
+    is ‖g‖ − ρ‖θᵏ − θ̃‖ < 1: it depends on scale, and is true after every step where ‖g‖ < 1. Both tests cost two norms
+    per step, and a copy of the center in every worker.
 
-    Source: Hermans 2017, equations 2.6 to 2.10; the relative test is ours.
+    Source: Hermans 2017, equations 2.6 to 2.10; the relative test is from distopt.
 
     Args:
         worker: the worker's half of an elastic exchange.
@@ -40,7 +40,7 @@ def until_equilibrium(
         tolerance: ε ≥ 0 of the relative test.
 
     Raises:
-        ValueError: no such test, or one without an elastic force.
+        ValueError: no such test, or a test without an elastic force (ρ = 0).
     """
     reached = require_choice("equilibrium", test, TESTS)
     require_number("tolerance", tolerance, positive=False)

@@ -1,12 +1,12 @@
-"""A line search whose trials are evaluated elsewhere: it is told the value and slope at a trial and names the next.
+"""A line search whose trials are evaluated elsewhere: from the value and slope at a trial it computes the next trial.
 
-For φ(α) = f(x + α d) it looks for a step α that satisfies the strong Wolfe conditions:
+For φ(α) = f(x + α d) it searches for a step α that satisfies the strong Wolfe conditions:
 
     φ(α) ≤ φ(0) + c₁ α φ'(0),      |φ'(α)| ≤ c₂ |φ'(0)|      with 0 < c₁ < c₂ < 1
 
-It keeps an interval that has such steps. The next trial is where the slope would be 0 if it were linear between the
-lower end and the last trial (exact for quadratics), but at least a tenth of the interval away from its ends; while
-there is no upper end, at most ten times further than the last trial.
+It keeps an interval that contains such steps. The next trial is the zero of the line through the slopes at the lower
+end and at the last trial (exact for quadratics), but at least a tenth of the interval away from its ends. While there
+is no upper end, the next trial is at most ten times as far from the lower end as the last one was.
 
 Source: J. Nocedal, S. J. Wright, "Numerical Optimization", 2006, section 3.5.
 """
@@ -18,25 +18,25 @@ import jax.numpy as jnp
 
 
 class Search(NamedTuple):
-    """A search under way; all float32 of shape () but `trials`."""
+    """A search under way; all fields but `trials` are float32 of shape ()."""
 
     value: jax.Array  # φ(0)
     slope: jax.Array  # φ'(0)
     step: jax.Array  # α, the trial to be evaluated
-    low: jax.Array  # the longest step that was too short
+    low: jax.Array  # the longest step known to be too short
     low_slope: jax.Array  # φ' there
-    high: jax.Array  # the shortest step that was too long; infinite while there is none
+    high: jax.Array  # the shortest step known to be too long; infinite while there is none
     trials: jax.Array  # trials so far, this one included; int32
 
     @classmethod
     def begin(cls, value: jax.Array, slope: jax.Array) -> "Search":
-        """Start at a point of this value, in a direction of this slope < 0; the first trial is a step of 1."""
+        """Start at a point with this value, in a direction with this slope < 0; the first trial is a step of 1."""
         zero, one = jnp.zeros_like(slope), jnp.ones_like(slope)
         return cls(value, slope, one, zero, slope, jnp.full_like(slope, jnp.inf), jnp.ones((), jnp.int32))
 
     @classmethod
     def anywhere(cls) -> "Search":
-        """Return a search that is content with the point it starts from, whatever its value."""
+        """Return a search that accepts its starting point, whatever its value."""
         zero = jnp.zeros(())
         return cls.begin(jnp.full_like(zero, jnp.inf), zero)
 
@@ -44,11 +44,11 @@ class Search(NamedTuple):
         return value <= self.value + c1 * self.step * self.slope
 
     def ends(self, value: jax.Array, slope: jax.Array, c1: float, c2: float) -> jax.Array:
-        """Return whether the trial, with this value and slope, satisfies both conditions."""
+        """Return whether the trial with this value and slope satisfies both conditions."""
         return self._falls(value, c1) & (jnp.abs(slope) <= c2 * jnp.abs(self.slope))
 
     def next(self, value: jax.Array, slope: jax.Array, c1: float) -> "Search":
-        """Return the search with the next trial, after one of this value and slope that does not end it."""
+        """Return the search with the next trial, after a trial with this value and slope that does not end it."""
         far = ~self._falls(value, c1) | (slope > 0)
         width = self.step - self.low
         root = self.low - width * self.low_slope / (slope - self.low_slope)

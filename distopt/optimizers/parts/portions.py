@@ -1,7 +1,8 @@
-"""A pass over the data in portions: who takes which, and which ones are done. Every portion counts once.
+"""A pass over the data in portions: which worker takes which portion, and which are done. Every portion counts once.
 
-A free worker takes the portion with the fewest copies so far, of equals the first. So the portions are given out in
-order, and once all are, copies of those that are longest under way: whoever is first counts, and nobody ever waits.
+A free worker takes the unfinished portion with the fewest copies so far, the first of equals. So the portions are given
+out in order, then copies of the portions that are longest under way. The first result of a portion counts, and no
+worker ever waits.
 """
 
 from typing import NamedTuple
@@ -18,11 +19,11 @@ class Task(NamedTuple):
 
     @classmethod
     def first(cls) -> "Task":
-        """Return what every worker begins with."""
+        """Return the task that every worker begins with."""
         return cls(jnp.zeros((), jnp.int32), -jnp.ones((), jnp.int32))
 
     def of(self, worker: jax.Array, portions: int) -> jax.Array:
-        """Return the portion that a worker takes: the one that was named, or its own of the first pass."""
+        """Return the portion that a worker takes: the one that was named, or in the first pass worker modulo P."""
         return jnp.where(self.portion < 0, worker % portions, self.portion)
 
 
@@ -35,12 +36,12 @@ class Board(NamedTuple):
 
     @classmethod
     def begin(cls, portions: int, workers: int) -> "Board":
-        """Return the first pass, with everybody at work on the first portions."""
+        """Return the first pass, with all workers at work on the first portions."""
         copies = jnp.bincount(jnp.arange(workers) % portions, length=portions)
         return cls(jnp.zeros((), jnp.int32), copies.astype(jnp.int32), jnp.zeros(portions, bool))
 
     def tick(self, task: Task, worker: jax.Array) -> tuple["Board", jax.Array]:
-        """Note that a worker has done its task; also return whether that counts: not if it was done before."""
+        """Note that a worker has done its task; also return whether it counts: not if another worker did it before."""
         portion = task.of(worker, len(self.done))
         counts = (task.round == self.round) & ~self.done[portion]
         return self._replace(done=self.done.at[portion].max(counts)), counts

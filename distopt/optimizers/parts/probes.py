@@ -1,8 +1,8 @@
-"""Probes: what a few hundred weights tell of all of them, for quantities that hold for every weight by itself.
+"""Probes: numbers from a few hundred weights that check what must hold for every weight by itself.
 
-The projection of a sample of a tree's weights onto a fixed vector is a number that adds up like the tree: the probe of
-a sum is the sum of the probes. So a sum of trees that must not change, like θ̃ + Σ θᵏ of elastic averaging, can be
-watched by a number per tree, at no cost that grows with the model.
+A probe is the projection of a sample of a tree's weights onto a fixed vector. It is linear: the probe of a sum is the
+sum of the probes. A sum of trees that must not change, like θ̃ + Σ θᵏ of elastic averaging, can so be watched by one
+number per tree, at a cost that does not grow with the model.
 """
 
 import jax
@@ -13,7 +13,7 @@ from distopt.trees import sample
 
 
 def of_window(start: Params, end: Params) -> dict[str, jax.Array]:
-    """Return the probes of where a window opened and ended, and ‖end − start‖₂ over the sampled weights; shape ()."""
+    """Return the probes of a window's start and end, and ‖end − start‖₂ over the sampled weights; shape ()."""
     opened, ended = _sampled(start), _sampled(end)
     return {
         "start_probe": _project(opened),
@@ -38,5 +38,5 @@ def _sampled(tree: Params) -> jax.Array:
 
 
 def _project(weights: jax.Array) -> jax.Array:
-    # Not the plain sum: that of a softmax layer's weights does not change at all while it is trained.
+    # Not the plain sum: training does not change the sum of a softmax layer's weights.
     return jnp.dot(weights, jnp.cos(jnp.arange(weights.size, dtype=jnp.float32)), precision="highest")

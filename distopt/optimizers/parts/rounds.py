@@ -1,4 +1,4 @@
-"""Rules that collect several commits before they move the center, while nobody waits."""
+"""Rules that collect several commits before they move the center, without a worker waiting."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -24,12 +24,12 @@ def buffered(
     learning_rate: float = 1.0,
     max_staleness: int | None = None,
 ) -> DistributedOptimizer:
-    """Collect K local updates and then add their mean; nobody waits, each committer goes on from the center as it is.
+    """Collect K local updates, then add their mean; no worker waits: each goes on from the present center.
 
         B ← B + w(τ) Δθᵏ;      at the K-th commit:   θ̃ ← θ̃ + η B / K,   B ← 0
 
-    τ counts how often the center moved since the worker's last reply. What is in the buffer when training ends is added
-    in the same way: each commit counts η / K. A commit that is refused has its place in the buffer, and adds nothing.
+    τ counts moves of the center since the worker's last reply. When training ends, the commits in the buffer are added
+    with the same weight η / K each. A refused commit takes a place in the buffer and adds nothing.
 
     Args:
         size: K.
@@ -43,7 +43,7 @@ def buffered(
         return Buffer(jax.tree.map(jnp.zeros_like, center), jnp.zeros((), jnp.int32))
 
     def update(commits: Commits, state: Buffer, center: Params) -> Update:
-        # Of the last τ updates, `held` have not moved the center; of those before, every K-th one has.
+        # Of the updates since the pull, the last `held` have not moved the center; of those before, every K-th has.
         delay = (commits.staleness - state.held + size - 1) // size
         total = jax.tree.map(jnp.add, state.total, weighted_sum(weight(delay), commits.message))
         moves = state.held + 1 >= size

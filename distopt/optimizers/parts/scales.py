@@ -1,4 +1,4 @@
-"""Metrics of methods that scale every weight of a commit by itself."""
+"""Metrics of methods that scale every weight of a commit separately."""
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ def scale_metrics(scale: jax.Array) -> dict[str, jax.Array]:
 
 
 def _quantile(scale: jax.Array, share: float) -> jax.Array:
-    """Return the quantile of values in [0, 1] to within 1e-6, by bisection: sorting takes ten times as long."""
+    """Return a quantile of values in [0, 1] to within 1e-6, by bisection: sorting takes ten times as long."""
 
     def halve(_: int, bounds: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         low, high = bounds

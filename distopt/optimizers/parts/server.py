@@ -26,7 +26,7 @@ def mean(message: Message) -> Message:
 
 def weighted_sum(weight: jax.Array, message: Message) -> Message:
     """Return Σⱼ wⱼ mⱼ over the q commits of an update; `weight` has shape (q,)."""
-    exact = jax.lax.Precision.HIGHEST  # or GPUs would round the commits to 10 bits
+    exact = jax.lax.Precision.HIGHEST  # otherwise GPUs round the commits to 10 bits
     return jax.tree.map(lambda m: jnp.tensordot(weight.astype(m.dtype), m, axes=1, precision=exact), message)
 
 
@@ -40,7 +40,7 @@ def additive(
     Args:
         tx: the transform at the server; None adds the direction as it is.
         fold: turns the commits of an update into one direction (default: their sum).
-        replies: None, the center; or () for workers that pull before they commit and need no more.
+        replies: None: the center; (): nothing, for workers that pull before they commit.
     """
     tx = tx or optax.identity()
 
@@ -56,7 +56,7 @@ def additive(
 
 
 def staleness_weighted(weight: Callable[[jax.Array, jax.Array], jax.Array]) -> ServerRule:
-    """Add every commit times a weight of its staleness: θ̃ ← θ̃ + Σ w(τ, n) mᵏ.
+    """Add every commit with a weight that depends on its staleness: θ̃ ← θ̃ + Σ w(τ, n) mᵏ.
 
     Args:
         weight: from τ, int32 of shape (q,), and the number of workers n, int32 of shape (), to weights of shape (q,).
@@ -74,8 +74,8 @@ def elastic(rho: float, elastic_learning_rate: float) -> tuple[WorkerRule, Serve
 
         Eᵏ = α (θᵏ − θ̃),   θ̃ ← θ̃ + Σₖ Eᵏ,   θᵏ ← θᵏ − Eᵏ,   α = `elastic_learning_rate` · `rho`
 
-    The worker sends θᵏ, the server computes Eᵏ from the center it holds at that moment and replies with it, so no two
-    workers ever use the same center by accident. θ̃ + Σₖ θᵏ changes only by gradients.
+    The worker sends θᵏ. The server computes Eᵏ from its present center and replies with it, so that workers in separate
+    updates never use the same center. θ̃ + Σₖ θᵏ changes only by gradients.
     """
     require_number("rho", rho, positive=False)
     require_number("elastic_learning_rate", elastic_learning_rate)
@@ -83,7 +83,7 @@ def elastic(rho: float, elastic_learning_rate: float) -> tuple[WorkerRule, Serve
 
     def update(commits: Commits, state: State, center: Params) -> Update:
         difference = jax.tree.map(lambda theta, c: alpha * (theta - c), commits.message, center)
-        # A weighted sum, for XLA takes several times as long to reduce the leading axis of what is written anyway.
+        # A weighted sum: XLA takes several times as long to reduce the leading axis of an array that it also writes.
         total = weighted_sum(jnp.ones(len(commits.worker)), difference)
         center = jax.tree.map(jnp.add, center, total)
         return Update(center, state, replies=difference, metrics={"exchange_sampled": probes.size(difference)})

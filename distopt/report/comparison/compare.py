@@ -21,7 +21,7 @@ PAIRED = (*(f"{name}{end}" for name in INTERVALS for end in ("", "_low", "_high"
 
 
 class Comparison(NamedTuple):
-    """What `compare_runs` finds: one row per configuration (see `compare`), the groups, metric and split of each."""
+    """The result of `compare_runs`: one row per configuration (see `compare`), the groups, metric and split of each."""
 
     rows: pd.DataFrame
     groups: list[Group]
@@ -29,19 +29,19 @@ class Comparison(NamedTuple):
 
     @property
     def parts(self) -> list[tuple[Group, pd.DataFrame]]:
-        """Each group with its rows, which are in the order of its configurations."""
+        """Each group with its rows, in the order of its configurations."""
         ends = np.cumsum([len(each.configurations) for each in self.groups])
         starts = [0, *ends[:-1]]
         return [(g, self.rows.iloc[i:j]) for g, i, j in zip(self.groups, starts, ends, strict=True)]
 
     @property
     def profile(self) -> pd.DataFrame:
-        """How often each optimizer is how close to the fastest, over all workloads; see `grid.profiles`."""
+        """The performance profile of each optimizer over all workloads; see `grid.profiles`."""
         return profiles(cells(self.parts)).table()
 
     @property
     def sensitivity(self) -> pd.DataFrame:
-        """How much of its grid of learning rates and windows suits each optimizer; see `grid.sensitivity`."""
+        """The share of each optimizer's grid of settings that comes close to its best; see `grid.sensitivity`."""
         return pd.concat([sensitivity(*part) for part in self.parts], ignore_index=True)
 
     @property
@@ -75,23 +75,22 @@ def compare(
 ) -> pd.DataFrame:
     """Compare runs, or the runs at and below folders: one row per configuration, seeds taken together.
 
-    Columns: `group` (what sets incomparable runs apart, empty if nothing does), `configuration`, `seeds` (number of
-    runs), `status`, `metric` as SPLIT METRIC; `final` and `best`, means over the runs that came to an end or diverged
-    (see `Measured.concluded`), and `final_std`; `target`, `time_to_target_s`, the median over all runs, where one that
-    never gets there, for whatever reason, counts as infinite; `success_rate`, the share of runs that do;
-    `updates_to_target`, such a median too. Against `reference`, in pairs of equal seeds: `te_target`, temporal
-    efficiency by the first definition, the ratio of median times; `te_area`, by the second, the geometric mean over
-    finished runs; `difference` of final values and its `p_value` (see `statistics.paired_difference`);
-    `se_target`, statistical efficiency, the ratio of median updates. `implicit_momentum`, where runs on an analytic
-    function allow to measure it (see `metrics.momentum`). Then means over seeds of numbers in
-    `summary.json`. `NAME_low` and `NAME_high` are the ends of the 95 % confidence interval of column NAME, by the
-    bootstrap for what is made of medians and Student's otherwise; NaN where not available, as for a single seed.
+    Columns: `group` (the settings in which incomparable runs differ, empty for one group), `configuration`, `seeds`
+    (number of runs), `status`, `metric` as SPLIT METRIC; `final` and `best`, means over the runs that finished or
+    diverged (see `Measured.concluded`), and `final_std`; `target`; `time_to_target_s`, the median over all runs, where
+    a run that never reaches the target, for whatever reason, counts as infinite; `success_rate`, the share of runs that
+    reach it; `updates_to_target`, also a median over all runs. Against `reference`, in pairs of equal seeds:
+    `te_target`, temporal efficiency by the first definition, the ratio of median times; `te_area`, by the second, the
+    geometric mean over finished runs; `difference` of final values and its `p_value` (see
+    `statistics.paired_difference`); `se_target`, statistical efficiency, the ratio of median updates.
+    `implicit_momentum` where runs on an analytic function have it (see `metrics.momentum`). Then means over seeds of
+    numbers in `summary.json`. `NAME_low` and `NAME_high` are the ends of the 95 % confidence interval of column NAME,
+    by the bootstrap for medians and by Student otherwise; NaN where not available, as for a single seed.
 
     Args:
-        runs: runs as loaded, or folders.
-        reference: a run's folder or its name, a configuration's label or an optimizer, which in a grid means its
-            configuration on the same workload; by default each group's first optimizer with a finished run (see
-            `reference.bases`).
+        runs: loaded runs, or folders.
+        reference: a run's folder or its name, a configuration's label, or an optimizer, whose configuration on the same
+            workload is taken; by default each group's first optimizer with a finished run (see `reference.bases`).
         target: the value to reach; by default the best that every finished run of the group reached.
         metric: `accuracy` or `loss`; by default accuracy where it exists.
         split: `validation` or `train`; by default validation where it exists.
@@ -126,7 +125,7 @@ def compare_runs(
 
 
 def choose(runs: Sequence[Run], metric: str | None, split: str | None) -> tuple[str, str]:
-    """Return metric and split as given, or accuracy and validation where the runs have them, else loss and train."""
+    """Return metric and split, by default accuracy and validation if the runs have them, else loss and train."""
     evals = [run.evals for run in runs]
     if split is None:
         split = "validation" if any((e["split"] == "validation").any() for e in evals) else "train"
@@ -138,7 +137,7 @@ def choose(runs: Sequence[Run], metric: str | None, split: str | None) -> tuple[
 def efficiency_matrix(configurations: Sequence[Configuration], metric: str, split: str) -> pd.DataFrame:
     """Return temporal efficiency, second definition, of rows over columns, both labelled by configuration.
 
-    Only finished runs count: a run that broke off early would be compared over its good start alone.
+    Only finished runs count: a run that broke off early would be compared only over its good start.
     """
     labels = [configuration.label for configuration in configurations]
     return pd.DataFrame(_efficiencies(configurations, metric, split)[0], index=labels, columns=labels)
@@ -175,7 +174,7 @@ def _rows(group: Group, reference: str | None, target: float | None, metric: str
 
 
 def _summed(configuration: Configuration) -> dict[str, float]:
-    """Return the means over seeds of what `summary.json` tells."""
+    """Return the means over seeds of the numbers in `summary.json`."""
     table = [[_number(run.summary.get(name)) for name in SUMMED] for run in configuration.runs]
     known = np.ma.masked_invalid(np.array(table))
     return dict(zip(SUMMED, known.mean(axis=0).filled(np.nan).tolist(), strict=True))

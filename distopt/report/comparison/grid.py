@@ -11,7 +11,7 @@ from distopt.metrics.profiles import performance_ratios, score
 from distopt.report.comparison.grouping import Configuration, Group, differing, settings, words
 
 TUNED = ("local.learning_rate", "optimizer.window")
-BROUGHT = ("optimizer.", "compression.", "local.")  # settings that an optimizer brings along, but for the window
+BROUGHT = ("optimizer.", "compression.", "local.")  # settings that belong to an optimizer, except the window
 TOLERANCES = (0.005, 0.01, 0.05)
 Part = tuple[Group, pd.DataFrame]
 Settings = Mapping[str, str]
@@ -19,9 +19,9 @@ Key = tuple[tuple[str, str], ...]
 
 
 class Profiles(NamedTuple):
-    """Costs of optimizers over workloads: times to target, shape (workloads, optimizers), and configurations tried.
+    """Times to target of optimizers over workloads, and configurations tried, both of shape (workloads, optimizers).
 
-    Both have 0 configurations and an infinite time where an optimizer did not run.
+    Where an optimizer did not run, the time is infinite and the number of configurations 0.
     """
 
     optimizers: list[str]
@@ -30,11 +30,11 @@ class Profiles(NamedTuple):
 
     @property
     def ratios(self) -> npt.NDArray[np.float64]:
-        """Each cost over the smallest of its workload."""
+        """Each cost over the smallest cost of its workload."""
         return performance_ratios(self.costs)
 
     def table(self) -> pd.DataFrame:
-        """Return one row per optimizer: shares of workloads reached and won, and the score (see `metrics.profiles`)."""
+        """Return a row per optimizer: shares of workloads reached and won, and the score (see `metrics.profiles`)."""
         ratios = self.ratios
         return pd.DataFrame(
             {
@@ -50,10 +50,10 @@ class Profiles(NamedTuple):
 
 
 def workload(configuration: Configuration) -> Settings:
-    """Return the settings that stand for a workload: all but what an optimizer brings along.
+    """Return the settings that identify a workload: all except those that belong to an optimizer.
 
-    These are `optimizer.*` without the window, `compression.*` and `local.*`. Data, model, batch size, workers,
-    window, cluster and budget are the workload's.
+    `optimizer.*` without the window, `compression.*` and `local.*` belong to an optimizer. Data, model, batch size,
+    workers, window, cluster and budget belong to the workload.
     """
     every = settings(configuration.runs[0])
     return {k: v for k, v in every.items() if k == "optimizer.window" or not k.startswith(BROUGHT)}
@@ -72,8 +72,9 @@ def cells(parts: Sequence[Part]) -> dict[Key, dict[str, list[float]]]:
 def profiles(found: Mapping[Any, Mapping[str, Sequence[float]]]) -> Profiles:
     """Return the costs over all workloads that at least two optimizers ran on.
 
-    The cost is that of the optimizer's fastest configuration on the workload, so the number of configurations tried is
-    part of the answer. As is usual for profiles, where an optimizer did not run it did not reach the target.
+    The cost is that of the optimizer's fastest configuration on the workload, so the number of configurations tried
+    belongs to the result. An optimizer that did not run on a workload did not reach its target, as is usual for
+    profiles.
     """
     shared = [cell for cell in found.values() if len(cell) > 1]
     names = sorted({name for cell in shared for name in cell})
@@ -84,12 +85,12 @@ def profiles(found: Mapping[Any, Mapping[str, Sequence[float]]]) -> Profiles:
 
 
 def sensitivity(group: Group, rows: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per optimizer and grid: how much of the grid comes close to its best final value.
+    """Return one row per optimizer and grid: the share of the grid that comes close to its best final value.
 
-    A grid is at least two configurations of an optimizer that differ in nothing but learning rate and window. Columns:
-    `group`, `optimizer`, `grid` (what sets it apart from the optimizer's others), `settings` (their number), `best`
-    (the best final value), `best_setting`, and `within_X`, the share of the grid whose final value is worse than the
-    best by no more than X of it. A configuration without a final value is never close.
+    A grid is at least two configurations of an optimizer that differ only in learning rate and window. Columns:
+    `group`, `optimizer`, `grid` (the settings in which it differs from the optimizer's other grids), `settings` (number
+    of configurations), `best` (the best final value), `best_setting`, and `within_X`, the share of the grid whose final
+    value is worse than the best by no more than X of it. A configuration without a final value is never close.
     """
     found = []
     for optimizer, grid, members in grids(group, rows):
@@ -118,7 +119,7 @@ def grids(group: Group, rows: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataF
 
 
 def shortfall(rows: pd.DataFrame) -> npt.NDArray[np.float64]:
-    """Return how much worse each final value is than the best, as a share of the best; infinite where there is none."""
+    """Return how much worse each final value is than the best, as a share of the best; infinite without a value."""
     sign = 1.0 if str(rows["metric"].iloc[0]).endswith("loss") else -1.0
     finals = sign * rows["final"].to_numpy(float)
     if np.isnan(finals).all():
@@ -130,7 +131,7 @@ def shortfall(rows: pd.DataFrame) -> npt.NDArray[np.float64]:
 
 
 def located(group: Group, rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows with `optimizer`, `workers`, `window` and `learning_rate` of each; NaN if it has none."""
+    """Return the rows with their `optimizer`, `workers`, `window` and `learning_rate`; NaN where there is none."""
     every = [settings(configuration.runs[0]) for configuration in group.configurations]
     keys = {"workers": "workers", "window": "optimizer.window", "learning_rate": "local.learning_rate"}
     places = {name: [float(each.get(key, "nan")) for each in every] for name, key in keys.items()}
@@ -138,7 +139,7 @@ def located(group: Group, rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def leading(group: Group, rows: pd.DataFrame) -> tuple[Configuration, ...]:
-    """Return each optimizer's configuration that reaches the target first, and of equal ones the best in the end."""
+    """Return each optimizer's configuration that reaches the target first, among equals the best at the end."""
     placed = rows.assign(optimizer=[c.optimizer for c in group.configurations], worse=shortfall(rows))
     placed = placed.reset_index(drop=True).sort_values(["time_to_target_s", "worse"], kind="stable")
     return tuple(group.configurations[i] for i in sorted(placed.drop_duplicates("optimizer").index))
@@ -147,8 +148,8 @@ def leading(group: Group, rows: pd.DataFrame) -> tuple[Configuration, ...]:
 def over_grid(group: Group, rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Return the final metric of each optimizer by workers (rows) and window (columns), the best of other settings.
 
-    All tables have the same workers and windows, NaN where an optimizer has no run. Only optimizers with at least two
-    of each.
+    Only optimizers with at least two numbers of workers and two windows have a table. All tables have the same rows and
+    columns, with NaN where an optimizer has no run.
     """
     placed = located(group, rows).dropna(subset=["workers", "window"])
     lower = str(rows["metric"].iloc[0]).endswith("loss")

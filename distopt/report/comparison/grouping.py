@@ -1,4 +1,4 @@
-"""Which runs belong together: repetitions of one configuration, and configurations that may be compared."""
+"""Grouping of runs: repetitions of one configuration, and configurations that may be compared."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,13 +14,13 @@ IRRELEVANT = (
 )
 PROBLEM = ("dataset", "model", "batch_size", "clock")
 SHARDING = ("dataset.partition", "dataset.alpha")
-BEFORE = {"compression.name": "none"}  # what runs from before a setting existed had
+BEFORE = {"compression.name": "none"}  # values for runs that are older than the setting
 Settled = tuple[dict[str, str], Run]
 
 
 @dataclass(frozen=True)
 class Configuration:
-    """Runs that differ in nothing but the seed (and what cannot change a result), ordered by seed."""
+    """Runs that differ only in the seed (and in settings that cannot change a result), ordered by seed."""
 
     label: str
     runs: tuple[Run, ...]
@@ -32,12 +32,12 @@ class Configuration:
 
     @property
     def finished(self) -> tuple[Run, ...]:
-        """The runs that came to their end."""
+        """The finished runs."""
         return tuple(run for run in self.runs if run.finished)
 
     @property
     def status(self) -> str:
-        """The status of all runs, or how many have which: `done`, or `done 2, failed 1`."""
+        """The common status of all runs, such as `done`, or counts, such as `done 2, failed 1`."""
         statuses = [run.status for run in self.runs]
         if len(set(statuses)) == 1:
             return statuses[0]
@@ -46,7 +46,7 @@ class Configuration:
 
 @dataclass(frozen=True)
 class Group:
-    """Configurations on one problem and clock; `setting` names what sets the group apart from the others."""
+    """Configurations on one problem and clock; `setting` has the settings in which it differs from other groups."""
 
     configurations: tuple[Configuration, ...]
     setting: Mapping[str, str] = field(default_factory=dict)
@@ -58,14 +58,14 @@ class Group:
 
     @property
     def name(self) -> str:
-        """What sets the group apart, in words; empty for the only group."""
+        """The distinguishing settings in words; empty for the only group."""
         return words(self.setting)
 
 
 def settings(run: Run) -> dict[str, str]:
-    """Return the settings that can change a run's results, by dotted key; the virtual cluster only where it counts.
+    """Return the settings that can change a run's results, by dotted key; the virtual cluster only in virtual time.
 
-    A setting that is null is as good as absent, so that runs from before it existed still compare.
+    A null setting counts as absent, so that runs older than the setting can still be compared.
     """
     flat = dict(flatten(run.config))
     ignored = IRRELEVANT if run.info["clock"] == "virtual" else (*IRRELEVANT, "cluster")
@@ -76,7 +76,7 @@ def settings(run: Run) -> dict[str, str]:
 def group(runs: Sequence[Run]) -> list[Group]:
     """Sort runs into groups with equal data, model, batch size and clock, and each group into configurations.
 
-    Labels show the optimizer and only those settings that differ within the group.
+    Labels show the optimizer and the settings that differ within the group.
     """
     problems: dict[tuple[tuple[str, str], ...], list[Settled]] = {}
     for run in runs:
@@ -88,7 +88,7 @@ def group(runs: Sequence[Run]) -> list[Group]:
 
 
 def caption(runs: Sequence[Run]) -> str:
-    """Return what all runs have in common, in one line: data, model, workers, window, batch size, clock and its law."""
+    """Return the common settings of runs in one line: data, model, workers, window, batch size, clock and its law."""
     every = [settings(run) for run in runs]
     common = {k: v for k, v in every[0].items() if all(other.get(k) == v for other in every)}
     parts = [common.get("dataset.name"), common.get("model.name")]
@@ -104,7 +104,7 @@ def caption(runs: Sequence[Run]) -> str:
 
 
 def _law(common: Mapping[str, str]) -> list[str]:
-    """Return the cluster's name and the law of its step times with the coefficient of variation that it has."""
+    """Return the cluster's name, and the law of its step times with the coefficient of variation."""
     law = common.get("cluster.step.law")
     variation = {"deterministic": "0", "exponential": "1"}.get(law or "", common.get("cluster.step.cv", "?"))
     words = [f"on cluster {common['cluster.name']}"] if "cluster.name" in common else []
@@ -127,7 +127,7 @@ def _configurations(members: Sequence[Settled]) -> tuple[Configuration, ...]:
 
 
 def differing(every: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
-    """For each mapping, its settings that differ from others'; `group.key` only among those of equal `group.name`."""
+    """Return each mapping's settings that differ from others; `group.key` only among mappings of equal `group.name`."""
     kept: list[dict[str, str]] = [{} for _ in every]
     for key in dict.fromkeys(key for flat in every for key in flat):
         kind = key.split(".")[0] + ".name"
@@ -142,7 +142,7 @@ def differing(every: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
 
 
 def words(setting: Mapping[str, str]) -> str:
-    """`workers=4 local=sgd`: a group's name stands for the group, any other key for itself without its group."""
+    """Return settings in words, such as `workers=4 local=sgd`: `group.name` as the group, other keys without group."""
     return " ".join(f"{_short(key)}={value}" for key, value in setting.items())
 
 
@@ -152,7 +152,7 @@ def _short(key: str) -> str:
 
 
 def _natural(value: str) -> tuple[float, str]:
-    """A key that sorts numbers by size, before words."""
+    """Return a key that sorts numbers by size, before words."""
     try:
         return float(value), ""
     except ValueError:
@@ -164,7 +164,7 @@ def _within(key: str, roots: Sequence[str]) -> bool:
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Return the settings as pairs of dotted key and value in words, without those that are null."""
+    """Return the settings as pairs of dotted key and value as text, without null values."""
     pairs: list[tuple[str, str]] = []
     for key, value in config.items():
         if isinstance(value, Mapping):

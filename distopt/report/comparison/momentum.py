@@ -1,4 +1,4 @@
-"""Implicit momentum of runs on analytic functions, measured from the centers that they recorded."""
+"""Implicit momentum of runs on analytic functions, measured from their recorded centers."""
 
 import json
 from collections.abc import Callable
@@ -15,10 +15,10 @@ NOTHING = ImplicitMomentum(UNKNOWN, UNKNOWN)
 
 
 def measured(configuration: Configuration) -> ImplicitMomentum:
-    """Return the implicit momentum over a configuration's seeds; NaN where runs do not tell.
+    """Return the implicit momentum over a configuration's seeds; NaN where it cannot be measured.
 
-    They tell if they are on an analytic function and their center was evaluated after every update
-    (`evaluate.every=1`); runs of different lengths count as far as the shortest one goes.
+    It needs at least three runs on an analytic function, with the center evaluated after every update
+    (`evaluate.every=1`). Runs of different lengths count up to the end of the shortest.
     """
     if len(configuration.runs) < LEAST or not all(map(_complete, configuration.runs)):
         return NOTHING
@@ -41,8 +41,8 @@ def _centers(run: Run) -> Array:
 
 @lru_cache(maxsize=8)
 def _gradient(settings: str) -> Callable[[Array], Array]:
-    """Return the exact gradient of an analytic function, from points of shape (runs, updates + 1, d)."""
-    import jax  # here alone: other comparisons do without
+    """Return the exact gradient of an analytic function, for points of shape (runs, updates + 1, d)."""
+    import jax  # here, because other comparisons do not need it
 
     from distopt import models
 

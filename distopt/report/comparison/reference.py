@@ -1,4 +1,4 @@
-"""Which configuration each configuration is compared with."""
+"""The configuration with which each configuration is compared."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,21 +11,21 @@ Key = tuple[tuple[str, str], ...]
 
 
 def bases(group: Group, reference: str | None) -> list[Configuration | None]:
-    """Return the configuration that each one of the group is compared with; None where there is none.
+    """Return for each configuration of the group the one it is compared with; None if there is none.
 
-    A label, or a run's folder or its name, means one configuration for all. An optimizer means its configuration, and
-    if it has several, the one on the same workload (see `grid.workload` and `_choose`); by default it is the first with
-    a finished run.
+    A label, or a run's folder or its name, means one configuration for all. An optimizer means its configuration, or
+    among several the one on the same workload (see `grid.workload` and `_choose`). The default is the first optimizer
+    with a finished run.
 
     Raises:
-        ResultsError: the optimizer given has several configurations on one workload.
+        ResultsError: the given optimizer has several configurations on one workload.
     """
     configurations = group.configurations
     if reference is None:
         same = [c for c in configurations if c.finished]
         same = [c for c in same if c.optimizer == same[0].optimizer]
         if all(c.optimizer == same[0].optimizer for c in configurations if same):
-            same = same[:1]  # nothing else to compare with: all over the first
+            same = same[:1]  # only one optimizer: all are compared with its first
     else:
         named = next((c for c in configurations if _means(reference, c)), None)
         same = [named] if named else [c for c in configurations if c.optimizer == reference]
@@ -40,7 +40,7 @@ def bases(group: Group, reference: str | None) -> list[Configuration | None]:
 
 
 def check(groups: Sequence[Group], reference: str | None) -> None:
-    """Raise ResultsError if no group has what the reference means."""
+    """Raise ResultsError if the reference fits no configuration of any group."""
     every = [c for group in groups for c in group.configurations]
     if reference is None or any(_means(reference, c) or c.optimizer == reference for c in every):
         return
@@ -60,9 +60,9 @@ def _means(reference: str, configuration: Configuration) -> bool:
 
 
 def _choose(exact: list[Configuration] | None, loose: list[Configuration] | None) -> Configuration | None:
-    """Return the reference on the same workload, or the only one on a workload that differs in the window alone.
+    """Return the reference on the same workload, or the only one on a workload that differs only in the window.
 
-    Optimizers have windows of their own by default: such runs are still meant to be compared.
+    Optimizers differ in their default windows, and runs with the defaults are meant to be compared.
     """
     if exact:
         return exact[0]

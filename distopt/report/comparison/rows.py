@@ -1,4 +1,4 @@
-"""One configuration in numbers: its row of the comparison, by itself and paired with a reference."""
+"""The row of a configuration in the comparison: its own numbers, and those paired with a reference."""
 
 from collections.abc import Sequence
 from operator import attrgetter
@@ -19,7 +19,7 @@ BROKEN_OFF = ("failed", "interrupted", "running")
 
 
 class Measured(NamedTuple):
-    """A configuration on one metric: its runs' curves over time and, at the same evaluations, over updates."""
+    """A configuration on one metric: the curves of its runs over time, and over updates at the same evaluations."""
 
     configuration: Configuration
     metric: str
@@ -34,9 +34,9 @@ class Measured(NamedTuple):
 
     @property
     def concluded(self) -> list[int]:
-        """Positions of the runs whose end says something about the optimizer, else of all that were evaluated.
+        """Positions of the runs whose end says something about the optimizer; if there is none, of all evaluated runs.
 
-        A run that diverged counts with what it came to; one that broke off for another reason does not.
+        A run that diverged counts with its last value; a run that broke off for another reason does not.
         """
         known = [i for i, curve in enumerate(self.curves) if curve.y.size]
         runs = self.configuration.runs
@@ -52,14 +52,14 @@ class Measured(NamedTuple):
         return [convergence.best(self.curves[i].y, self.metric) for i in self.concluded]
 
     def costs(self, target: float, curves: Sequence[Curve]) -> Array:
-        """What each run needs to reach the target: infinite if it never does, NaN without a target."""
+        """Return each run's cost to reach the target: infinite if it never does, NaN without a target."""
         if np.isnan(target):
             return np.full(len(curves), np.nan)
         return np.array([convergence.to_target(curve, target, self.metric) for curve in curves])
 
 
 def measure(configuration: Configuration, metric: str, split: str) -> Measured:
-    """Take a configuration's curves out of its runs."""
+    """Return a configuration with the curves of its runs."""
     curves, updates = zip(
         *[
             [convergence.curve(run.evals, metric, split, axis) for axis in ("time", "updates")]
@@ -71,7 +71,7 @@ def measure(configuration: Configuration, metric: str, split: str) -> Measured:
 
 
 def row(measured: Measured, target: float) -> dict[str, Any]:
-    """Return what a configuration tells by itself: status, final and best value, time and updates to the target."""
+    """Return a configuration's own columns: status, final and best value, time and updates to the target."""
     configuration, finals = measured.configuration, np.array(list(measured.finals.values()))
     times = measured.costs(target, measured.curves)
     return {
@@ -91,7 +91,7 @@ def row(measured: Measured, target: float) -> dict[str, Any]:
 
 
 def against(measured: Measured, base: Measured, target: float) -> dict[str, Any]:
-    """Return what a configuration is compared with a reference, in runs paired by seed."""
+    """Return a configuration's columns relative to a reference, over runs paired by seed."""
     times, updates = (
         _cost_ratio(measured, base, [one.costs(target, curves(one)) for one in (measured, base)])
         for curves in (attrgetter("curves"), attrgetter("updates"))
@@ -108,12 +108,12 @@ def against(measured: Measured, base: Measured, target: float) -> dict[str, Any]
 
 
 def columns(name: str, interval: Interval) -> dict[str, float]:
-    """Name the three numbers of an interval: `name`, `name_low`, `name_high`."""
+    """Return an interval as the columns `name`, `name_low` and `name_high`."""
     return {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
 
 
 def _cost_ratio(measured: Measured, base: Measured, costs: Sequence[Array]) -> Interval:
-    """Return the ratio of median costs over common seeds; without any, over all runs and without an interval."""
+    """Return the ratio of median costs over common seeds; without common seeds over all runs, without an interval."""
     own, reference = costs
     if common := efficiency.common(measured.seeds, base.seeds):
         mine, theirs = np.array(common).T

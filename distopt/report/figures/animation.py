@@ -22,9 +22,8 @@ FRAMES, PER_SECOND, DPI, COLORS = 150, 15, 100, 128
 def animate(runs: Sequence[Run], folder: Path) -> list[Path]:
     """Write `paths.gif` into `folder`, configurations side by side on one clock; return the files written.
 
-    With several groups of comparable runs there is a file for each, numbered. Every frame is a moment of the runs'
-    time: the center with its path so far, the workers as dots that trail the
-    window they are in, a straggler red.
+    Several groups of comparable runs get one numbered file each. Every frame is a moment on the runs' clock: the center
+    with its path so far, and the workers as dots with the path of their present window; stragglers are red.
 
     Raises:
         ResultsError: no run has a center in the plane.
@@ -43,12 +42,12 @@ def animate(runs: Sequence[Run], folder: Path) -> list[Path]:
 
 
 def _write(configurations: Sequence[Configuration], file: Path) -> None:
-    """Draw what stands still once and what moves in every frame, with one palette for all of them."""
+    """Draw the background once and the moving parts in every frame, with one palette for all frames."""
     figure, panels = paths.panels_for(configurations)
     figure.set_dpi(DPI)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
-    figure.set_layout_engine("none")  # or the panels would move with what moves in them
+    figure.set_layout_engine("none")  # otherwise panels would shift with their content
     ground = canvas.copy_from_bbox(figure.bbox)
     looks = zip(panels, appearance(configurations), strict=True)
     actors = [Actors(axes, configuration.runs[0], shade) for axes, (configuration, shade, _) in looks]
@@ -80,7 +79,7 @@ class Actors:
         self._text = axes.text(0.03, 0.03, "", transform=axes.transAxes, zorder=7)
 
     def show(self, now: float) -> None:
-        """Draw everything where it was at a time, on what is on the canvas already."""
+        """Draw center and workers as they were at time `now`, over the background."""
         done = int(np.searchsorted(self._time_s, now, side="right"))
         self._path.set_data(*self._centers[:done].T)
         self._dot.set_data(*self._centers[done - 1 : done].T)
@@ -93,9 +92,9 @@ class Actors:
 
 
 def under_way(moves: paths.Moves, now: float) -> np.ndarray:
-    """Return where the move at a time began and how far it is, shape (2, 2): it takes its time evenly.
+    """Return start and present point of the move under way at time `now`, shape (2, 2); its speed is constant.
 
-    After the last move that is where it ended.
+    After the last move the present point is its end.
     """
     i = min(int(np.searchsorted(moves.ended_s, now, side="right")), len(moves.ended_s) - 1)
     share = np.interp(now, [moves.began_s[i], moves.ended_s[i]], [0.0, 1.0])

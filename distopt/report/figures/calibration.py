@@ -1,4 +1,4 @@
-"""How well virtual time repeats a real run: the same configuration on the wall clock and simulated."""
+"""How well virtual time repeats a real run: one configuration on the wall clock and in simulation."""
 
 from pathlib import Path
 from typing import Any
@@ -25,9 +25,9 @@ def errors(real: Run, simulated: Run) -> pd.DataFrame:
     For numbers the error is 100 (simulated - real) / real: training time (of the last update, from the start of the
     clock), updates, mean seconds of a local step and between two windows of a worker, mean and standard deviation of
     the staleness, the center's metric at the end. The staleness distributions differ by their total variation distance
-    Σ_τ |p_τ - q_τ| / 2, and the center's curves by the largest and by the mean absolute difference up to where the
-    shorter one ends, as a share of 1 for accuracy and of the real curve's range for loss; these have no value of their
-    own. NaN where nothing is defined.
+    Σ_τ |p_τ - q_τ| / 2, and the center's curves by the largest and by the mean absolute difference up to the end of the
+    shorter one, as a share of 1 for accuracy and of the real curve's range for loss; these rows have NaN as `real` and
+    `simulated`. Undefined errors are NaN.
     """
     metric, split = choose([real], None, None)
     measured, repeated = _numbers(real), _numbers(simulated)
@@ -45,7 +45,7 @@ def errors(real: Run, simulated: Run) -> pd.DataFrame:
 
 
 def relative_error(real: float, simulated: float) -> float:
-    """Return 100 (simulated - real) / real; 0 if both are 0, NaN if only `real` is."""
+    """Return 100 (simulated - real) / real; 0 if both are 0, NaN if only `real` is 0."""
     if real == simulated:
         return 0.0
     return 100 * (simulated - real) / real if real else float("nan")
@@ -58,9 +58,9 @@ def total_variation(one: pd.DataFrame, other: pd.DataFrame) -> float:
 
 
 def differences(one: Curve, other: Curve) -> tuple[float, float]:
-    """Return the largest and the mean over x of |y_one - y_other|, on the interval where both curves are.
+    """Return the largest and the mean over x of |y_one - y_other|, on the common interval of the curves.
 
-    Curves are linear between evaluations; the mean is by the trapezoidal rule on all x of both. NaN without such an
+    Curves are linear between evaluations; the mean is by the trapezoidal rule on the x of both. NaN without a common
     interval.
     """
     if not (one.x.size and other.x.size):

@@ -30,8 +30,8 @@ def convergence_figure(
 ) -> Figure:
     """Draw each metric over x in a panel: validation solid, train dashed, shaded between the extremes over seeds.
 
-    A run that did not come to its end is drawn by itself as a thin line that ends in a cross. Metrics that no run has
-    (analytic functions have no accuracy) get no panel.
+    An unfinished run is a separate thin line that ends in a cross. Metrics that no run has (analytic functions have no
+    accuracy) get no panel.
     """
     runs = [run for configuration in configurations for run in configuration.runs]
     shown = [metric for metric in metrics if any(run.evals[metric].notna().any() for run in runs)] or ["loss"]
@@ -55,7 +55,7 @@ def convergence_figure(
 
 
 def x_label(x: Axis, runs: Sequence[Run]) -> str:
-    """Return the name and unit of an axis; time says whose clock it is."""
+    """Return the name and unit of an axis; for time with the kind of clock."""
     clocks = {run.info["clock"] for run in runs}
     return X_LABELS.get(x) or (CLOCKS[clocks.pop()] if len(clocks) == 1 else "time (s)")
 
@@ -70,7 +70,7 @@ def _draw(axes: Axes, runs: Configuration, metric: str, split: str, x: Axis, loo
     curves = [run_curve(run, metric, split, x) for run in runs.finished]
     band = convergence.aggregate(curves)
     width = 1.3 if look["marker"] else 0.8
-    if np.isfinite(band.mean).any():  # markers need a place
+    if np.isfinite(band.mean).any():  # matplotlib cannot place markers on a line without finite points
         axes.plot(band.x, band.mean, linewidth=width, markevery=0.15, label=f"{runs.label} ({split})", **look)
     if len(curves) > 1 and look["marker"]:
         axes.fill_between(band.x, band.low, band.high, color=look["color"], alpha=0.2, linewidth=0)
@@ -82,7 +82,7 @@ def _draw(axes: Axes, runs: Configuration, metric: str, split: str, x: Axis, loo
 
 
 def _limits(axes: Axes, runs: Sequence[Run], metric: str, x: Axis) -> None:
-    """Let finished runs decide the range of y: a diverged one may leave the figure. Steep losses are logarithmic."""
+    """Set the range of y by finished runs, so that diverged runs may leave the figure; steep losses are logarithmic."""
     axes.set_xlim(left=0)
     axes.xaxis.set_major_locator(MaxNLocator(5))
     if x in ("samples", "bytes", "updates"):
@@ -106,7 +106,7 @@ def _limits(axes: Axes, runs: Sequence[Run], metric: str, x: Axis) -> None:
 
 
 def _legends(figure: Figure, configurations: Sequence[Configuration], splits: Sequence[str]) -> None:
-    """Name the configurations by colour and marker above the panels, and what lines and crosses mean in the first."""
+    """Add a legend of configurations above the panels, and a legend of lines and crosses in the first panel."""
     entries = [
         Line2D([], [], color=shade, marker=mark, label=configuration.label)
         for configuration, shade, mark in appearance(configurations)

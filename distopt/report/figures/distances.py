@@ -1,4 +1,4 @@
-"""The distance figure: how far the center had moved in parameter space while a commit was computed."""
+"""The distance figure: how far the center moved in parameter space while a commit was computed."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,8 +18,8 @@ POINTS = 1000  # of a curve, which may be over millions of commits
 def distance_figure(configurations: Sequence[Configuration]) -> Figure | None:
     """Draw the cumulative share of commits over ‖θ̃_now − θ̃_pulled‖₂, commits of all seeds together.
 
-    A curve starts at the share of commits with distance 0 (nobody else wrote meanwhile, as under a barrier). None where
-    no commit has another distance.
+    A curve starts at the share of commits with distance 0 (no other worker committed in between, as under a barrier).
+    None if all distances are 0.
     """
     pooled = [pd.concat([run.commits["distance"] for run in c.runs]).to_numpy(float) for c in configurations]
     pooled = [np.sort(distances[np.isfinite(distances)]) for distances in pooled]
@@ -45,7 +45,7 @@ def distance_figure(configurations: Sequence[Configuration]) -> Figure | None:
 
 
 def _scale(axes: Axes, pooled: Sequence[np.ndarray]) -> None:
-    """A logarithmic axis where distances are of different sizes, from their 0.01 quantile on."""
+    """Set the x-axis, logarithmic from the 0.01 quantile on if distances differ by more than a factor of 30."""
     moved = np.concatenate([distances[distances > 0] for distances in pooled])
     low, high = np.quantile(moved, 0.01), moved.max()
     if high > 30 * low:

@@ -1,4 +1,4 @@
-"""The figure of scaling factors: by how much a server rule shrinks the commits, over time."""
+"""The figure of scaling factors: how much a server rule shrinks commits, over time."""
 
 from collections.abc import Sequence
 
@@ -18,8 +18,8 @@ BINS = 60
 def factors_figure(configurations: Sequence[Configuration]) -> Figure | None:
     """Draw mean, 0.05 quantile and minimum over the weights of the factors in (0, 1], one panel per configuration.
 
-    A line is the median over the commits of all seeds within a sixtieth of the time, the shade around the mean their
-    5 to 95 % range. None where no rule records factors.
+    A line is the median over the commits of all seeds in each sixtieth of the time; the shade is the 5 to 95 % range of
+    the mean. None if no rule records factors.
     """
     shown = [look for look in appearance(configurations) if any(_factors(run.commits) for run in look[0].runs)]
     if not shown:
@@ -50,7 +50,7 @@ def factors_figure(configurations: Sequence[Configuration]) -> Figure | None:
 
 
 def quantiles(commits: pd.DataFrame, bins: int = BINS) -> pd.DataFrame:
-    """Return medians of the factors' columns, and `low` and `high` of the mean, by the middle of each bin of time."""
+    """Return medians of the columns of factors, and `low` and `high` of the mean, by the middle of each time bin."""
     end = float(commits["time_s"].max()) or 1.0
     place = np.minimum((commits["time_s"].to_numpy(float) / end * bins).astype(int), bins - 1)
     binned = commits.groupby(place)

@@ -38,9 +38,9 @@ def efficiency_figure(configurations: Sequence[Configuration], matrix: Array, me
 
 
 def grid_figure(group: Group, rows: pd.DataFrame) -> Figure | None:
-    """Draw the final metric of each optimizer over (workers, window), the best of its other settings in each place.
+    """Draw the final metric of each optimizer over (workers, window), each cell the best of its other settings.
 
-    None where no optimizer has two numbers of workers and two windows.
+    None if no optimizer has two numbers of workers and two windows.
     """
     tables = over_grid(group, rows)
     if not tables:
@@ -58,10 +58,10 @@ def grid_figure(group: Group, rows: pd.DataFrame) -> Figure | None:
 
 
 def difference_figure(group: Group, rows: pd.DataFrame) -> Figure | None:
-    """Draw final metric of each optimizer minus that of the reference over (workers, window).
+    """Draw the final metric of each optimizer minus that of the reference over (workers, window).
 
-    Orange where the optimizer is ahead, purple where the reference is. The reference is that of the comparison where it
-    has such a grid, else the first optimizer. None where fewer than two optimizers have a grid.
+    Orange where the optimizer is ahead, purple where the reference is. The reference is that of the comparison if it
+    has such a grid, else the first optimizer. None if fewer than two optimizers have a grid.
     """
     tables = over_grid(group, rows)
     labels = {c.label: c.optimizer for c in group.configurations}
@@ -91,7 +91,7 @@ def _draw(
     limits: tuple[float, float],
     colors: str = "PuOr_r",
 ) -> AxesImage:
-    """Draw values of shape (down, across) between limits, with their texts where there is room."""
+    """Draw values of shape (down, across) between limits, with their texts if there is room."""
     low, high = limits
     image = axes.imshow(values, cmap=colors, vmin=low, vmax=high, aspect="auto")
     if max(values.shape) <= 14:

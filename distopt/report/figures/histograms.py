@@ -48,7 +48,7 @@ def staleness_figure(configurations: Sequence[Configuration]) -> Figure:
 
 
 def _draw(axes: Axes, commits: pd.DataFrame, shade: Color, width: int) -> None:
-    """Draw one histogram with bins of `width` updates; its mean and maximum stand in the top line."""
+    """Draw one histogram with bins of `width` updates, with mean and maximum in the top line."""
     values, shares = staleness.histogram(commits)
     if not values.size:
         axes.set_yticks([])

@@ -11,7 +11,7 @@ from distopt.report.figures.style import COLUMN, Color, add_caption, add_legend,
 
 
 def momentum_figure(group: Group, rows: pd.DataFrame) -> Figure | None:
-    """Draw measured implicit momentum with its interval over workers, and 1 − 1/n; None where it was not measured."""
+    """Draw measured implicit momentum with its interval over workers, and 1 − 1/n; None if it was not measured."""
     shown = rows["implicit_momentum"].notna().to_numpy()
     if not shown.any():
         return None
@@ -37,7 +37,7 @@ def momentum_figure(group: Group, rows: pd.DataFrame) -> Figure | None:
 def _by_variant(
     chosen: Sequence[Configuration],
 ) -> tuple[list[tuple[list[int], str]], list[tuple[Configuration, Color, str]]]:
-    """Sort configurations that differ in their number of workers alone together, with a label and a look for each."""
+    """Group configurations that differ only in their number of workers, with a label and a look for each group."""
     variants: dict[str, list[int]] = {}
     for i, configuration in enumerate(chosen):
         words = [word for word in configuration.label.split() if not word.startswith("workers=")]

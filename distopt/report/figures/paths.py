@@ -17,9 +17,9 @@ from distopt.report.figures.style import PAGE, Color, add_caption, appearance
 from distopt.runs.results import Run
 
 STRAGGLER, WORKER = "#CC3311", "0.45"
-GRID, LEVELS, LARGEST = 160, 18, 1e-5  # points of the grid per axis, lines, and the lowest level over the highest
+GRID, LEVELS, LARGEST = 160, 18, 1e-5  # grid points per axis, contour lines, lowest level over the highest
 COLUMNS = 3  # panels side by side
-MANY = 2000  # more lines than these would make the SVG large: they become pixels
+MANY = 2000  # more lines are drawn as pixels, because they would make the SVG large
 Function = Callable[[np.ndarray], np.ndarray]
 
 
@@ -28,11 +28,11 @@ class Moves(NamedTuple):
 
     began_s: np.ndarray  # shape (m,)
     ended_s: np.ndarray  # shape (m,)
-    points: np.ndarray  # whence and whither, shape (m, 2, 2)
+    points: np.ndarray  # start and end, shape (m, 2, 2)
 
 
 class Scene(NamedTuple):
-    """What a figure needs to know of a function."""
+    """A function with its minimum and the starting point."""
 
     function: Function  # points of shape (m, 2) to values of shape (m,)
     minimum: np.ndarray  # shape (2,)
@@ -40,13 +40,13 @@ class Scene(NamedTuple):
 
 
 def drawable(run: Run) -> bool:
-    """Return whether a run's center is a point in the plane: the run is of a function of two variables."""
+    """Return whether a run's center is a point in the plane, as on a function of two variables."""
     return {"x0", "x1"} <= set(run.evals) and "x2" not in run.evals and len(run.evals) > 0
 
 
 def scene(settings: Mapping[str, Any]) -> Scene:
     """Build the function that the configuration group `model` describes."""
-    import jax  # here alone: other figures do without
+    import jax  # here, because other figures do not need it
 
     from distopt import models
 
@@ -56,9 +56,9 @@ def scene(settings: Mapping[str, Any]) -> Scene:
 
 
 def windows(run: Run) -> dict[int, Moves]:
-    """Return the windows of each worker: from what it adopted at its commit before to where it was at its commit.
+    """Return the windows of each worker, each from the point it adopted to the point of its commit.
 
-    Empty for a run that did not record them.
+    Empty if the run did not record them.
     """
     if "start_x0" not in run.commits:
         return {}
@@ -86,7 +86,7 @@ def stragglers(run: Run) -> set[int]:
 def pushes(run: Run, workers: set[int]) -> Moves:
     """Return how single commits of `workers` moved the center.
 
-    Only updates count that were evaluated both before and after; with `evaluate.every=1` all of them.
+    Only updates with an evaluation before and after count; with `evaluate.every=1` all do.
     """
     commits = applied(run.commits)
     alone = commits[commits["worker"].isin(workers) & ~commits["update"].duplicated(keep=False)]
@@ -97,10 +97,10 @@ def pushes(run: Run, workers: set[int]) -> Moves:
 
 
 def paths_figure(configurations: Sequence[Configuration]) -> Figure:
-    """Draw, for the first run of each configuration, the center's path in its colour and the workers' thin and grey.
+    """Draw, for the first run of each configuration, the center's path in its colour and the workers' paths in grey.
 
-    A worker that always straggles is red, and so is every move of the center that its commits made. The circle is the
-    start, the star the minimum; contour lines are evenly spaced in the logarithm of the function.
+    A worker that always straggles is red, as are the moves of the center by its commits. The circle is the start, the
+    star the minimum; contour lines are evenly spaced in the logarithm of the function.
     """
     figure, panels = panels_for(configurations)
     for axes, (configuration, shade, _) in zip(panels, appearance(configurations), strict=True):
@@ -137,7 +137,8 @@ def panels_for(configurations: Sequence[Configuration]) -> tuple[Figure, list[Ax
 def limits(ground: Scene, runs: Sequence[Run]) -> tuple[np.ndarray, float]:
     """Return the lower left corner and the side of a square that shows the centers' paths.
 
-    It holds start and minimum, and what of the paths is not further from them than they are from each other.
+    It contains start and minimum, and the parts of the paths that are no further from them than they are from each
+    other.
     """
     fixed = np.stack([ground.start, ground.minimum])
     reach = max(float(np.abs(fixed[0] - fixed[1]).max()), 0.1)
@@ -149,14 +150,14 @@ def limits(ground: Scene, runs: Sequence[Run]) -> tuple[np.ndarray, float]:
 
 
 def draw_contour(axes: Axes, ground: Scene, corner: np.ndarray, side: float) -> None:
-    """Draw the function over a square, with its minimum and the start."""
+    """Draw the contour of a function over a square, with its minimum and the start."""
     x, y = (np.linspace(first, first + side, GRID) for first in corner)
     grid = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
     values = ground.function(grid) - ground.function(ground.minimum[None])
     levels = np.geomspace(values.max() * LARGEST, values.max(), LEVELS)
     shape = values.clip(levels[0]).reshape(GRID, GRID)
     shades = axes.contourf(x, y, shape, levels, cmap="Blues_r", norm=LogNorm(), alpha=0.3, zorder=0, extend="min")
-    shades.set_rasterized(True)  # or they are most of the SVG's size
+    shades.set_rasterized(True)  # as vectors they would be most of the SVG's size
     axes.contour(x, y, shape, levels, colors="0.75", linewidths=0.4, zorder=1)
     axes.plot(*ground.start, "o", color="black", markerfacecolor="white", zorder=6)
     axes.plot(*ground.minimum, "*", color="black", markersize=8, zorder=6)
@@ -165,7 +166,7 @@ def draw_contour(axes: Axes, ground: Scene, corner: np.ndarray, side: float) -> 
 
 
 def draw(axes: Axes, moves: Moves, color: Color | str, width: float, zorder: float) -> LineCollection:
-    """Draw moves as lines of their own: between two windows a worker jumps to what it adopts."""
+    """Draw moves as separate lines, because between two windows a worker jumps to the point it adopts."""
     lines = LineCollection(list(moves.points), colors=[color], linewidths=width, zorder=zorder)
     lines.set_rasterized(len(moves.points) > MANY)
     axes.add_collection(lines, autolim=False)
@@ -173,7 +174,7 @@ def draw(axes: Axes, moves: Moves, color: Color | str, width: float, zorder: flo
 
 
 def _legend(figure: Figure, configurations: Sequence[Configuration], straggles: bool) -> None:
-    """Say what lines and marks mean, above the panels."""
+    """Add a legend of lines and marks above the panels."""
     shades = {shade for _, shade, _ in appearance(configurations)}
     keys = [Line2D([], [], color=shades.pop() if len(shades) == 1 else "black", label="center")]
     keys.append(Line2D([], [], color=WORKER, linewidth=0.6, label="workers"))

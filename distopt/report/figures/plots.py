@@ -50,15 +50,16 @@ def plot_runs(
     reference: str | None = None,
     target: float | None = None,
 ) -> list[Path]:
-    """Draw the figures that the runs at hand allow into `folder`; return the files written.
+    """Draw the figures that the runs allow into `folder`; return the files written.
 
     Per group of comparable runs: `convergence_X` (metrics over x, mean and range over seeds), `staleness`, `distance`,
     `timeline` of the workers, `factors` of rules that scale commits, `paths` on functions of the plane; with two
-    configurations `temporal_efficiency`; with two numbers of workers and two windows `grid`, and with two optimizers
-    too `grid_difference`; with three numbers of workers `scaling`; with several learning rates or windows
-    `sensitivity`; with seeds on an analytic function, evaluated after every update, `momentum`. With several groups
-    their names end in the group's number. Over all groups, with two workloads that optimizers share, `profile`. Of
-    more than a dozen configurations, figures with one line or panel each show the leading one of each optimizer.
+    configurations `temporal_efficiency`; with two numbers of workers and two windows `grid`, and with two such
+    optimizers `grid_difference`; with three numbers of workers `scaling`; with several learning rates or windows
+    `sensitivity`; with seeds on an analytic function, evaluated after every update, `momentum`. With several groups,
+    file names end in the group's number. Over all groups, with two workloads that optimizers share, `profile`. With
+    more than a dozen configurations, figures with a line or panel per configuration show only the leading one of each
+    optimizer.
     """
     metric = metrics[0] if len(metrics) == 1 else None
     found = compare_runs(runs, reference=reference, target=target, metric=metric)
@@ -100,6 +101,6 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{name}.png", folder / f"{name}.svg"]
     figure.savefig(paths[0])
-    figure.set_layout_engine("none")  # what was laid out for the first file holds for the second: half the time
+    figure.set_layout_engine("none")  # the layout of the first file is reused, which halves the time
     figure.savefig(paths[1], metadata={"Date": None})
     return paths

@@ -15,11 +15,11 @@ from distopt.report.figures.style import COLUMN, PAGE, add_caption, add_legend, 
 
 NAMES = {"learning_rate": "learning rate", "window": "window (local steps)"}
 LINES = 8
-LARGEST = 0.1  # how far from the best the sensitivity is drawn
+LARGEST = 0.1  # largest distance from the best in the sensitivity panel
 
 
 def profile_figure(found: Profiles, configurations: Sequence[Configuration]) -> Figure | None:
-    """Draw for each optimizer the share of workloads on which it needs at most q times the fastest one's time.
+    """Draw for each optimizer the share of workloads on which it needs at most q times the time of the fastest.
 
     None with fewer than two workloads.
     """
@@ -53,8 +53,9 @@ def profile_figure(found: Profiles, configurations: Sequence[Configuration]) -> 
 def sensitivity_figure(group: Group, rows: pd.DataFrame) -> Figure | None:
     """Draw the final metric over learning rate and over window, and the share of the grid within x of the best.
 
-    A line is an optimizer in one grid (see `grid.sensitivity`); over one setting it is the best value over the other,
-    with its 95 % interval. With more than eight grids each optimizer's best one is drawn. None where there is no grid.
+    A line is an optimizer in one grid (see `grid.sensitivity`); over one setting it shows the best value over the
+    other, with its 95 % interval. With more than eight grids only each optimizer's best grid is drawn. None without a
+    grid.
     """
     found = _few(list(grids(group, rows)))
     varied = [name for name in NAMES if any(members[name].nunique() > 1 for _, _, members in found)]
@@ -95,7 +96,7 @@ def _few(found: list[tuple[str, str, pd.DataFrame]]) -> list[tuple[str, str, pd.
 
 
 def _looks(group: Group, found: Sequence[tuple[str, str]]) -> list[tuple[tuple[float, float, float], str]]:
-    """Give each grid the look of its optimizer; several grids of one optimizer are its variants."""
+    """Return the look of each grid: that of its optimizer, with several grids of one optimizer as variants."""
     first = {c.optimizer: c for c in group.configurations}
     return [(shade, mark) for _, shade, mark in appearance([first[optimizer] for optimizer, _ in found])]
 

@@ -12,16 +12,16 @@ from distopt.report.comparison.grid import located, tabulate
 from distopt.report.comparison.grouping import Group
 from distopt.report.figures.style import PAGE, add_caption, add_legend, color, marker
 
-LEAST = 3  # numbers of workers that make a curve
+LEAST = 3  # fewest numbers of workers for a curve
 
 
 def scaling_figure(group: Group, rows: pd.DataFrame) -> Figure | None:
     """Draw median time to target with its interval, and speed-up, over workers, both on logarithmic scales.
 
-    At each number of workers an optimizer counts with its fastest configuration. The speed-up is over its own time at
-    the fewest workers with which it reached the target, and starts on the dotted line of linear speed-up. Numbers of
-    workers at which the median run does not reach the target are crosses at the top of the left panel.
-    None where no optimizer ran with three numbers of workers.
+    Each number of workers shows an optimizer's fastest configuration. The speed-up is over its own time at the fewest
+    workers with which it reached the target, and starts on the dotted line of linear speed-up. Crosses at the top of
+    the left panel are numbers of workers at which the median run does not reach the target. None if no optimizer ran
+    with three numbers of workers.
     """
     curves = scaling(group, rows)
     if not curves:
@@ -44,7 +44,7 @@ def scaling_figure(group: Group, rows: pd.DataFrame) -> Figure | None:
     left.set_yscale("log")
     times = np.concatenate([curve["time"] for curve in curves.values()])
     times = times[np.isfinite(times)]
-    if times.size:  # an interval that ends at infinity leaves the panel
+    if times.size:  # infinite ends of intervals must not set the range
         left.set_ylim(times.min() / 1.4, times.max() * 2)
     target = f"{rows['metric'].iloc[0]} {rows['target'].iloc[0]:.3g}"
     left.set(ylabel="time to target (s)", title=f"target: {target}")
@@ -62,9 +62,9 @@ def scaling_figure(group: Group, rows: pd.DataFrame) -> Figure | None:
 
 
 def scaling(group: Group, rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Return `workers`, `time` with `low` and `high`, and `speedup` of each optimizer that has enough of them."""
+    """Return `workers`, `time` with `low` and `high`, and `speedup` of each optimizer with `LEAST` worker counts."""
     placed = located(group, rows).dropna(subset=["workers"])
-    placed = placed[placed["time_to_target_s"] > 0]  # what is reached before the first update tells nothing
+    placed = placed[placed["time_to_target_s"] > 0]  # reached before the first update: no scaling
     found = {}
     for optimizer, own in placed.groupby("optimizer"):
         best = own.loc[own.groupby("workers")["time_to_target_s"].idxmin()].sort_values("workers")
@@ -86,7 +86,7 @@ def scaling(group: Group, rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 def _workers(axes: Axes, counts: list[float]) -> None:
-    """A logarithmic axis with the numbers of workers there are, as far as their labels do not touch."""
+    """Set a logarithmic axis with ticks at the numbers of workers, as far as their labels do not touch."""
     axes.set_xscale("log", base=2)
     apart = [counts[0], *(b for a, b in pairwise(counts) if b / a >= (counts[-1] / counts[0]) ** 0.06)]
     axes.xaxis.set_major_locator(FixedLocator(apart))

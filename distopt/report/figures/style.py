@@ -34,8 +34,9 @@ STYLE: dict[str, Any] = {
     "svg.hashsalt": "distopt",  # the same figure gives the same file
 }
 
-# Okabe and Ito's palette without yellow (lost on white) and sky blue (a lighter adag) for the classical ones, then Paul
-# Tol's "muted" scheme, then what is farthest from all of these in CIELAB; similar ones differ in their markers.
+# The classical optimizers have Okabe and Ito's palette without yellow (hard to see on white) and sky blue (too close to
+# adag); then come Paul Tol's "muted" scheme and the colours farthest from all these in CIELAB. Similar colours differ
+# in their markers.
 _FIXED = {
     "sequential": ("#000000", "x"),
     "synchronous": ("#777777", "s"),
@@ -77,8 +78,8 @@ _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p")
 def color(optimizer: str, variant: int = 0, variants: int = 1) -> Color:
     """Return the colour of an optimizer as red, green and blue in [0, 1].
 
-    Names without a fixed place get one from a hash of the name, so that it never depends on what else is drawn.
-    Several settings of one optimizer (`variant` of `variants`) keep the hue and get lighter.
+    Other names get a colour by a hash of the name, so that it does not depend on what else is drawn. Several settings
+    of one optimizer (`variant` of `variants`) keep the hue and get lighter.
     """
     name = _FIXED[optimizer][0] if optimizer in _FIXED else _COLORS[crc32(optimizer.encode()) % len(_COLORS)]
     white = 0.6 * variant / max(1, variants - 1)
@@ -87,14 +88,14 @@ def color(optimizer: str, variant: int = 0, variants: int = 1) -> Color:
 
 
 def marker(optimizer: str, variant: int = 0) -> str:
-    """Return the marker of an optimizer; the settings of one optimizer have different ones."""
+    """Return the marker of an optimizer; its variants have different markers."""
     first = _FIXED[optimizer][1] if optimizer in _FIXED else _MARKERS[crc32(optimizer.encode()) // 8 % len(_MARKERS)]
     order = [first] + [other for other in _MARKERS if other != first]
     return order[variant % len(order)]
 
 
 def appearance(configurations: Sequence[Configuration]) -> list[tuple[Configuration, Color, str]]:
-    """Give each configuration its colour and marker; settings of one optimizer are its variants, in their order."""
+    """Return each configuration with colour and marker; settings of one optimizer are its variants, in their order."""
     names = [configuration.optimizer for configuration in configurations]
     looks = []
     for i, configuration in enumerate(configurations):
@@ -104,7 +105,7 @@ def appearance(configurations: Sequence[Configuration]) -> list[tuple[Configurat
 
 
 def add_legend(figure: Figure, entries: Sequence[Artist]) -> None:
-    """Name the entries above all panels, as many side by side as fit; entries without a label are left out."""
+    """Add a legend above all panels, with as many columns as fit; entries without a label are left out."""
     named = [entry for entry in entries if not str(entry.get_label()).startswith("_")]
     labels = [str(entry.get_label()) for entry in named]
     figure.legend(named, labels, loc="outside upper center", ncols=legend_columns(labels, figure.get_figwidth()))
@@ -116,7 +117,7 @@ def legend_columns(labels: Sequence[str], width: float) -> int:
 
 
 def add_caption(figure: Figure, configurations: Sequence[Configuration], note: str = "") -> None:
-    """Write below the figure, in small print, what all its runs have in common and a note, in lines that fit."""
+    """Write the common settings of all runs and a note below the figure, in small print."""
     parts = caption([run for configuration in configurations for run in configuration.runs]).split(" · ")
     letters = int(figure.get_figwidth() * 19)
     lines = [""]

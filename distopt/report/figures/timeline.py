@@ -1,4 +1,4 @@
-"""The time line of workers: what each of them did when, from the commits of a run."""
+"""The time line of workers: what each worker did when, from the commits of a run."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -13,7 +13,7 @@ from distopt.report.comparison.grouping import Configuration
 from distopt.report.figures.curves import x_label
 from distopt.report.figures.style import COLUMN, Color, add_caption, add_legend, color
 
-WORKERS, ROWS, WINDOWS = 16, 32, 6  # per run, in all, and per worker: as many as one can tell apart
+WORKERS, ROWS, WINDOWS = 16, 32, 6  # most workers per run, rows in all, and windows per worker that can be told apart
 COLUMNS = ("compute_s", "exchange_s", "server_s")
 LOOKS = {"wait": "0.88", "exchange": "0.15"}
 
@@ -29,9 +29,9 @@ class Spans(NamedTuple):
 def timeline_figure(configurations: Sequence[Configuration]) -> Figure | None:
     """Draw the first windows of some workers as bars: compute in colour, wait light, exchange dark.
 
-    A panel is the first run of a configuration, all on one clock. `wait` lasts from the end of a window until the
-    server begins with its commit: upload, queue, and under a barrier the slower workers. `exchange` is the server's
-    work and the reply. None without such records.
+    A panel is the first run of a configuration; all panels share one clock. `wait` lasts from the end of a window until
+    the server begins with its commit: upload, queue, and under a barrier the slower workers. `exchange` is the server's
+    work and the reply. None if no run recorded these times.
     """
     shown = [c for c in configurations if all(column in c.runs[0].commits for column in COLUMNS)]
     shown = [c for c in shown if len(c.runs[0].commits)]
@@ -58,7 +58,7 @@ def timeline_figure(configurations: Sequence[Configuration]) -> Figure | None:
 
 
 def lines(commits: pd.DataFrame, most: int) -> dict[int, Spans]:
-    """Return what the first workers did, at most so many."""
+    """Return the spans of the first `most` workers."""
     workers = sorted(commits["worker"].unique())[:most]
     return {int(worker): spans(commits[commits["worker"] == worker]) for worker in workers}
 
@@ -77,12 +77,11 @@ def _draw(axes: Axes, rows: Mapping[int, Spans], shade: Color, end: float) -> No
 
 
 def spans(commits: pd.DataFrame) -> Spans:
-    """Return what one worker did, from its commits in the order applied.
+    """Return the spans of one worker, from its commits in the order applied.
 
-    A window's row tells how long it took and how long after the end of the last window it began. The first one begins
-    at time 0, or as late as no window begins before the commit of the last was applied: real workers hear of the start
-    a little later than the server. The gap after a window is divided where the server began with its commit,
-    `time_s - server_s`.
+    A window's row has its duration and the time since the end of the last window. The first window begins at time 0, or
+    later, so that no window begins before the last commit was applied: real workers start a little later than the
+    server. The gap after a window is divided where the server began with its commit, `time_s - server_s`.
     """
     compute, gap = commits["compute_s"].to_numpy(float), commits["exchange_s"].to_numpy(float)
     begin = np.cumsum(gap + compute) - compute

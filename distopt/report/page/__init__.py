@@ -11,7 +11,7 @@ HERE = Path(__file__).parent
 
 
 def write(found: Comparison, problems: Sequence[str], output: Path) -> Path:
-    """Write the page of a comparison to `output`, with links relative to where it lies; return its path.
+    """Write the page of a comparison to `output`, with links relative to its folder; return its path.
 
     Equal runs give an equal page.
 
@@ -30,9 +30,9 @@ def write(found: Comparison, problems: Sequence[str], output: Path) -> Path:
 
 
 def render(found: Comparison, problems: Sequence[str], folder: Path) -> str:
-    """Return the page as HTML that loads nothing: style, scripts and data are inside.
+    """Return the page as HTML that loads nothing else: style, scripts and data are inside.
 
-    Everything that comes from runs is escaped, in the text by the template and in the data as JSON without `<`.
+    All content of runs is escaped, in the text by the template and in the data as JSON without `<`.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup

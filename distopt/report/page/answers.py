@@ -1,4 +1,4 @@
-"""What a comparison says, in words: one sentence per question, with the numbers it rests on."""
+"""Answers of a comparison in words: one sentence per question, with the evidence."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ ALONE = "Cannot be told: no two optimizers ran on the same setting."
 
 
 class Answer(NamedTuple):
-    """A question, its answer in one sentence, and the evidence in lines of their own."""
+    """A question, its answer in one sentence, and lines of evidence."""
 
     question: str
     sentence: str
@@ -26,7 +26,7 @@ class Answer(NamedTuple):
 
 
 def answers(group: Group, rows: Sequence[Mapping[str, Any]], metric: str, split: str) -> list[Answer]:
-    """Return what a group of comparable configurations answers; `rows` are those of the comparison, in their order."""
+    """Return the answers of a group of comparable configurations; `rows` are those of the comparison, in order."""
     every = heats(group, rows)
     found = [heat for heat in every if heat.contested] or every
     last = "Which ends with the lowest loss?" if metric == "loss" else "Which is the most accurate in the end?"
@@ -91,7 +91,7 @@ def _margin_line(heat: Heat, margin: Mapping[str, Any]) -> str:
 
 
 def _coverage(pairs: int) -> str:
-    """Warn where the bootstrap of a median over so few pairs cannot cover 95 % (see `metrics.statistics`)."""
+    """Return a warning if the bootstrap of a median over this few pairs cannot cover 95 %; see `metrics.statistics`."""
     most = 1 - 2.0 ** (1 - pairs)
     return f" (with {pairs} seeds it covers {100 * most:.0f} % at most)" if most < CONFIDENCE else ""
 
@@ -134,7 +134,7 @@ def _final(group: Group, rows: Sequence[Mapping[str, Any]], metric: str, split: 
 
 
 def failures(runs: Sequence[Run]) -> tuple[str, list[str]]:
-    """Say how many runs did not come to their end, and which, with their status and reason."""
+    """Return how many runs did not finish, and a line with status and reason for each."""
     broken = [run for run in runs if not run.finished]
     if not broken:
         return "Nothing: the only run finished." if len(runs) == 1 else f"Nothing: all {len(runs)} runs finished.", []

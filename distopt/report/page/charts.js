@@ -5,7 +5,7 @@ const escaped = (text) => text.replace(/[&<>]/g, (sign) => ({ "&": "&amp;", "<":
 const variable = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const finite = (values) => values.filter((value) => value !== null);
 
-/** Lighten what would be lost on a dark page. */
+/** Lighten a color that is too dark for a dark page. */
 function visible(color) {
   const parts = [1, 3, 5].map((i) => parseInt(color.slice(i, i + 2), 16));
   const dark = matchMedia("screen and (prefers-color-scheme: dark)").matches && Math.max(...parts) < 110;
@@ -37,7 +37,7 @@ function curvesOf(each) {
   return places && Object.fromEntries(Object.entries(places).map(([name, place]) => [name, data.arrays[place]]));
 }
 
-/** Whether finished runs span so much that only a logarithmic scale shows the end of a loss. */
+/** Whether the losses of finished runs span more than a factor of 10, which needs a logarithmic scale. */
 function steep() {
   const values = range(group().configurations.map(curvesOf).filter(Boolean));
   return find("#metric").value.endsWith("loss") && values[0] > 0 && values[1] / values[0] > 10;
@@ -77,7 +77,7 @@ function drawCurves() {
   return draw("#chart", [...bands, ...lines, ...broken], settings, label);
 }
 
-/** Let finished runs decide the range: a diverged one may leave the chart. */
+/** The range of y by finished runs, so that diverged runs may leave the chart. */
 function yRange(drawn) {
   const [low, high] = range(drawn.map(curvesOf).filter(Boolean));
   const logarithmic = find("#logarithmic").checked && low > 0;
@@ -137,7 +137,7 @@ function openTrends() {
   find("#measure").replaceChildren(...options(Object.entries(MEASURES)));
 }
 
-/** Which configurations make a line: those that differ in nothing but the setting. */
+/** The configurations of each line: those that differ only in the setting. */
 function trendLines(setting, indices) {
   const { configurations, facets } = group();
   const lines = new Map();

@@ -1,4 +1,4 @@
-"""The columns of the page's tables: key in the data, heading, and what the number is."""
+"""The columns of the page's tables: key in the data, heading, and explanation."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -7,7 +7,7 @@ from distopt.report.table import with_interval
 
 
 class Column(NamedTuple):
-    """A column: its key in a row, its heading, what it is, and whether it holds words instead of numbers."""
+    """A column: its key in a row, its heading, an explanation, and whether it holds words instead of numbers."""
 
     key: str
     title: str
@@ -16,7 +16,7 @@ class Column(NamedTuple):
 
 
 class Cell(NamedTuple):
-    """A cell as it is shown, and the value it is sorted by (empty: last); `status` gives a colour."""
+    """A cell: the text shown, and the value to sort by (empty: last); `status` gives a colour."""
 
     text: str
     sort: str

@@ -1,4 +1,4 @@
-"""What a page shows: groups of comparable configurations, their rows and curves, and every run with its provenance."""
+"""The content of a page: groups of comparable configurations, their rows and curves, and runs with provenance."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,13 +21,13 @@ from distopt.report.table import plain, text
 from distopt.runs.results import Run
 
 NAMED = 6  # optimizers that fit into a heading
-MEASURES = ("time_to_target_s", "final", "te_target")  # over a setting, with their intervals
+MEASURES = ("time_to_target_s", "final", "te_target")  # drawn over a setting, with their intervals
 
 
 def content(found: Comparison, problems: Sequence[str], folder: Path) -> dict[str, Any]:
-    """Return what the template needs; links to files are relative to `folder`, where the page will lie.
+    """Return the variables of the template; links to files are relative to `folder`, which will hold the page.
 
-    `groups` and `runs` are for the page's text and tables; `data` is what its script needs, plain JSON.
+    `groups` is for the page's text and tables; `data` is plain JSON for its script.
     """
     runs = [run for group in found.groups for run in group.runs]
     curves = Curves(found.groups)
@@ -62,7 +62,7 @@ def _facts(runs: Sequence[Run], configurations: int) -> str:
 
 
 def _group(group: Group, rows: pd.DataFrame, chosen: tuple[str, str], curves: Curves) -> dict[str, Any]:
-    """Return one group's answers and tables, and under `data` what its charts need."""
+    """Return one group's answers and tables, and under `data` the content of its charts."""
     metric, split = chosen
     table = [{str(key): value for key, value in row.items()} for row in rows.to_dict("records")]
     own = [_run_row(run, metric, split) for run in group.runs]
@@ -98,7 +98,7 @@ def _group(group: Group, rows: pd.DataFrame, chosen: tuple[str, str], curves: Cu
 
 
 def _drawn(configuration: Configuration, row: Mapping[str, Any], curves: Curves) -> dict[str, Any]:
-    """Return the curves of a configuration, those of its runs that broke off, and its numbers with their intervals."""
+    """Return the curves of a configuration and of its unfinished runs, and its numbers with their intervals."""
     broken = [
         {"name": f"{configuration.label}, seed {run.seed}: {run.status}", "curves": curves.over_axes([run])}
         for run in configuration.runs
@@ -109,10 +109,10 @@ def _drawn(configuration: Configuration, row: Mapping[str, Any], curves: Curves)
 
 
 def facets(configurations: Sequence[Configuration]) -> dict[str, list[str | None]]:
-    """Return the settings that set the configurations apart, with the value of each one.
+    """Return the settings in which the configurations differ, with the value of each configuration.
 
-    None where a setting does not apply, such as one that another optimizer has. Of settings that always change
-    together the first stands for all. The optimizer's name is not among them.
+    None where a setting does not apply, such as that of another optimizer. Of settings that always change together only
+    the first is returned. The optimizer's name is left out.
     """
     apart = differing([settings(configuration.runs[0]) for configuration in configurations])
     found: dict[tuple[int, ...], tuple[str, list[str | None]]] = {}

@@ -1,4 +1,4 @@
-"""Settings, provenance and files of every run: what all share, and what is each one's own."""
+"""Settings, provenance and files of every run, divided into what all runs share and what differs."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -14,14 +14,14 @@ Values = dict[str, str]
 
 
 class Details(NamedTuple):
-    """`settings` and `provenance` by dotted key: those that all runs share, and for each run the others."""
+    """`settings` and `provenance` by dotted key: the values that all runs share, and for each run the others."""
 
     common: dict[str, Values]
     own: list[dict[str, Values]]
 
 
 def details(runs: Sequence[Run]) -> Details:
-    """Return the settings (`config.yaml`) and the provenance (`run.json`) of all runs; what is null is left out."""
+    """Return the settings (`config.yaml`) and the provenance (`run.json`) of all runs, without null values."""
     kinds = {"settings": [_texts(run.config) for run in runs], "provenance": [_texts(run.info) for run in runs]}
     common = {kind: _shared(every) for kind, every in kinds.items()}
     own = [
@@ -37,7 +37,7 @@ def details(runs: Sequence[Run]) -> Details:
 def files(run: Run, folder: Path) -> dict[str, Any]:
     """Return a run's name, its files, and its folder's address relative to `folder`.
 
-    The address is quoted, and begins with a point so that no name can be taken for anything but a path.
+    The address is quoted, and begins with `./` so that a browser always reads it as a path.
     """
     address = Path(os.path.relpath(run.folder.resolve(), folder.resolve())).as_posix()
     names = sorted(path.name for path in run.folder.iterdir() if path.is_file())

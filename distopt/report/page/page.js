@@ -2,7 +2,7 @@ const data = JSON.parse(document.getElementById("data").textContent);
 const find = (selector, root = document) => root.querySelector(selector);
 const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 
-/** Make an element; children are elements or text, which is never read as HTML. */
+/** Make an element; children are elements or text, which is not parsed as HTML. */
 function make(tag, properties = {}, ...children) {
   const element = Object.assign(document.createElement(tag), properties);
   element.append(...children);
@@ -13,7 +13,7 @@ const options = (values) => values.map(([value, text]) => make("option", { value
 const short = (key) => key.replace(/\.name$/, "").split(".").pop();
 const swatch = (color) => make("i", { style: `background:${color}` });
 
-// What is shown: one group of comparable configurations, and those of it that pass the filters.
+// The view: one group of comparable configurations, and those in it that pass the filters.
 
 const state = { group: 0, shown: [] };
 const group = () => data.groups[state.group];
@@ -47,8 +47,8 @@ function openGroup(index) {
 }
 
 /**
- * Show the rows whose optimizer is on, whose settings are those chosen, where they apply, and whose text has all words
- * searched for. A configuration is drawn while a row of it is left.
+ * Show the rows whose optimizer is on, whose settings are the chosen ones (where they apply) and whose text has all
+ * searched words. A configuration is drawn while one of its rows is shown.
  */
 function filter() {
   const { configurations, facets } = group();
@@ -97,7 +97,7 @@ function compare(a, b) {
     : String(a).localeCompare(String(b), undefined, { numeric: true });
 }
 
-// Details of a run: its own settings first, then what it shares with the others.
+// Details of a run: first its own settings, then those shared with the other runs.
 
 function showDetails(index) {
   const run = data.runs[index];
@@ -119,7 +119,7 @@ function showDetails(index) {
 }
 
 function listen() {
-  let waiting; // while somebody types, the charts are drawn once and not for each letter
+  let waiting; // the charts are drawn once after typing, not for each letter
   find("#filters").addEventListener("input", ({ target }) => {
     clearTimeout(waiting);
     if (target.type === "search") waiting = setTimeout(filter, 150);

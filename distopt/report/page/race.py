@@ -1,4 +1,4 @@
-"""Who is first to the target, workload by workload: what the page's answers rest on."""
+"""The optimizers that reach the target first on each workload, as evidence for the page's answers."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -30,7 +30,7 @@ class Entrant(NamedTuple):
 
 
 class Heat(NamedTuple):
-    """One workload: an entrant per optimizer, the fastest first; `setting` names what sets the workload apart."""
+    """One workload: an entrant per optimizer, fastest first; `setting` has its distinguishing settings."""
 
     workers: int
     setting: Mapping[str, str]
@@ -38,7 +38,7 @@ class Heat(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What sets the workload apart, in words; empty for the only one."""
+        """The distinguishing settings in words; empty for the only workload."""
         return words(self.setting)
 
     @property
@@ -48,12 +48,12 @@ class Heat(NamedTuple):
 
     @property
     def decided(self) -> bool:
-        """Whether anybody reached the target in half of the runs."""
+        """Whether an optimizer reached the target in half of its runs."""
         return bool(np.isfinite(self.entrants[0].time_s))
 
     @property
     def winners(self) -> list[str]:
-        """The optimizers with the shortest time: none if nobody arrives, several in a dead heat."""
+        """The optimizers with the shortest time: none if no optimizer reaches the target, several in a tie."""
         best = self.entrants[0].time_s
         return [each.optimizer for each in self.entrants if self.decided and each.time_s == best]
 
@@ -67,7 +67,7 @@ class Heat(NamedTuple):
 def heats(group: Group, rows: Sequence[Mapping[str, Any]]) -> list[Heat]:
     """Return one heat per workload (see `grid.workload`), ordered by workers.
 
-    A window that only some of the optimizers ran belongs to them and not to the workload: their best one counts.
+    If optimizers ran with different windows, the window does not identify the workload: each optimizer's best counts.
     """
     entrants = [Entrant(*pair) for pair in zip(group.configurations, rows, strict=True)]
     found = _by_workload(entrants, ())
@@ -101,7 +101,7 @@ def _by_workload(entrants: Sequence[Entrant], ignored: Sequence[str]) -> list[tu
 
 
 def _fastest(members: Sequence[Entrant]) -> list[Entrant]:
-    """Return each optimizer's fastest entrant, in the order of their times; what has no time is last."""
+    """Return each optimizer's fastest entrant, ordered by time; entrants without a time come last."""
     best: dict[str, Entrant] = {}
     for each in sorted(members, key=lambda each: np.nan_to_num(each.time_s, nan=np.inf, posinf=np.inf)):
         best.setdefault(each.optimizer, each)

@@ -1,4 +1,4 @@
-"""The curves of a page: the band of each configuration over each axis, thinned to what a screen can show."""
+"""The curves of a page: the band of each configuration over each axis, thinned to the resolution of a screen."""
 
 from collections.abc import Sequence
 
@@ -18,7 +18,7 @@ Series = dict[str, dict[str, dict[str, int]]]
 
 
 class Curves:
-    """The curves of a page, as positions in `arrays`: an array that several of them have is there once."""
+    """The curves of a page, as positions in `arrays`; equal arrays are stored once."""
 
     def __init__(self, groups: Sequence[Group]) -> None:
         self.arrays: list[list[float | None]] = []
@@ -28,9 +28,9 @@ class Curves:
         self._limit = points_per_curve(single=drawn.count(1), bands=sum(count > 1 for count in drawn))
 
     def over_axes(self, runs: Sequence[Run]) -> Series:
-        """Return the band over runs as `{SPLIT METRIC: {axis: {x, y, low, high}}}`; what is empty is absent.
+        """Return the band over runs as `{SPLIT METRIC: {axis: {x, y, low, high}}}`, without empty entries.
 
-        y is the mean, low and high are the ends of the band, absent for a single run.
+        y is the mean; low and high are the ends of the band, absent for a single run.
         """
         found: Series = {}
         for metric in convergence.METRICS:
@@ -58,9 +58,9 @@ class Curves:
 
 
 def points_per_curve(single: int, bands: int) -> int:
-    """Return how many points each curve may have so that a page stays small enough to send and draw.
+    """Return the most points per curve that keep a page small enough to send and draw.
 
-    Per split and metric a band has four arrays of its own for each axis, a single run an x for each axis and one y.
+    Per split and metric a band has four arrays for each axis; a single run has an x for each axis and one y.
     """
     axes, metrics = len(convergence.AXES), len(SPLITS) * len(convergence.METRICS)
     arrays = metrics * (single * (axes + 1) + bands * axes * 4)
@@ -70,7 +70,7 @@ def points_per_curve(single: int, bands: int) -> int:
 def thin(y: Array, limit: int) -> npt.NDArray[np.intp]:
     """Return the positions of at most `limit` (>= 4) points that keep a curve's shape.
 
-    Both ends, and in each of equal stretches between them the smallest and the largest value, so that no peak is lost.
+    Kept are both ends, and the smallest and the largest value in each of equal stretches, so that no peak is lost.
     """
     if y.size <= limit:
         return np.arange(y.size)
@@ -80,7 +80,7 @@ def thin(y: Array, limit: int) -> npt.NDArray[np.intp]:
 
 
 def number(value: float) -> float | None:
-    """Return a value for JSON with five digits, which is more than a screen shows; None for what is not finite."""
+    """Return a value for JSON with five digits, more than a screen shows; None if it is not finite."""
     if not np.isfinite(value):
         return None
     rounded = float(f"{value:.5g}")

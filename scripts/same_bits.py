@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -134,7 +135,7 @@ def make_resumed(checkout: Path, output: Path) -> None:
     arguments = [*command, *case.overrides, f"output={output}", f"name={case.name}"]
     process = subprocess.Popen(arguments, cwd=output, stdout=subprocess.DEVNULL)
     while process.poll() is None and not list((output / case.name / "checkpoints").glob("*.json")):
-        pass
+        time.sleep(0.05)
     process.kill()
     process.wait()
     subprocess.run([*command, f"resume={output / case.name}"], cwd=output, stdout=subprocess.DEVNULL)

@@ -31,7 +31,7 @@ def test_what_unpacks_to_more_than_the_free_memory_is_refused(tmp_path: Path, mo
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("a: " + "[" * 100_000, "nested too deeply"),
+        ("a: " + "[" * 100_000, "nest"),
         ("a: &a\n  b: *a\n", "aliases expand"),
         ("a: !!python/object/apply:os.getcwd []", "line 1: could not determine"),
         ("- a", "no settings by name"),

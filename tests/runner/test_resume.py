@@ -18,6 +18,7 @@ from distopt.runner.sweep import Sweep
 from distopt.runs import checkpoints, results
 from distopt.runs.results import Run
 from scripts.tools.processes import Launched
+from tests.marks import quick
 
 BOOTH = ["launcher=sim", "model=booth", "dataset=none", "local=sgd", "local.learning_rate=0.001", "optimizer=adag"]
 SMALL = [*BOOTH, "workers=2", "stop.updates=60", "evaluate.every=20", "checkpoint.every=20"]
@@ -129,7 +130,7 @@ def killed_at(moment: int, words: list[str], monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.parametrize("first", MOMENTS)
+@pytest.mark.parametrize("first", quick(MOMENTS, [6, 18]))
 def test_killed_at_any_moment_a_run_can_be_read_and_goes_on(
     tmp_path: Path, whole: Run, monkeypatch: pytest.MonkeyPatch, first: int
 ) -> None:

@@ -81,6 +81,7 @@ def test_finished_runs_are_found_and_not_repeated(tmp_path: Path) -> None:
     assert len(runs.table()) == 3
 
 
+@pytest.mark.slow
 def test_without_runs_nothing_that_needs_them_is_decided(tmp_path: Path, brief: None) -> None:
     claims = {claim.name: claim for claim in report.judge(Runs([], tmp_path))}
     assert list(claims) == sorted(texts(), key=lambda name: (name[0], int(name[1:])))

@@ -12,6 +12,7 @@ from distopt.launchers import sim
 from distopt.runner.run import run_together
 from distopt.runs.results import Run
 from tests.launchers.inprocess.test_vectorized import CLOSE, FAILING, HETEROGENEOUS, SAME
+from tests.marks import slow
 
 SEEDS = (3, 4, 9)
 SMALL = ["launcher=sim", "workers=6", "epochs=2", "evaluate.points=3"]
@@ -39,7 +40,7 @@ def assert_alike(one: Run, other: Run) -> None:
             np.testing.assert_allclose(a[name], b[name], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize(("optimizer", "cluster"), [("aeasgd", FAILING), ("easgd", HETEROGENEOUS)])
+@pytest.mark.parametrize(("optimizer", "cluster"), [slow("aeasgd", FAILING), ("easgd", HETEROGENEOUS)])
 def test_seeds_together_are_the_seeds_alone(tmp_path: Path, optimizer: str, cluster: list[str]) -> None:
     overrides = [f"optimizer={optimizer}", f"output={tmp_path}", *cluster]
     for run in together(*overrides):

@@ -9,6 +9,7 @@ import distopt
 from distopt.runs import results
 from distopt.runs.results import Run
 from scripts.tools.processes import distopt as command
+from tests.marks import slow
 
 EXPLOSIVE = ["model=rosenbrock", "dataset=none", "local=momentum", "model.noise=60", "evaluate.points=2"]
 EXPLOSIVE += ["workers=4", "optimizer.window=5", "local.learning_rate=0.002", "stop.updates=60"]
@@ -28,7 +29,13 @@ def assert_some_refused(run: Run) -> None:
 
 @pytest.mark.parametrize(
     ("setting", "optimizer"),
-    [("drop", "downpour"), ("drop", "easgd"), ("drop", "fedbuff"), ("restart", "adag"), ("restart", "aeasgd")],
+    [
+        ("drop", "easgd"),
+        ("restart", "adag"),
+        slow("drop", "downpour"),
+        slow("drop", "fedbuff"),
+        slow("restart", "aeasgd"),
+    ],
 )
 def test_training_goes_on_without_them(tmp_path: Path, setting: str, optimizer: str) -> None:
     settings = [*EXPLOSIVE, f"optimizer={optimizer}", f"on_bad_commit={setting}", f"output={tmp_path}"]

@@ -82,6 +82,7 @@ def test_the_prediction_knows_the_bytes(capsys: pytest.CaptureFixture[str]) -> N
 
 
 @pytest.mark.ray
+@pytest.mark.slow
 def test_the_replay_of_a_real_run_is_bit_identical(tmp_path: Path) -> None:
     real = ["launcher=ray", "launcher.workers_per_actor=3", "optimizer=adag", "compression=qsgd", f"output={tmp_path}"]
     run = distopt.run([*real, *SMALL])

@@ -100,6 +100,7 @@ def test_ctrl_c_ends_the_run_with_records_evaluations_and_no_process_left(tmp_pa
     assert_center_evaluated(run)
 
 
+@pytest.mark.slow
 def test_ctrl_c_before_training_ends_the_run_at_once(tmp_path: Path) -> None:
     folder = tmp_path / "results" / "run"
     with start(tmp_path, "optimizer=agn") as launched:
@@ -125,6 +126,7 @@ def test_lost_answers_are_asked_for_again_and_applied_once(tmp_path: Path) -> No
     assert replayed.returncode == 0, replayed.stdout + replayed.stderr
 
 
+@pytest.mark.slow
 def test_a_lost_evaluator_is_replaced_and_training_goes_on(tmp_path: Path) -> None:
     folder = tmp_path / "results" / "run"
     settings = ("optimizer=agn", "evaluate.every=10", "stop.loss=1e-9", "stop.seconds=15", "launcher.timeout=60")

@@ -94,6 +94,7 @@ def test_the_replay_is_bit_identical(run: Run) -> None:
     assert replayed.returncode == 0, replayed.stdout + replayed.stderr
 
 
+@pytest.mark.slow
 def test_the_replay_of_wide_layers_is_bit_identical(tmp_path: Path) -> None:
     """Large products are cut into as many pieces as there are threads: the replay must use as many as the run."""
     wide = ["model.hidden=[1000,2000,1000]", "batch_size=128", "epochs=2", "evaluate.points=1"]

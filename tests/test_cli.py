@@ -183,6 +183,7 @@ def test_seeds_are_runs_like_any_other_and_finished_ones_are_not_repeated(tmp_pa
     assert folders(again.stdout) == [zero, one]
 
 
+@pytest.mark.slow
 def test_seeds_that_make_no_sense_are_refused(tmp_path: Path) -> None:
     for seeds in ("[0,0]", "[-1]", "[]", "3"):
         refused = distopt("run", *SWEPT, f"seeds={seeds}", cwd=tmp_path)

@@ -42,7 +42,7 @@ def test_every_experiment_says_what_it_answers_and_how_long_it_takes(name: str) 
     assert "?" in comments[1] or name == "thesis/setup"
 
 
-@pytest.mark.parametrize("name", ["bandwidth", slow("stragglers"), "thesis/grid", slow("thesis/learning_rate")])
+@pytest.mark.parametrize("name", ["bandwidth", slow("stragglers"), slow("thesis/grid"), slow("thesis/learning_rate")])
 def test_what_an_experiment_sweeps_is_valid_at_both_ends(name: str) -> None:
     swept = combine([f"experiment={name}", "seed=0,1"])
     assert len(swept) >= 42

@@ -58,6 +58,7 @@ def assert_equal(one: Run, other: Run) -> None:
     assert [one.info[key] for key in kept] == [other.info[key] for key in kept]
 
 
+@pytest.mark.slow
 def test_a_run_killed_three_times_is_the_run_that_was_not(tmp_path: Path) -> None:
     folder = tmp_path / "results" / "killed"
     words, reached = [*LONG, "name=killed"], 0

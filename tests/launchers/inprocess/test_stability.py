@@ -38,7 +38,7 @@ def final(folder: Path, optimizer: str, workers: int, gain: float, law: list[str
         slow("agn", 20, 2 * np.sin(np.pi / (2 * 39)), DETERMINISTIC),
         slow("dynsgd", 10, 10 * 2 * np.sin(np.pi / (2 * 19)), DETERMINISTIC),
         slow("downpour", 10, 0.177, GAMMA_25),
-        ("downpour", 10, 0.60, EXPONENTIAL),
+        slow("downpour", 10, 0.60, EXPONENTIAL),
     ],
 )
 def test_the_critical_gain_is_where_it_should_be(

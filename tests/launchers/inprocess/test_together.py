@@ -41,7 +41,10 @@ def assert_alike(one: Run, other: Run) -> None:
             np.testing.assert_allclose(a[name], b[name], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize(("optimizer", "cluster"), [slow("aeasgd", FAILING), ("easgd", HETEROGENEOUS)])
+@pytest.mark.parametrize(
+    ("optimizer", "cluster"),
+    [("easgd", [*HETEROGENEOUS, *PLAIN]), slow("aeasgd", FAILING), slow("easgd", HETEROGENEOUS)],
+)
 def test_seeds_together_are_the_seeds_alone(tmp_path: Path, optimizer: str, cluster: list[str]) -> None:
     overrides = [f"optimizer={optimizer}", f"output={tmp_path}", *cluster]
     for run in together(*overrides):

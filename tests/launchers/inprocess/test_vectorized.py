@@ -30,7 +30,7 @@ CLOSE = ["loss", "accuracy", "commit_norm", "distance"]
     [
         ("adag", HETEROGENEOUS),
         slow("downpour", FAILING),
-        ("aeasgd", FAILING),
+        slow("aeasgd", FAILING),
         slow("easgd", HETEROGENEOUS),
         slow("synchronous", []),
     ],

@@ -46,6 +46,7 @@ def test_training_goes_on_without_them(tmp_path: Path, setting: str, optimizer: 
 
 
 @pytest.mark.ray
+@pytest.mark.slow
 def test_real_workers_start_over_and_the_replay_is_identical(tmp_path: Path) -> None:
     settings = [*EXPLOSIVE, "optimizer=aeasgd", "on_bad_commit=restart", f"output={tmp_path}", "name=run"]
     assert_some_refused(distopt.run([*settings, "launcher=ray", "launcher.workers_per_actor=2"]))

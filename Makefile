@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: run test fuzz chaos plots lint docs bench thesis study clean
+.PHONY: run test test-all fuzz chaos plots lint docs bench thesis study clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -15,7 +15,10 @@ $(READY): pyproject.toml constraints.txt
 run: $(READY)  ## the main job: ADAG on the digits with 4 workers on real processes
 	$(BIN)/distopt run workers=4
 
-test: $(READY)  ## all tests
+test: $(READY)  ## the quick tests, some minutes on two cores: every optimizer and launcher, real Ray, a killed worker, a browser
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow"
+
+test-all: $(READY)  ## all tests: also those marked slow, which repeat with other settings what the quick ones cover
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 fuzz: $(READY)  ## damaged files and strange settings, as many as there are in half an hour

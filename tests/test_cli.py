@@ -12,6 +12,7 @@ import pytest
 from distopt.cli import COMMANDS
 from distopt.runs import results
 from scripts.tools.processes import distopt
+from tests.marks import slow
 
 TINY = ("run", "launcher=sim", "workers=2", "epochs=2", "evaluate.points=2")
 
@@ -46,6 +47,7 @@ def test_wrong_usage_is_told_apart_from_failure(tmp_path: Path) -> None:
     assert "Traceback" not in failed.stderr
 
 
+@pytest.mark.xdist_group("cli")
 def test_a_run_leaves_the_whole_contract(run: Path) -> None:
     files = {path.name for path in run.iterdir()}
     assert files == {
@@ -71,6 +73,7 @@ def test_doctor_tells_what_there_is(tmp_path: Path) -> None:
     assert told["datasets"]["digits"]
 
 
+@pytest.mark.xdist_group("cli")
 def test_a_replay_is_identical_until_something_is_changed(run: Path, tmp_path: Path) -> None:
     same = distopt("replay", str(run), cwd=tmp_path)
     assert (same.returncode, same.stdout.partition(":")[0]) == (0, "identical")
@@ -85,6 +88,7 @@ def test_a_replay_is_identical_until_something_is_changed(run: Path, tmp_path: P
     assert list(tmp_path.iterdir()) == [changed]
 
 
+@pytest.mark.xdist_group("cli")
 def test_a_replay_with_two_neighbouring_commits_swapped_is_different(run: Path, tmp_path: Path) -> None:
     swapped = shutil.copytree(run, tmp_path / "swapped")
     commits = pd.read_parquet(run / "commits.parquet")
@@ -108,6 +112,7 @@ def test_a_sweep_goes_on_after_a_failure_and_ends_with_a_table(tmp_path: Path) -
     assert "TE" in table
 
 
+@pytest.mark.xdist_group("cli")
 def test_an_existing_name_is_refused_and_the_old_run_untouched(run: Path, home: Path) -> None:
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     ended = distopt(*TINY, "name=first", "seed=1", cwd=home)
@@ -131,14 +136,14 @@ def test_a_run_that_diverges_says_where_and_keeps_its_records(tmp_path: Path) ->
     ("overrides", "said"),
     [
         (["optimizer=adagg", "worker=2"], ["did you mean adag?", "did you mean workers?"]),
-        (["workers=0", "batch_size=0"], ["workers=0", "batch_size=0"]),
-        (["dataset=csv", "dataset.file=missing.csv"], ["missing.csv"]),
+        slow(["workers=0", "batch_size=0"], ["workers=0", "batch_size=0"]),
+        slow(["dataset=csv", "dataset.file=missing.csv"], ["missing.csv"]),
         (["dataset=csv", "dataset.file=damaged.csv"], ["damaged.csv"]),
-        (["model=cnn", "dataset=none", "stop.updates=1"], ["cnn"]),
-        (["model=mlp_thesis"], ["28x28"]),
-        (["launcher=replay"], ["launcher.trace"]),
-        (["~epochs"], ["epochs"]),
-        (["optimizer=null"], ["optimizer"]),
+        slow(["model=cnn", "dataset=none", "stop.updates=1"], ["cnn"]),
+        slow(["model=mlp_thesis"], ["28x28"]),
+        slow(["launcher=replay"], ["launcher.trace"]),
+        slow(["~epochs"], ["epochs"]),
+        slow(["optimizer=null"], ["optimizer"]),
     ],
 )
 def test_mistakes_are_told_in_short_and_leave_nothing(tmp_path: Path, overrides: list[str], said: list[str]) -> None:
@@ -178,6 +183,7 @@ def test_seeds_are_runs_like_any_other_and_finished_ones_are_not_repeated(tmp_pa
     assert folders(again.stdout) == [zero, one]
 
 
+@pytest.mark.slow
 def test_seeds_that_make_no_sense_are_refused(tmp_path: Path) -> None:
     for seeds in ("[0,0]", "[-1]", "[]", "3"):
         refused = distopt("run", *SWEPT, f"seeds={seeds}", cwd=tmp_path)

@@ -10,6 +10,8 @@ import pytest
 
 EXAMPLE = Path(__file__).parent.parent / "docs" / "examples" / "clipped"
 
+pytestmark = pytest.mark.xdist_group("example")
+
 
 class Installed:
     """The example, installed into a folder of its own."""

@@ -12,6 +12,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 SOURCES = ("pyproject.toml", "README.md", "LICENSE", "distopt", "conf")
 
+pytestmark = pytest.mark.xdist_group("package")
+
 
 def python(*arguments: str, cwd: Path, path: str = "") -> str:
     environment = os.environ | {"PYTHONPATH": path, "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INDEX": "1"}

@@ -21,6 +21,7 @@ def statuses(folder: Path) -> list[str]:
     return sorted(json.loads(path.read_text())["status"] for path in folder.glob("*/run.json"))
 
 
+@pytest.mark.slow
 def test_a_sweep_that_was_killed_goes_on_where_it_was(tmp_path: Path) -> None:
     runs = tmp_path / "results"
     with Launched(*SWEEP, cwd=tmp_path) as command:

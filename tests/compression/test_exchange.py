@@ -23,6 +23,7 @@ from distopt.rules import Commits, DistributedOptimizer, Window
 from distopt.testing import train
 from distopt.training.server import Server
 from tests.compression.tools import METHODS, NOTHING, flat
+from tests.marks import slow
 from tests.optimizers.tools import array, delivery
 from tests.small import UNEVEN, experiment
 
@@ -114,7 +115,7 @@ def exchange(optimizer: DistributedOptimizer, rounds: int) -> Iterator[tuple[Any
 
 @pytest.mark.usefixtures("double")
 @pytest.mark.parametrize("name", METHODS)
-@pytest.mark.parametrize("factory", [aeasgd, easgd, partial(aeasgd, atomic=False)])
+@pytest.mark.parametrize("factory", [aeasgd, slow(easgd), slow(partial(aeasgd, atomic=False))])
 def test_an_elastic_exchange_moves_both_sides_by_the_same(name: str, factory: Any) -> None:
     rule = compressed(factory(rho=1.0, elastic_learning_rate=0.2), METHODS[name], error_feedback=True)
     seen = list(exchange(rule, 45))

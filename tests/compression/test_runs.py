@@ -13,6 +13,7 @@ from distopt.compression import apply
 from distopt.optimizers.agn import agn
 from distopt.rules import DistributedOptimizer
 from distopt.testing import check
+from tests.marks import slow
 
 #: the logistic model on the digits: 640 weights and 10 biases
 SMALL = ["model=logistic", "local=sgd", "local.learning_rate=0.3", "workers=3", "epochs=2", "evaluate.points=2"]
@@ -26,14 +27,14 @@ def compressed_agn(*, method: str, **settings: Any) -> DistributedOptimizer:
 @pytest.mark.parametrize(
     "settings",
     [
-        {"method": "bf16"},
-        {"method": "bf16", "rounding": "stochastic"},
+        slow({"method": "bf16"}),
+        slow({"method": "bf16", "rounding": "stochastic"}),
         {"method": "int8"},
         {"method": "topk", "share": 0.5, "count": None},
-        {"method": "sign"},
+        slow({"method": "sign"}),
         # Random numbers differ from worker to worker: with few levels it matters how workers are numbered.
         {"method": "qsgd", "levels": 32767, "bucket": 2},
-        {"method": "powersgd", "rank": 1},
+        slow({"method": "powersgd", "rank": 1}),
     ],
     ids=lambda settings: settings.get("rounding", settings["method"]),
 )
@@ -45,8 +46,8 @@ def test_contract(settings: dict[str, Any]) -> None:
     ("settings", "size"),
     [
         (["compression=topk", "compression.share=0.1"], 65 * (4 + 2)),
-        (["compression=qsgd"], QSGD),
-        (["compression=powersgd", "compression.rank=2"], 4 * 2 * (64 + 10) + 4 * 10),
+        slow(["compression=qsgd"], QSGD),
+        slow(["compression=powersgd", "compression.rank=2"], 4 * 2 * (64 + 10) + 4 * 10),
     ],
     ids=["topk", "qsgd", "powersgd"],
 )
@@ -81,6 +82,7 @@ def test_the_prediction_knows_the_bytes(capsys: pytest.CaptureFixture[str]) -> N
 
 
 @pytest.mark.ray
+@pytest.mark.slow
 def test_the_replay_of_a_real_run_is_bit_identical(tmp_path: Path) -> None:
     real = ["launcher=ray", "launcher.workers_per_actor=3", "optimizer=adag", "compression=qsgd", f"output={tmp_path}"]
     run = distopt.run([*real, *SMALL])

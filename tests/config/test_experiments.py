@@ -9,6 +9,7 @@ from distopt import config as configuration
 from distopt import datasets
 from distopt.config import choices, combine, compose, validate
 from distopt.config.resolvers import first_found
+from tests.marks import quick, slow
 
 EXPERIMENTS = choices("experiment")
 TINY = ["epochs=0.1", "evaluate.points=1"]
@@ -25,7 +26,7 @@ def test_there_are_the_experiments_that_the_documentation_names() -> None:
     assert sum(name.startswith("thesis/") for name in EXPERIMENTS) >= 13
 
 
-@pytest.mark.parametrize("name", EXPERIMENTS)
+@pytest.mark.parametrize("name", quick(EXPERIMENTS, ["compare", "bandwidth", "thesis/grid"]))
 def test_the_smallest_version_runs(name: str, tmp_path: Path) -> None:
     run = distopt.run([*smallest(name), f"output={tmp_path}"])
     assert run.finished
@@ -41,7 +42,7 @@ def test_every_experiment_says_what_it_answers_and_how_long_it_takes(name: str) 
     assert "?" in comments[1] or name == "thesis/setup"
 
 
-@pytest.mark.parametrize("name", ["bandwidth", "stragglers", "thesis/grid", "thesis/learning_rate"])
+@pytest.mark.parametrize("name", ["bandwidth", slow("stragglers"), slow("thesis/grid"), slow("thesis/learning_rate")])
 def test_what_an_experiment_sweeps_is_valid_at_both_ends(name: str) -> None:
     swept = combine([f"experiment={name}", "seed=0,1"])
     assert len(swept) >= 42

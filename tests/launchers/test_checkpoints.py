@@ -12,6 +12,7 @@ from distopt.launchers.inprocess.one_by_one import Single
 from distopt.launchers.inprocess.vectorized.run import Batched
 from distopt.records import Checkpoint, Watch
 from distopt.training import experiment as experiments
+from tests.marks import slow
 
 FAILING = ["cluster.failures.mean_time_s=0.1", "cluster.failures.downtime_s=0.05", "cluster.step.law=exponential"]
 SMALL = ["launcher=sim", "local=adam", "workers=5", "optimizer.window=3", "stop.updates=60", "evaluate.every=9"]
@@ -42,14 +43,14 @@ def train(overrides: Sequence[str], start: Checkpoint | None = None) -> Ended:
     ("engine", "overrides"),
     [
         (Single, ["optimizer=adag", *BOOTH, *FAILING]),
-        (Single, ["optimizer=gem", *BOOTH, *FAILING]),
-        (Single, ["optimizer=aeasgd", "optimizer.equilibrium=relative", *BOOTH, *FAILING]),
+        slow(Single, ["optimizer=gem", *BOOTH, *FAILING]),
+        slow(Single, ["optimizer=aeasgd", "optimizer.equilibrium=relative", *BOOTH, *FAILING]),
         (Single, ["optimizer=fedbuff", "optimizer.buffer=3", "compression=topk", "model=logistic"]),
-        (Single, ["optimizer=zealous", "cluster.server.seconds=0.02", *BOOTH, *FAILING]),
-        (Batched, ["optimizer=downpour", "optimizer.warm_start=10", *BOOTH, *FAILING]),
-        (Single, ["optimizer=ssp", "optimizer.bound=0", *BOOTH, "cluster.step.law=exponential"]),
+        slow(Single, ["optimizer=zealous", "cluster.server.seconds=0.02", *BOOTH, *FAILING]),
+        slow(Batched, ["optimizer=downpour", "optimizer.warm_start=10", *BOOTH, *FAILING]),
+        slow(Single, ["optimizer=ssp", "optimizer.bound=0", *BOOTH, "cluster.step.law=exponential"]),
         (Batched, ["optimizer=aeasgd", *BOOTH, *FAILING]),
-        (Batched, ["optimizer=downpour", "model=logistic", "stop.updates=null", "epochs=4"]),
+        slow(Batched, ["optimizer=downpour", "model=logistic", "stop.updates=null", "epochs=4"]),
     ],
 )
 def test_every_checkpoint_leads_to_the_same_end(

@@ -12,6 +12,7 @@ from distopt.launchers.trace import Trace
 from distopt.records import Event
 from distopt.runs.results import Run
 from tests.launchers.records import assert_same
+from tests.marks import slow
 
 SETTINGS = ["workers=3", "epochs=4", "evaluate.points=2"]
 FAILING = ["cluster.failures.mean_time_s=0.3", "cluster.failures.downtime_s=0.1", "workers=3", "epochs=1"]
@@ -33,7 +34,7 @@ def center(run: Run) -> dict[str, bytes]:
         return {name: model[name].tobytes() for name in model.files}
 
 
-@pytest.mark.parametrize("optimizer", ["adag", "aeasgd", "easgd", "synchronous"])
+@pytest.mark.parametrize("optimizer", ["adag", slow("aeasgd"), "easgd", slow("synchronous")])
 def test_the_replay_of_a_run_has_the_same_bits(tmp_path: Path, optimizer: str) -> None:
     original = simulated(tmp_path, optimizer)
     again = replayed(tmp_path, original.folder, f"optimizer={optimizer}")
@@ -77,7 +78,7 @@ def test_a_trace_of_another_configuration_is_refused_with_what_differs(tmp_path:
         replayed(tmp_path, original.folder, "workers=3", "epochs=1", "optimizer.gamma=0.5")
 
 
-@pytest.mark.parametrize("optimizer", ["adag", "softsync", "easgd", "backup"])
+@pytest.mark.parametrize("optimizer", ["adag", slow("softsync"), slow("easgd"), slow("backup")])
 def test_a_run_whose_workers_failed_is_repeated_from_its_events(tmp_path: Path, optimizer: str) -> None:
     failing = [*FAILING, f"optimizer={optimizer}"]
     original = distopt.run(["launcher=sim", *failing, f"output={tmp_path}"])

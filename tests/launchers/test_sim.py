@@ -9,6 +9,7 @@ import distopt
 from distopt.errors import ConfigError
 from distopt.runs.results import Run
 from tests.launchers.records import assert_complete, assert_same, staleness_from_order
+from tests.marks import slow
 
 SMALL = ["launcher=sim", "workers=4", "epochs=4", "evaluate.points=4", "cluster=heterogeneous"]
 
@@ -22,7 +23,7 @@ def center(finished: Run) -> dict[str, bytes]:
         return {name: model[name].tobytes() for name in model.files}
 
 
-@pytest.mark.parametrize("optimizer", ["adag", "easgd", "dynsgd"])
+@pytest.mark.parametrize("optimizer", ["adag", slow("easgd"), slow("dynsgd")])
 def test_the_same_seed_gives_the_same_bits(tmp_path: Path, optimizer: str) -> None:
     a, b, other = (run(tmp_path, f"optimizer={optimizer}", f"seed={seed}") for seed in (3, 3, 4))
     assert center(a) == center(b) != center(other)

@@ -79,7 +79,15 @@ def test_it_says_what_it_commits(name: str) -> None:
     assert optimizers.build(from_yaml(name), optax.identity(), workers=3).worker.sends is not None
 
 
-@pytest.fixture(scope="module", params=TABLE)
+def tried(name: str) -> Any:
+    """Runs take seconds: some kinds of rule are quick, and those who read the same runs do so in one process."""
+    marks = [pytest.mark.xdist_group(f"runs of {name}")]
+    return pytest.param(
+        name, marks=marks if name in ("easgd", "adag", "rennala", "gem") else [*marks, pytest.mark.slow]
+    )
+
+
+@pytest.fixture(scope="module", params=[tried(name) for name in TABLE])
 def runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
     """An optimizer's runs with the seeds 0, 0 and 1: some four hundred samples per worker on the digits."""
     name, output = request.param, tmp_path_factory.mktemp(request.param)

@@ -15,6 +15,7 @@ from distopt.optimizers.easgd import easgd
 from distopt.optimizers.parts import additive, mean
 from distopt.rules import BARRIER, Commits, DistributedOptimizer, Window
 from distopt.testing import train
+from tests.marks import slow
 from tests.optimizers.tools import centers
 from tests.small import ADAM, BEALE, SGD, UNEVEN, blobs, experiment
 
@@ -205,7 +206,7 @@ def test_an_elastic_exchange_of_1_over_n_for_the_center_and_then_1_for_the_worke
         np.testing.assert_allclose(there, center, rtol=1e-5)
 
 
-@pytest.mark.parametrize("optimizer", ["adag", "aeasgd", "averaging"])
+@pytest.mark.parametrize("optimizer", ["adag", slow("aeasgd"), slow("averaging")])
 def test_replaying_a_recorded_order_gives_the_same_bits(optimizer: str, tmp_path: Path) -> None:
     common = [f"optimizer={optimizer}", "optimizer.window=4", "workers=3", "epochs=1", "evaluate.points=3"]
     common += ["model.hidden=[8]", "model.dropout=0.2", f"output={tmp_path}"]

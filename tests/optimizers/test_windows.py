@@ -14,6 +14,7 @@ from distopt.optimizers.post_local import post_local
 from distopt.runs.results import Run
 from distopt.windows import count, lengths
 from tests.launchers.records import assert_complete, assert_same
+from tests.marks import slow
 from tests.optimizers.tools import array, centers, equal, window
 from tests.small import BEALE, SGD
 
@@ -80,7 +81,7 @@ def test_slower_workers_commit_as_often_with_dynamic_local_updates(tmp_path: Pat
 
 @pytest.mark.parametrize(
     ("optimizer", "settings"),
-    [("async_diloco", ["optimizer.dynamic=true", *UNEQUAL]), ("post_local", ["optimizer.warmup=5"])],
+    [("async_diloco", ["optimizer.dynamic=true", *UNEQUAL]), slow("post_local", ["optimizer.warmup=5"])],
 )
 def test_every_engine_and_the_replay_take_the_same_windows(tmp_path: Path, optimizer: str, settings: list[str]) -> None:
     single, batched = (simulate(tmp_path, optimizer, *settings, f"launcher.width={width}") for width in (1, 4))

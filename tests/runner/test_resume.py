@@ -18,6 +18,7 @@ from distopt.runner.sweep import Sweep
 from distopt.runs import checkpoints, results
 from distopt.runs.results import Run
 from scripts.tools.processes import Launched
+from tests.marks import quick
 
 BOOTH = ["launcher=sim", "model=booth", "dataset=none", "local=sgd", "local.learning_rate=0.001", "optimizer=adag"]
 SMALL = [*BOOTH, "workers=2", "stop.updates=60", "evaluate.every=20", "checkpoint.every=20"]
@@ -57,6 +58,7 @@ def assert_equal(one: Run, other: Run) -> None:
     assert [one.info[key] for key in kept] == [other.info[key] for key in kept]
 
 
+@pytest.mark.slow
 def test_a_run_killed_three_times_is_the_run_that_was_not(tmp_path: Path) -> None:
     folder = tmp_path / "results" / "killed"
     words, reached = [*LONG, "name=killed"], 0
@@ -129,7 +131,7 @@ def killed_at(moment: int, words: list[str], monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.parametrize("first", MOMENTS)
+@pytest.mark.parametrize("first", quick(MOMENTS, [6, 18]))
 def test_killed_at_any_moment_a_run_can_be_read_and_goes_on(
     tmp_path: Path, whole: Run, monkeypatch: pytest.MonkeyPatch, first: int
 ) -> None:

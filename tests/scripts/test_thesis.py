@@ -11,6 +11,7 @@ from scripts.thesis.failures import critical_gain
 from scripts.thesis.studies import STUDIES, Study
 from scripts.thesis.verdicts import Verdict, texts
 from scripts.tools.runs import Runs, answers, carry_out, plan
+from tests.marks import quick
 
 
 @pytest.fixture
@@ -27,7 +28,9 @@ def test_the_studies_fit_into_an_hour_on_two_cores_with_room_to_spare() -> None:
     assert len({study.name for study in STUDIES}) == len(STUDIES)
 
 
-@pytest.mark.parametrize("study", [study for study in STUDIES if "stability" not in study.name], ids=lambda s: s.name)
+@pytest.mark.parametrize(
+    "study", quick([study for study in STUDIES if "stability" not in study.name], STUDIES[:2]), ids=lambda s: s.name
+)
 def test_a_study_is_composed_as_planned(study: Study) -> None:
     swept = combine(study.sweep)
     assert len(swept) == study.runs
@@ -80,6 +83,7 @@ def test_finished_runs_are_found_and_not_repeated(tmp_path: Path) -> None:
     assert len(runs.table()) == 3
 
 
+@pytest.mark.slow
 def test_without_runs_nothing_that_needs_them_is_decided(tmp_path: Path, brief: None) -> None:
     claims = {claim.name: claim for claim in report.judge(Runs([], tmp_path))}
     assert list(claims) == sorted(texts(), key=lambda name: (name[0], int(name[1:])))

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import distopt
+from tests.marks import slow
 
 DETERMINISTIC = ["cluster.step.law=deterministic"]
 GAMMA_25 = ["cluster.step.law=gamma", "cluster.step.cv=0.2"]
@@ -32,12 +33,12 @@ def final(folder: Path, optimizer: str, workers: int, gain: float, law: list[str
     ("optimizer", "workers", "gain", "law"),
     [
         ("downpour", 10, 2 * np.sin(np.pi / (2 * 19)), DETERMINISTIC),
-        ("downpour", 20, 2 * np.sin(np.pi / (2 * 39)), DETERMINISTIC),
-        ("downpour", 40, 2 * np.sin(np.pi / (2 * 79)), DETERMINISTIC),
-        ("agn", 20, 2 * np.sin(np.pi / (2 * 39)), DETERMINISTIC),
-        ("dynsgd", 10, 10 * 2 * np.sin(np.pi / (2 * 19)), DETERMINISTIC),
-        ("downpour", 10, 0.177, GAMMA_25),
-        ("downpour", 10, 0.60, EXPONENTIAL),
+        slow("downpour", 20, 2 * np.sin(np.pi / (2 * 39)), DETERMINISTIC),
+        slow("downpour", 40, 2 * np.sin(np.pi / (2 * 79)), DETERMINISTIC),
+        slow("agn", 20, 2 * np.sin(np.pi / (2 * 39)), DETERMINISTIC),
+        slow("dynsgd", 10, 10 * 2 * np.sin(np.pi / (2 * 19)), DETERMINISTIC),
+        slow("downpour", 10, 0.177, GAMMA_25),
+        slow("downpour", 10, 0.60, EXPONENTIAL),
     ],
 )
 def test_the_critical_gain_is_where_it_should_be(

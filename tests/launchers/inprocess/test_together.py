@@ -12,9 +12,11 @@ from distopt.launchers import sim
 from distopt.runner.run import run_together
 from distopt.runs.results import Run
 from tests.launchers.inprocess.test_vectorized import CLOSE, FAILING, HETEROGENEOUS, SAME
+from tests.marks import slow
 
 SEEDS = (3, 4, 9)
 SMALL = ["launcher=sim", "workers=6", "epochs=2", "evaluate.points=3"]
+PLAIN = ["model=logistic", "local=sgd", "local.learning_rate=0.1"]  # is compiled sooner
 
 
 def together(*overrides: str) -> list[Run]:
@@ -39,7 +41,10 @@ def assert_alike(one: Run, other: Run) -> None:
             np.testing.assert_allclose(a[name], b[name], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize(("optimizer", "cluster"), [("aeasgd", FAILING), ("easgd", HETEROGENEOUS)])
+@pytest.mark.parametrize(
+    ("optimizer", "cluster"),
+    [("easgd", [*HETEROGENEOUS, *PLAIN]), slow("aeasgd", FAILING), slow("easgd", HETEROGENEOUS)],
+)
 def test_seeds_together_are_the_seeds_alone(tmp_path: Path, optimizer: str, cluster: list[str]) -> None:
     overrides = [f"optimizer={optimizer}", f"output={tmp_path}", *cluster]
     for run in together(*overrides):
@@ -53,7 +58,7 @@ def test_large_replicas_are_trained_one_run_after_the_other(tmp_path: Path) -> N
 
 
 def test_what_does_not_fit_together_is_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    overrides = [f"output={tmp_path}", "stop.updates=20"]
+    overrides = [f"output={tmp_path}", "stop.updates=20", *PLAIN]
     expected = together(*overrides)
     monkeypatch.setattr(sim, "ROOM_BYTES", 2 * 6 * sim.replica_bytes(expected_experiment()))
     for run, other in zip(together(*overrides), expected, strict=True):
@@ -64,7 +69,7 @@ def expected_experiment() -> sim.Experiment:
     from distopt import config
     from distopt.training import experiment
 
-    return experiment.build(config.validate(compose(SMALL)))
+    return experiment.build(config.validate(compose([*SMALL, *PLAIN])))
 
 
 def test_one_of_them_may_diverge(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import distopt
+from tests.marks import slow
 
 HETEROGENEOUS = ["cluster.step.law=exponential", "cluster.step.spread=0.5"]
 FAILING = ["cluster.failures.mean_time_s=0.3", "cluster.failures.downtime_s=0.1", "local.on_pull=reset"]
@@ -28,10 +29,10 @@ CLOSE = ["loss", "accuracy", "commit_norm", "distance"]
     ("optimizer", "cluster"),
     [
         ("adag", HETEROGENEOUS),
-        ("downpour", FAILING),
-        ("aeasgd", FAILING),
-        ("easgd", HETEROGENEOUS),
-        ("synchronous", []),
+        slow("downpour", FAILING),
+        slow("aeasgd", FAILING),
+        slow("easgd", HETEROGENEOUS),
+        slow("synchronous", []),
     ],
 )
 def test_a_batch_gives_what_single_windows_give(tmp_path: Path, optimizer: str, cluster: list[str]) -> None:

@@ -13,6 +13,7 @@ from distopt.runs.results import Run
 from scripts.chaos.disturb import recorded
 from scripts.tools.processes import Cluster, Launched, distopt
 from tests.launchers.records import assert_complete
+from tests.marks import slow
 
 pytestmark = pytest.mark.ray
 
@@ -58,7 +59,7 @@ def start(tmp_path: Path, *more: str, **environment: Any) -> Launched:
     return Launched(*ENDLESS, *more, cwd=tmp_path, **environment)
 
 
-@pytest.mark.parametrize("optimizer", ["agn", "easgd"])
+@pytest.mark.parametrize("optimizer", ["agn", slow("easgd")])
 def test_a_killed_worker_fails_the_run_and_keeps_its_records(tmp_path: Path, optimizer: str) -> None:
     folder = tmp_path / "results" / "run"
     with start(tmp_path, f"optimizer={optimizer}") as launched:
@@ -86,7 +87,7 @@ def test_a_killed_server_fails_the_run_and_keeps_its_records(tmp_path: Path) -> 
     assert len(run.commits) > 10
 
 
-@pytest.mark.parametrize("optimizer", ["agn", "easgd"])
+@pytest.mark.parametrize("optimizer", [slow("agn"), "easgd"])
 def test_ctrl_c_ends_the_run_with_records_evaluations_and_no_process_left(tmp_path: Path, optimizer: str) -> None:
     folder = tmp_path / "results" / "run"
     with start(tmp_path, f"optimizer={optimizer}") as launched:
@@ -99,6 +100,7 @@ def test_ctrl_c_ends_the_run_with_records_evaluations_and_no_process_left(tmp_pa
     assert_center_evaluated(run)
 
 
+@pytest.mark.slow
 def test_ctrl_c_before_training_ends_the_run_at_once(tmp_path: Path) -> None:
     folder = tmp_path / "results" / "run"
     with start(tmp_path, "optimizer=agn") as launched:
@@ -109,6 +111,7 @@ def test_ctrl_c_before_training_ends_the_run_at_once(tmp_path: Path) -> None:
     assert results.load(folder).status == "interrupted"
 
 
+@pytest.mark.slow
 def test_lost_answers_are_asked_for_again_and_applied_once(tmp_path: Path) -> None:
     """On an existing cluster, whose worker processes lose a part of the answers to their calls."""
     with Cluster(tmp_path, RAY_testing_rpc_failure=LOST_ANSWERS) as address:
@@ -123,6 +126,7 @@ def test_lost_answers_are_asked_for_again_and_applied_once(tmp_path: Path) -> No
     assert replayed.returncode == 0, replayed.stdout + replayed.stderr
 
 
+@pytest.mark.slow
 def test_a_lost_evaluator_is_replaced_and_training_goes_on(tmp_path: Path) -> None:
     folder = tmp_path / "results" / "run"
     settings = ("optimizer=agn", "evaluate.every=10", "stop.loss=1e-9", "stop.seconds=15", "launcher.timeout=60")

@@ -9,6 +9,7 @@ import distopt
 from distopt.runs import results
 from distopt.runs.results import Run
 from scripts.tools.processes import distopt as command
+from tests.marks import slow
 
 EXPLOSIVE = ["model=rosenbrock", "dataset=none", "local=momentum", "model.noise=60", "evaluate.points=2"]
 EXPLOSIVE += ["workers=4", "optimizer.window=5", "local.learning_rate=0.002", "stop.updates=60"]
@@ -28,7 +29,13 @@ def assert_some_refused(run: Run) -> None:
 
 @pytest.mark.parametrize(
     ("setting", "optimizer"),
-    [("drop", "downpour"), ("drop", "easgd"), ("drop", "fedbuff"), ("restart", "adag"), ("restart", "aeasgd")],
+    [
+        ("drop", "easgd"),
+        ("restart", "adag"),
+        slow("drop", "downpour"),
+        slow("drop", "fedbuff"),
+        slow("restart", "aeasgd"),
+    ],
 )
 def test_training_goes_on_without_them(tmp_path: Path, setting: str, optimizer: str) -> None:
     settings = [*EXPLOSIVE, f"optimizer={optimizer}", f"on_bad_commit={setting}", f"output={tmp_path}"]
@@ -39,6 +46,7 @@ def test_training_goes_on_without_them(tmp_path: Path, setting: str, optimizer: 
 
 
 @pytest.mark.ray
+@pytest.mark.slow
 def test_real_workers_start_over_and_the_replay_is_identical(tmp_path: Path) -> None:
     settings = [*EXPLOSIVE, "optimizer=aeasgd", "on_bad_commit=restart", f"output={tmp_path}", "name=run"]
     assert_some_refused(distopt.run([*settings, "launcher=ray", "launcher.workers_per_actor=2"]))

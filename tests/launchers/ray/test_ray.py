@@ -15,13 +15,14 @@ from distopt.runs.results import Run
 from distopt.training.experiment import build
 from scripts.tools.processes import distopt as command
 from tests.launchers.records import assert_complete, staleness_from_order
+from tests.marks import slow
 
 pytestmark = pytest.mark.ray
 
 SETTINGS = ["launcher=ray", "workers=4", "launcher.workers_per_actor=2", "epochs=24", "evaluate.points=4"]
 
 
-@pytest.fixture(scope="module", params=["adag", "easgd"])
+@pytest.fixture(scope="module", params=["adag", slow("easgd")])
 def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("ray")
     return distopt.run([*SETTINGS, f"optimizer={request.param}", f"output={folder}"])
@@ -94,6 +95,7 @@ def test_the_replay_is_bit_identical(run: Run) -> None:
     assert replayed.returncode == 0, replayed.stdout + replayed.stderr
 
 
+@pytest.mark.slow
 def test_the_replay_of_wide_layers_is_bit_identical(tmp_path: Path) -> None:
     """Large products are cut into as many pieces as there are threads: the replay must use as many as the run."""
     wide = ["model.hidden=[1000,2000,1000]", "batch_size=128", "epochs=2", "evaluate.points=1"]
@@ -112,6 +114,7 @@ def test_criteria_end_training_early(tmp_path: Path) -> None:
     assert_complete(run.commits, workers=4)
 
 
+@pytest.mark.slow
 def test_portions_that_replies_name_and_a_result_beside_the_center(tmp_path: Path) -> None:
     """Sandblaster's workers take what the server hands out, and its trial points are not what is kept."""
     run = distopt.run([*SETTINGS, "optimizer=sandblaster", "model=logistic", f"output={tmp_path}"])
@@ -123,6 +126,7 @@ def test_portions_that_replies_name_and_a_result_beside_the_center(tmp_path: Pat
     assert replayed.returncode == 0, replayed.stdout + replayed.stderr
 
 
+@pytest.mark.slow
 def test_updates_are_counted_exactly(tmp_path: Path) -> None:
     run = distopt.run([*SETTINGS, "epochs=null", "stop.updates=33", "optimizer=dynsgd", f"output={tmp_path}"])
     assert (run.status, run.commits["update"].max(), len(run.commits)) == ("stopped", 33, 33)

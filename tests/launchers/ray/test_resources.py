@@ -45,6 +45,7 @@ def joins(address: str, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_only_those_with_the_token_join_the_cluster_of_a_run(tmp_path: Path) -> None:
     with Launched(*BOOTH, "stop.seconds=200", cwd=tmp_path) as launched:
         launched.wait_for((tmp_path / "results" / "run" / "commits.arrow").is_file)
@@ -89,6 +90,7 @@ def test_a_full_disk_ends_a_run_that_only_this_machine_can_reach(tmp_path: Path)
     assert not any(SECRET.encode() in path.read_bytes() for path in kept)
 
 
+@pytest.mark.slow
 def test_without_memory_ray_ends_a_worker_and_the_run_says_so(tmp_path: Path) -> None:
     limits = {"RAY_memory_usage_threshold": "0.01", "RAY_memory_monitor_refresh_ms": "100"}
     with Launched(*BOOTH, "stop.seconds=200", cwd=tmp_path, **limits) as launched:
@@ -100,6 +102,7 @@ def test_without_memory_ray_ends_a_worker_and_the_run_says_so(tmp_path: Path) ->
     assert "Traceback" not in launched.output
 
 
+@pytest.mark.slow
 def test_a_home_that_cannot_be_written_is_not_needed(tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.write_text("no folder at all")

@@ -45,6 +45,7 @@ def assert_restored(run: Run, times: int) -> None:
         assert all(np.isfinite(center[name]).all() for name in center.files)
 
 
+@pytest.mark.slow
 def test_a_killed_server_and_a_killed_run_go_on_from_the_last_checkpoint(tmp_path: Path) -> None:
     folder = tmp_path / "results" / "run"
     with Launched(*TRAIN, cwd=tmp_path) as launched:

@@ -14,6 +14,7 @@ from distopt.training.experiment import build
 from scripts.tools.processes import distopt as command
 from tests.launchers.records import assert_same
 from tests.launchers.test_replay import REPEATED, center
+from tests.marks import slow
 
 BOOTH = ["model=booth", "dataset=none", "local=sgd", "local.learning_rate=0.002", "workers=4", "stop.updates=60"]
 UNEVEN = ["cluster.step.law=exponential", "cluster.step.spread=0.5", "evaluate.every=20"]
@@ -54,7 +55,7 @@ def test_virtual_time_is_predicted_and_repeated(tmp_path: Path, name: str) -> No
     assert_same(again.commits, run.commits, REPEATED_HERE)
 
 
-@pytest.mark.parametrize("name", ["fedbuff", "rennala"])
+@pytest.mark.parametrize("name", ["fedbuff", slow("rennala")])
 def test_what_waits_at_the_end_is_applied(tmp_path: Path, name: str) -> None:
     """An update without commits, evaluated; the batched engine does the same as the single one."""
     overrides = [*SMALL, *UNEVEN[:2], "workers=5", f"optimizer={name}", f"output={tmp_path}"]
@@ -69,7 +70,7 @@ def test_what_waits_at_the_end_is_applied(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize("settings", [["optimizer=ringmaster", "optimizer.threshold=2"], ["optimizer=ssp"]])
+@pytest.mark.parametrize("settings", [["optimizer=ringmaster", "optimizer.threshold=2"], slow(["optimizer=ssp"])])
 def test_real_processes_are_repeated_bit_by_bit(tmp_path: Path, settings: list[str]) -> None:
     real = ["launcher=ray", "launcher.workers_per_actor=2", "workers=4", "epochs=6", "evaluate.points=2"]
     run = distopt.run([*real, *settings, f"output={tmp_path}"])

@@ -7,6 +7,7 @@ import pytest
 
 import distopt
 from tests.launchers.records import assert_complete, assert_same
+from tests.marks import slow
 
 pytestmark = pytest.mark.ray
 
@@ -18,9 +19,9 @@ REPEATED = ["worker", "staleness", "update", "steps", "loss", "commit_norm", "di
     ("optimizer", "settings"),
     [
         ("async_diloco", ["optimizer.dynamic=true"]),
-        ("zealous", []),
-        ("aeasgd", ["optimizer.equilibrium=relative", "optimizer.rho=1", "optimizer.tolerance=0.2"]),
-        ("downpour", ["optimizer.warm_start=5"]),
+        slow("zealous", []),
+        slow("aeasgd", ["optimizer.equilibrium=relative", "optimizer.rho=1", "optimizer.tolerance=0.2"]),
+        slow("downpour", ["optimizer.warm_start=5"]),
     ],
 )
 def test_windows_of_other_lengths_are_repeated_to_the_bit(tmp_path: Path, optimizer: str, settings: list[str]) -> None:

@@ -14,6 +14,9 @@ from distopt.runs.results import load_all
 from scripts.tools import folders
 from scripts.tools.browser import NAMES, executable, launched, show
 
+#: in one process: a browser takes seconds to start
+pytestmark = pytest.mark.xdist_group("browser")
+
 
 @pytest.fixture(scope="module")
 def browser():

@@ -198,6 +198,7 @@ def test_options_are_those_of_compare(tmp_path):
     assert [each["numbers"]["time_to_target_s"][0] for each in only["configurations"]] == [8, 4]
 
 
+@pytest.mark.slow
 def test_five_hundred_runs_stay_small(tmp_path):
     workers, windows = [2**i for i in range(10)], range(1, 11)
     loaded, problems = load_all([folders.sweep(tmp_path, workers=workers, windows=windows)])

@@ -105,6 +105,7 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _text(found: "Comparison", args: argparse.Namespace) -> str:
+    from distopt.report.comparison.samples import told
     from distopt.report.table import render
 
     rows = found.rows if args.table == "configurations" else getattr(found, args.table)
@@ -116,9 +117,10 @@ def _text(found: "Comparison", args: argparse.Namespace) -> str:
         return _titled(args.format, ABOUT[args.table], render(rows.drop(columns=empty), args.format, HEADERS, width))
     parts = []
     main = [column for name in MAIN for column in (name, f"{name}_low", f"{name}_high") if column in found.rows]
-    for _, rows in found.parts:
+    for group, rows in found.parts:
         shown = rows.drop(columns=list(HEADED)) if args.all else rows[main]
-        parts.append(_titled(args.format, _heading(rows), render(shown, args.format, HEADERS, width)))
+        lines = [*_heading(rows), *filter(None, [told(group.left_out)])]
+        parts.append(_titled(args.format, lines, render(shown, args.format, HEADERS, width)))
     return "\n".join(parts)
 
 
@@ -158,6 +160,8 @@ def _json(found: "Comparison | None", args: argparse.Namespace, problems: list[s
         different = {row[key] for row in rows}
         values[key] = different.pop() if len(different) == 1 else values[key]
     values["groups"] = [{"name": group.name, "differs": dict(group.setting)} for group in found.groups] if found else []
+    left_out = [one for group in found.groups for one in group.left_out] if found else []
+    values["left_out"] = [{"folder": str(one.run.folder), "reason": one.reason} for one in left_out]
     values |= {name: records(getattr(found, name)) if found else [] for name in ABOUT}
     layers = found.efficiency if found else ()
     values["temporal_efficiency"] = {"names": list(layers[0].index) if layers else []} | {

@@ -1,7 +1,7 @@
 """Configuration: composing it, checking it, and comparing two of them."""
 
 from distopt.config.combinations import Combination, combine, expand
-from distopt.config.identity import fingerprint, workload
+from distopt.config.identity import contents, fingerprint, workload
 from distopt.config.overrides import GROUPS, check_overrides, choices, compose, descriptions
 from distopt.config.recorded import recorded, resuming
 from distopt.config.resolvers import register
@@ -14,6 +14,7 @@ __all__ = [
     "choices",
     "combine",
     "compose",
+    "contents",
     "descriptions",
     "expand",
     "fingerprint",

@@ -45,6 +45,13 @@ def _number(value: Any) -> Any:
     return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
+def contents(plain: Mapping[str, Any]) -> dict[str, str]:
+    """Return a hash of each file that the settings name and that can be read, by the key of the setting."""
+    named = {key: str(value) for key, value in flat(plain).items() if key in FILES and value is not None}
+    found = {key: _content(path) for key, path in named.items()}
+    return {key: digest for key, digest in found.items() if digest is not None and digest != named[key]}
+
+
 def _content(path: str | None) -> str | None:
     """Return a hash of a file's content, or the path itself if the file cannot be read."""
     if path is None:

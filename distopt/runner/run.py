@@ -195,6 +195,7 @@ def _info(experiment: Experiment, clock: str) -> dict[str, Any]:
     return {
         "fingerprint": configuration.fingerprint(experiment.config),
         "workload": configuration.workload(experiment.config),
+        "contents": configuration.contents(experiment.config),
         "code": code(experiment.config["optimizer"]["name"]),
         "seed": experiment.seed,
         "clock": clock,

@@ -34,7 +34,7 @@ INFO: Rules = {
     "warnings": list_of(WORD, "a list of text"),
     "resumed": list_of(NAMED, "a list of settings"),
     "actors": or_null(list_of(NAMED, "a list of settings")),
-    **dict.fromkeys(("versions", "host"), NAMED),
+    **dict.fromkeys(("versions", "host", "contents"), NAMED),
 }
 CONFIG: Rules = {
     "seed": _COUNT,

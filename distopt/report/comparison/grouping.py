@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import Any
 
+from distopt.report.comparison.samples import LeftOut, count
 from distopt.runs.results import Run
 
 IRRELEVANT = (
@@ -23,7 +25,8 @@ class Configuration:
     """Runs that differ only in the seed (and in settings that cannot change a result), ordered by seed."""
 
     label: str
-    runs: tuple[Run, ...]
+    runs: tuple[Run, ...]  # those that count, see `samples`
+    left_out: tuple[LeftOut, ...] = ()  # folders of the same settings and seeds that do not
 
     @property
     def optimizer(self) -> str:
@@ -57,6 +60,11 @@ class Group:
         return [run for configuration in self.configurations for run in configuration.runs]
 
     @property
+    def left_out(self) -> list[LeftOut]:
+        """The folders that do not count, see `samples`."""
+        return [one for configuration in self.configurations for one in configuration.left_out]
+
+    @property
     def name(self) -> str:
         """The distinguishing settings in words; empty for the only group."""
         return words(self.setting)
@@ -69,6 +77,8 @@ def settings(run: Run) -> dict[str, str]:
     """
     flat = dict(flatten(run.config))
     ignored = IRRELEVANT if run.info["clock"] == "virtual" else (*IRRELEVANT, "cluster")
+    for key, digest in (run.info.get("contents") or {}).items():  # what was read, not where it lay
+        flat[key] = f"{PurePath(flat.get(key, '')).name}@{str(digest)[:8]}"
     kept = {key: value for key, value in flat.items() if not _within(key, ignored)}
     return {"clock": str(run.info["clock"]), **BEFORE} | kept
 
@@ -115,15 +125,26 @@ def _configurations(members: Sequence[Settled]) -> tuple[Configuration, ...]:
     repeated: dict[tuple[tuple[str, str], ...], list[Run]] = {}
     for mine, run in members:
         repeated.setdefault(tuple(sorted(mine.items())), []).append(run)
-    apart = differing([dict(every) for every in repeated])
+    counted = [(dict(every), *each) for every, runs in repeated.items() for each in _by_code(runs)]
+    apart = differing([every | code for every, code, *_ in counted])
     found = []
-    for (every, runs), setting in zip(repeated.items(), apart, strict=True):
+    for (every, _, runs, left_out), setting in zip(counted, apart, strict=True):
         setting.pop("optimizer.name", None)
         label = " ".join([runs[0].optimizer, words(setting)]).strip()
-        order = (runs[0].optimizer, [(key, *_natural(value)) for key, value in every])
-        runs.sort(key=lambda run: (run.seed, run.folder.name))
-        found.append((order, Configuration(label, tuple(runs))))
+        order = (label.split(" ", 1)[0], [(key, *_natural(value)) for key, value in sorted((every | setting).items())])
+        found.append((order, Configuration(label, runs, left_out)))
     return tuple(configuration for _, configuration in sorted(found, key=lambda pair: pair[0]))
+
+
+def _by_code(runs: Sequence[Run]) -> list[tuple[dict[str, str], tuple[Run, ...], tuple[LeftOut, ...]]]:
+    """Return the runs that count, apart where other code computed them, each with its code if there are several."""
+    counted = count(runs)
+    by_code: dict[str, list[Run]] = {}
+    for run in counted.runs:
+        by_code.setdefault(str(run.info.get("code", "unknown"))[:8], []).append(run)
+    several = len(by_code) > 1
+    left_out = iter([counted.left_out])
+    return [({"code": code} if several else {}, tuple(some), next(left_out, ())) for code, some in by_code.items()]
 
 
 def differing(every: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:

@@ -11,6 +11,7 @@ from matplotlib.colors import to_hex
 from distopt.metrics.convergence import AXES
 from distopt.report.comparison.compare import Comparison
 from distopt.report.comparison.grouping import Configuration, Group, caption, differing, settings
+from distopt.report.comparison.samples import told
 from distopt.report.figures.curves import x_label
 from distopt.report.figures.style import appearance
 from distopt.report.page import columns
@@ -74,7 +75,7 @@ def _group(group: Group, rows: pd.DataFrame, chosen: tuple[str, str], curves: Cu
     order = [i for i, configuration in enumerate(group.configurations) for _ in configuration.runs]
     return {
         "name": group.name,
-        "caption": caption(group.runs),
+        "caption": " · ".join(filter(None, [caption(group.runs), told(group.left_out)])),
         "metric": f"{split} {metric}",
         "target": text("target", table[0]["target"]) if np.isfinite(table[0]["target"]) else "",
         "answers": answers(group, table, metric, split),

@@ -170,6 +170,7 @@ def folders(output: str) -> list[str]:
     return [line.removeprefix("results: ") for line in output.splitlines() if line.startswith("results: ")]
 
 
+@pytest.mark.slow
 def test_seeds_are_runs_like_any_other_and_finished_ones_are_not_repeated(tmp_path: Path) -> None:
     first = distopt("run", *SWEPT, "seed=1", cwd=tmp_path)
     (alone,) = folders(first.stdout)

@@ -29,11 +29,11 @@ def compressed_agn(*, method: str, **settings: Any) -> DistributedOptimizer:
     [
         slow({"method": "bf16"}),
         slow({"method": "bf16", "rounding": "stochastic"}),
-        {"method": "int8"},
+        slow({"method": "int8"}),
         {"method": "topk", "share": 0.5, "count": None},
         slow({"method": "sign"}),
         # Random numbers differ from worker to worker: with few levels it matters how workers are numbered.
-        {"method": "qsgd", "levels": 32767, "bucket": 2},
+        slow({"method": "qsgd", "levels": 32767, "bucket": 2}),
         slow({"method": "powersgd", "rank": 1}),
     ],
     ids=lambda settings: settings.get("rounding", settings["method"]),

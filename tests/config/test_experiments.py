@@ -26,7 +26,7 @@ def test_there_are_the_experiments_that_the_documentation_names() -> None:
     assert sum(name.startswith("thesis/") for name in EXPERIMENTS) >= 13
 
 
-@pytest.mark.parametrize("name", quick(EXPERIMENTS, ["compare", "bandwidth", "thesis/grid"]))
+@pytest.mark.parametrize("name", quick(EXPERIMENTS, ["compare", "thesis/grid"]))
 def test_the_smallest_version_runs(name: str, tmp_path: Path) -> None:
     run = distopt.run([*smallest(name), f"output={tmp_path}"])
     assert run.finished

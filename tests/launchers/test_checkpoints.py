@@ -45,7 +45,7 @@ def train(overrides: Sequence[str], start: Checkpoint | None = None) -> Ended:
         (Single, ["optimizer=adag", *BOOTH, *FAILING]),
         slow(Single, ["optimizer=gem", *BOOTH, *FAILING]),
         slow(Single, ["optimizer=aeasgd", "optimizer.equilibrium=relative", *BOOTH, *FAILING]),
-        (Single, ["optimizer=fedbuff", "optimizer.buffer=3", "compression=topk", "model=logistic"]),
+        slow(Single, ["optimizer=fedbuff", "optimizer.buffer=3", "compression=topk", "model=logistic"]),
         slow(Single, ["optimizer=zealous", "cluster.server.seconds=0.02", *BOOTH, *FAILING]),
         slow(Batched, ["optimizer=downpour", "optimizer.warm_start=10", *BOOTH, *FAILING]),
         slow(Single, ["optimizer=ssp", "optimizer.bound=0", *BOOTH, "cluster.step.law=exponential"]),

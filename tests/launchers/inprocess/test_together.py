@@ -57,6 +57,7 @@ def test_large_replicas_are_trained_one_run_after_the_other(tmp_path: Path) -> N
         assert (run.status, len(run.commits)) == ("stopped", 5)
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_together_is_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     overrides = [f"output={tmp_path}", "stop.updates=20", *PLAIN]
     expected = together(*overrides)

@@ -13,6 +13,7 @@ from distopt.report.figures.style import color
 from distopt.runs.results import load_all
 from scripts.tools import folders
 from scripts.tools.browser import NAMES, executable, launched, show
+from tests.marks import slow
 
 #: in one process: a browser takes seconds to start
 pytestmark = pytest.mark.xdist_group("browser")
@@ -138,7 +139,7 @@ def test_details_of_a_run_link_to_its_files(page, file):
     assert dialog.is_hidden()
 
 
-@pytest.mark.parametrize("settings", [{}, {"color_scheme": "dark"}, {"viewport": {"width": 390, "height": 844}}])
+@pytest.mark.parametrize("settings", [{}, slow({"color_scheme": "dark"}), {"viewport": {"width": 390, "height": 844}}])
 def test_it_looks_like_a_chart_at_every_width(browser, file, settings):
     shown, wrong = show(browser, file, **settings)
     image = Image.open(io.BytesIO(shown.locator("#chart").screenshot())).convert("RGB")

@@ -77,13 +77,13 @@ class Crew:
             speeds = self.checkpoint.numbers["speeds"] if self.checkpoint else self._speeds()
             experiment = self._experiment = experiment._replace(speeds=tuple(speeds))
         self._wait([worker.call.remote("attach", path, node, experiment.speeds) for worker in self._workers])
+        watch.enter("train")  # the server's clock starts with this call: no commit may be later than training
         self._wait(self._server.call.remote("start", center, experiment.evaluate_every, self.checkpoint))
         if self.checkpoint and self.checkpoint.numbers["evaluated"] == self.checkpoint.update:
             self._evaluation.done = 1  # the server's first snapshot was evaluated before the checkpoint
         self._attendance = Attendance(self._ray, self._timeout)
         for worker, hosted in zip(self._workers, self.layout.hosted, strict=True):
             self._attendance.enter(Group(worker, hosted, ("train",)))
-        watch.enter("train")
 
     def _speeds(self) -> tuple[float, ...]:
         """Let all workers compute at the same time, and return how fast each is relative to the fastest one."""

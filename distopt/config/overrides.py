@@ -157,7 +157,7 @@ def _chosen(override: "Override", offered: Sequence[str]) -> Iterator[Any]:
 
     value = override.value()
     if isinstance(value, Glob):
-        yield from value.filter(list(offered)) or [value.include]
+        yield from value.filter(list(offered)) or value.include
     elif override.is_sweep_override():
         yield from override.sweep_string_iterator()
     else:

@@ -111,8 +111,8 @@ def _attempt(folder: Path) -> Run | str:
 def summarize(commits: pd.DataFrame, evals: pd.DataFrame, info: Mapping[str, Any]) -> dict[str, Any]:
     """Return the content of `summary.json`: plain numbers, None where there is no finite value.
 
-    Counts: `updates`, `commits`, `refused` and `refused_share` (with `on_bad_commit`), `samples`, `epochs` (samples over
-    training samples),
+    Counts: `updates`, `commits`, `refused` and `refused_share` (with `on_bad_commit`), `samples`, `epochs` (samples
+    over training samples),
     `commits_per_worker_min` and `_max`, `window_mean` in local steps, `early_share` of windows that their worker's rule
     ended, where one may. Time: `time_s`, training time on the run's clock in seconds. Bytes: `bytes_up`, `bytes_down`.
     Rates and shares: see `metrics.efficiency.hardware`. `staleness_mean`, `_std`, `_q95`, `_max` in updates;

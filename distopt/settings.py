@@ -67,7 +67,10 @@ def shown(value: Any) -> str:
 
 def problem(key: str, value: Any, check: Check) -> str | None:
     """Return what is wrong with a setting, None if nothing is."""
-    return None if check.accepts(value) else f"{key}={shown(value)} must be {check.words}"
+    if check.accepts(value):
+        return None
+    limit = f", at most {MOST}" if type(value) is int and value > MOST else ""
+    return f"{key}={shown(value)} must be {check.words}{limit}"
 
 
 def require(key: str, value: Any, check: Check) -> None:

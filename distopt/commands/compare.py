@@ -5,6 +5,8 @@ import shutil
 import sys
 from typing import TYPE_CHECKING, Any
 
+from distopt.commands import finite
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -30,6 +32,7 @@ HEADERS = {
     "staleness_mean": "staleness",
     "server_busy": "server\nbusy",
     "worker_wait": "workers\nwait",
+    "refused_share": "refused",
     "bytes_up": "sent\nup",
     "bytes_down": "sent\ndown",
     "fastest_share": "fastest\nin",
@@ -69,7 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("paths", nargs="+", metavar="DIR", help="a run's folder, or a folder with runs below it")
     parser.add_argument("--reference", help="run, configuration or optimizer that efficiency is relative to")
     parser.add_argument(
-        "--target", type=float, help="value to reach; default: the best that every finished run reached"
+        "--target", type=finite, help="value to reach; default: the best that every finished run reached"
     )
     parser.add_argument("--metric", choices=("accuracy", "loss"), help="default: accuracy where there is one")
     parser.add_argument("--split", choices=("validation", "train"), help="default: validation where there is one")
@@ -152,7 +155,7 @@ def _over(references: "Sequence[str]") -> str:
 def _json(found: "Comparison | None", args: argparse.Namespace, problems: list[str]) -> str:
     import json
 
-    from distopt.report.table import plain, records
+    from distopt.report.table import records, told
 
     rows = records(found.rows) if found else []
     values: dict[str, Any] = {"target": args.target, "reference": args.reference, "rows": rows}
@@ -165,7 +168,7 @@ def _json(found: "Comparison | None", args: argparse.Namespace, problems: list[s
     values |= {name: records(getattr(found, name)) if found else [] for name in ABOUT}
     layers = found.efficiency if found else ()
     values["temporal_efficiency"] = {"names": list(layers[0].index) if layers else []} | {
-        name: [[plain(value) for value in row] for row in layers[i].to_numpy()] if layers else []
+        name: [[told(value) for value in row] for row in layers[i].to_numpy()] if layers else []
         for i, name in enumerate(("matrix", "low", "high"))
     }
     return json.dumps(values | {"problems": problems}, indent=1) + "\n"

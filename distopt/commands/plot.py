@@ -4,6 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from distopt.commands import finite
+
 HELP = "draw convergence, staleness, efficiency, scaling and what else runs allow, as PNG and SVG"
 
 
@@ -16,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--metric", choices=("accuracy", "loss"), action="append", help="draw only this; default: both")
     parser.add_argument("--reference", help="run, configuration or optimizer that differences are relative to")
     parser.add_argument(
-        "--target", type=float, help="value to reach; default: the best that every finished run reached"
+        "--target", type=finite, help="value to reach; default: the best that every finished run reached"
     )
     parser.add_argument(
         "--animate",
@@ -44,12 +46,14 @@ def main(args: argparse.Namespace) -> int:
         else:
             readable.append(run)
     default = Path(args.paths[0]) / "plots" if len(args.paths) == 1 else Path("plots")
+    written: list[Path] = []
     if readable:
         chosen = {"reference": args.reference, "target": args.target}
-        print(*plot_runs(readable, args.output or default, args.x, args.metric or METRICS, **chosen), sep="\n")
+        written = plot_runs(readable, args.output or default, args.x, args.metric or METRICS, **chosen)
+        print(*written, sep="\n")
     if len(readable) <= MANY:  # with more runs this takes long, and every run drew its figures when it ended
         for run in readable:
-            print(*plot_run(run, run.folder / "plots", args.x), sep="\n")
+            print(*plot_run(run, run.folder / "plots", args.x, written), sep="\n")
     if args.animate:
         try:
             print(*animate(readable, Path(args.output or default)), sep="\n")

@@ -4,6 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from distopt.commands import finite
+
 HELP = "write one self-contained page over runs: answers, tables, interactive curves, provenance"
 
 
@@ -15,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--reference", help="run, configuration or optimizer that efficiency is relative to")
     parser.add_argument(
-        "--target", type=float, help="value to reach; default: the best that every finished run reached"
+        "--target", type=finite, help="value to reach; default: the best that every finished run reached"
     )
     parser.add_argument("--metric", choices=("accuracy", "loss"), help="default: accuracy where there is one")
     parser.add_argument("--split", choices=("validation", "train"), help="default: validation where there is one")

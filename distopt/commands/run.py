@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from distopt.runs.results import Run
 
 HELP = "run an experiment: Hydra overrides such as optimizer=agn workers=16, -m for several"
+INFORMING = ("--cfg", "-c", "--info", "-i", "--hydra-help", "--help", "-h", "--resolve", "--package", "-p")
 EXIT_CODES = {"done": 0, "stopped": 0, "interrupted": 130, "not started": 130}
 
 
@@ -33,6 +34,8 @@ def main(arguments: list[str]) -> int:
     watch = Watch()  # the start-up time of a run includes distopt's imports
     parser = argparse.ArgumentParser(prog="distopt run", add_help=False, allow_abbrev=False)
     add_arguments(parser)
+    if any(argument.partition("=")[0] in INFORMING for argument in arguments):
+        return _inform(arguments)
     given, unknown = parser.parse_known_intermixed_args(arguments)
     if unknown:
         return _inform(arguments)
@@ -45,13 +48,15 @@ def main(arguments: list[str]) -> int:
 
     from distopt.runner import run as runner
 
-    finished = runner.run(runs[0].config, Console(stderr=True), watch)
+    finished = runner.run(runs[0].config, Console(stderr=True), watch, signals=True)
     _show(finished)
     return EXIT_CODES.get(finished.status, 1)
 
 
 def _inform(arguments: list[str]) -> int:
     """Let Hydra answer options that start no run, such as `--help` and `--cfg job`."""
+    if several := [argument for argument in arguments if argument in ("-m", "--multirun")]:
+        raise ConfigError(f"{several[0]}: Hydra shows one configuration; leave it out and give every key one value")
     import hydra
 
     @hydra.main(version_base="1.3", config_path="pkg://distopt.conf", config_name="config")

@@ -1,7 +1,7 @@
 """Configuration: composing it, checking it, and comparing two of them."""
 
 from distopt.config.combinations import Combination, combine, expand
-from distopt.config.identity import contents, fingerprint, workload
+from distopt.config.identity import contents, fingerprint, located, workload
 from distopt.config.overrides import GROUPS, check_overrides, choices, compose, descriptions
 from distopt.config.recorded import recorded, resuming
 from distopt.config.resolvers import register
@@ -18,6 +18,7 @@ __all__ = [
     "descriptions",
     "expand",
     "fingerprint",
+    "located",
     "recorded",
     "resuming",
     "validate",

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from distopt.files.untrusted import regular
@@ -43,6 +44,19 @@ def _number(value: Any) -> Any:
     if isinstance(value, list):
         return [_number(item) for item in value]
     return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def located(plain: Mapping[str, Any], folder: Path | None = None) -> dict[str, Any]:
+    """Return settings whose paths of files are absolute: they mean the same in every working folder."""
+    found = {key: dict(value) if isinstance(value, Mapping) else value for key, value in plain.items()}
+    for key in FILES:
+        *groups, name = key.split(".")
+        node: Any = found
+        for group in groups:
+            node = node.get(group) if isinstance(node, dict) else None
+        if isinstance(node, dict) and isinstance(node.get(name), str):
+            node[name] = str((folder or Path.cwd()) / Path(node[name]).expanduser())
+    return found
 
 
 def contents(plain: Mapping[str, Any]) -> dict[str, str]:

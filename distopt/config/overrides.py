@@ -2,7 +2,8 @@
 
 import difflib
 import itertools
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -13,12 +14,13 @@ from omegaconf.errors import OmegaConfBaseException
 
 from distopt.errors import ConfigError
 from distopt.files.untrusted import BROKEN, read_mapping, reason, regular
-from distopt.settings import shown
+from distopt.settings import flat, shown
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
 
 DEEPEST = 5  # folders within a group
+PLACES = ("output", "trackers_output")  # folders, in which `~` is the home folder
 MOST_CHOICES = 100  # checked values of one override
 GROUPS = ("optimizer", "compression", "local", "model", "dataset", "launcher", "cluster", "experiment")
 
@@ -45,16 +47,24 @@ def compose_unchecked(
     """Compose without checking names; with Hydra's own settings if `hydra`."""
     from hydra import compose, initialize_config_module
     from hydra.core.global_hydra import GlobalHydra
+    from hydra.core.singleton import Singleton
     from hydra.errors import HydraException
 
     if folder is not None:
         overrides = [*overrides, f"hydra.searchpath=['file://{Path(folder).absolute()}']"]
+    callers = Singleton.get_state()  # of an application that uses Hydra itself
     GlobalHydra.instance().clear()
     try:
         with initialize_config_module("distopt.conf", version_base="1.3"):
-            return compose(name, overrides=list(overrides), return_hydra_config=hydra)
+            composed = compose(name, overrides=list(map(at_home, overrides)), return_hydra_config=hydra)
     except (HydraException, *BROKEN) as error:
         raise ConfigError(_told(error)) from None
+    finally:
+        Singleton.set_state(callers)
+    for key in PLACES:
+        if isinstance(place := composed.get(key), str) and place.startswith("~"):
+            OmegaConf.update(composed, key, os.path.expanduser(place))
+    return composed
 
 
 def _told(error: BaseException) -> str:
@@ -76,7 +86,7 @@ def parse(overrides: Sequence[str]) -> list["Override"]:
 
     parser = OverridesParser.create()
     parsed: list[Override] = []
-    for override in overrides:
+    for override in map(at_home, overrides):
         try:
             parsed.append(parser.parse_override(override))
         except (HydraException, *BROKEN) as error:
@@ -85,6 +95,14 @@ def parse(overrides: Sequence[str]) -> list["Override"]:
                 "other characters than letters and digits in quotes: 'KEY=\"VALUE\"'"
             ) from None
     return parsed
+
+
+def at_home(override: str) -> str:
+    """Return an override with a value such as `~/data.csv` in the words of Hydra's grammar, which has no `~`."""
+    key, sign, value = override.partition("=")
+    if not sign or not value.startswith("~"):
+        return override
+    return f'{key}="{os.path.expanduser(value)}"'
 
 
 def check_overrides(overrides: Sequence[str], folder: str | None = None) -> None:
@@ -100,8 +118,7 @@ def check_overrides(overrides: Sequence[str], folder: str | None = None) -> None
     for override in parsed:
         group = override.key_or_group
         if group in GROUPS and override.package is None:
-            values = override.sweep_string_iterator() if override.is_sweep_override() else [override.value()]
-            for value in map(shown, itertools.islice(values, MOST_CHOICES)):
+            for value in map(shown, itertools.islice(_chosen(override, offered[group]), MOST_CHOICES)):
                 if value not in offered[group] and (value, group) != ("null", "experiment"):
                     problems.append(unknown(f"{group}={value}", value, offered[group]))
                 else:
@@ -114,7 +131,8 @@ def check_overrides(overrides: Sequence[str], folder: str | None = None) -> None
         if not _exists(base, key):
             parent, _, last = key.rpartition(".")
             name = last if _exists(base, parent) else key.partition(".")[0]
-            problems.append(unknown(key, name, _siblings(base, parent), "key"))
+            known_keys = list(flat(OmegaConf.to_container(base)))  # type: ignore[arg-type]
+            problems.append(unknown(key, name, _siblings(base, parent), "key", nearest(key, known_keys)))
     if problems:
         raise ConfigError(problems)
 
@@ -133,9 +151,37 @@ def _siblings(config: DictConfig, parent: str) -> list[str]:
     return sorted(str(k) for k in (node if isinstance(node, DictConfig) else config))
 
 
-def unknown(what: str, name: str, known: Sequence[str], kind: str = "choice") -> str:
+def _chosen(override: "Override", offered: Sequence[str]) -> Iterator[Any]:
+    """Yield the choices that an override names."""
+    from hydra.core.override_parser.types import Glob
+
+    value = override.value()
+    if isinstance(value, Glob):
+        yield from value.filter(list(offered)) or value.include
+    elif override.is_sweep_override():
+        yield from override.sweep_string_iterator()
+    else:
+        yield value
+
+
+def nearest(key: str, known: Sequence[str]) -> str | None:
+    """Return the known key that a wrong one most likely stands for.
+
+    That is one of the same last name, one whose initials it has (`lr`: `local.learning_rate`), or a similar one.
+    """
+    last = key.rpartition(".")[2]
+    names = {each: each.rpartition(".")[2] for each in known}
+    same = [each for each, name in names.items() if name == last]
+    initials = [each for each, name in names.items() if "".join(word[:1] for word in name.split("_")) == last]
+    similar = difflib.get_close_matches(key, known, n=1) or [
+        each for close in difflib.get_close_matches(last, names.values(), n=1) for each in known if names[each] == close
+    ]
+    return next(iter([*same, *initials, *similar]), None)
+
+
+def unknown(what: str, name: str, known: Sequence[str], kind: str = "choice", hint_at: str | None = None) -> str:
     """Return a message that a name does not exist, with the most similar name and all names."""
-    close = difflib.get_close_matches(name, known, n=1)
+    close = [hint_at] if hint_at else difflib.get_close_matches(name, known, n=1)
     hint = f"; did you mean {close[0]}?" if close else "."
     return f"{what}: no such {kind}{hint} There are: {', '.join(known)}"
 

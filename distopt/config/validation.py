@@ -18,8 +18,8 @@ from distopt.settings import FLAG, PATH, Check, list_of, number, one_of, or_null
 
 FOLDER = PATH._replace(words="the name of a folder")
 NAME = Check(
-    "a folder name without /",
-    lambda v: PATH.accepts(v) and v.isprintable() and "/" not in v and v not in (".", ".."),
+    "a folder name without /, of at most 200 bytes",
+    lambda v: PATH.accepts(v) and len(v.encode()) <= 200 and v.isprintable() and "/" not in v and v not in (".", ".."),
 )
 SHARE, POSITIVE = number(0, 1), number(0, above=True)
 KNOWN_TRACKERS = list_of(one_of(*trackers.NAMES), f"a list of some of {', '.join(trackers.NAMES)}", different=True)

@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 from importlib import import_module
-from typing import Any
+from typing import Any, NamedTuple
 
 from distopt.datasets.dataset import Dataset
 from distopt.datasets.settings import check_settings
 from distopt.errors import DataError
 
-__all__ = ["NAMES", "Dataset", "check_settings", "found", "load"]
+__all__ = ["NAMES", "SIZES", "Dataset", "Size", "check_settings", "found", "load", "size"]
 
 # name -> module with the loader
 _LOADERS = {
@@ -34,6 +34,34 @@ def load(settings: Mapping[str, Any]) -> Dataset | None:
         raise DataError(problems)
     module = _LOADERS[settings["name"]]
     return import_module(f"distopt.datasets.{module}").load(settings) if module else None
+
+
+class Size(NamedTuple):
+    """What is known of a data set without its files."""
+
+    samples: int  # of the training set
+    shape: tuple[int, ...]  # of one sample
+    classes: int
+
+
+SIZES = {
+    "digits": Size(1437, (8, 8), 10),
+    "mnist": Size(60_000, (28, 28), 10),
+    "fashion_mnist": Size(60_000, (28, 28), 10),
+    "cifar10": Size(50_000, (32, 32, 3), 10),
+}
+
+
+def size(settings: Mapping[str, Any]) -> Size | None:
+    """Return the size of a data set, from its name if that is enough, else from its files; None for `none`.
+
+    Raises:
+        DataError: as `load`.
+    """
+    if settings["name"] in SIZES:
+        return SIZES[settings["name"]]
+    data = load(settings)
+    return Size(data.size, data.shape, data.classes) if data else None
 
 
 def found() -> dict[str, str | None]:

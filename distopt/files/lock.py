@@ -8,6 +8,21 @@ from pathlib import Path
 from distopt.errors import ResultsError
 
 
+def held(folder: Path) -> bool:
+    """Return whether a process writes the folder; True where that cannot be told."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return True
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:  # somebody does, or the file system has no locks
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
 class Lock:
     """A lock on a run's folder, held until `release`, garbage collection or the end of the process."""
 

@@ -8,7 +8,6 @@ import numpy as np
 
 from distopt import datasets, local, models, optimizers
 from distopt.cluster import Cluster, Workload
-from distopt.datasets import Dataset
 from distopt.datasets.sampler import steps_for
 from distopt.errors import ConfigError
 from distopt.training.experiment import UNLIMITED, Experiment, whole_portions
@@ -45,17 +44,17 @@ def workload_from_config(
 
     Args:
         config: plain containers, checked by `distopt.config.validate`.
-        samples: size of the training set; by default the data are loaded to count them. It may be less than the number
-            of workers; some workers then take no steps.
+        samples: size of the training set; by default that of the data set, which is loaded where its name does not
+            tell. It may be less than the number of workers; some workers then take no steps.
         parameters: d of float32; by default those of the model on these data.
 
     Raises:
         ConfigError: settings that do not fit together, or a run that nothing would end.
         DataError: data that are needed and missing.
     """
-    data = datasets.load(config["dataset"]) if samples is None or parameters is None else None
+    data = datasets.size(config["dataset"]) if samples is None or parameters is None else None
     if samples is None and data is not None:
-        samples = data.size
+        samples = data.samples
     tx = local.build(config["local"])
     optimizer = optimizers.from_config(config, tx)
     workers = min(config["workers"], optimizer.workers or config["workers"])
@@ -64,7 +63,7 @@ def workload_from_config(
         raise ConfigError("nothing ends this run in a prediction: set epochs, stop.updates or stop.seconds")
     experiment = Experiment(
         config=config,
-        dataset=data,
+        dataset=None,
         model=_model(config, data, parameters),
         local=tx,
         optimizer=optimizer,
@@ -78,7 +77,7 @@ def workload_from_config(
     return workload(experiment)
 
 
-def _model(config: Mapping[str, Any], data: Dataset | None, parameters: int | None) -> models.Model:
+def _model(config: Mapping[str, Any], data: datasets.Size | None, parameters: int | None) -> models.Model:
     """Return the model, or a stand-in with the right number of parameters that is never evaluated."""
     if parameters is None:
         return models.build(config["model"], data.shape if data else None, data.classes if data else None)

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -23,7 +23,8 @@ def summary(run: Run) -> str:
     info, numbers = run.info, run.summary
     train_s = info.get("virtual_s") if info["clock"] == "virtual" else info["train_s"]
     rows = {
-        "updates": f"{numbers['updates']:,} from {numbers['commits']:,} commits, {numbers['samples']:,} samples",
+        "updates": f"{numbers['updates']:,} from {numbers['commits']:,} commits{_refused(numbers)}, "
+        f"{numbers['samples']:,} samples",
         "time": f"{train_s or 0:.2f} s {info['clock']} (start-up {info['startup_s']:.1f} s, compilation "
         f"{info['compile_s']:.1f} s, evaluation {info['evaluate_s']:.1f} s of the wall clock apart)",
         "staleness": f"mean {_number(numbers['staleness_mean'])}, max {_number(numbers['staleness_max'])}",
@@ -58,6 +59,10 @@ def _numbers(end: "End") -> dict[str, Any]:
 
 def _number(value: float | None, digits: int = 1) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
+
+
+def _refused(numbers: Mapping[str, Any]) -> str:
+    return f" ({numbers['refused']:,} of them refused)" if numbers.get("refused") else ""
 
 
 def _percent(share: float | None) -> str:

@@ -43,8 +43,14 @@ def render(frame: pd.DataFrame, format: str, headers: Mapping[str, str] | None =
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return the rows as JSON objects: Python numbers, None for values that are missing or not finite."""
-    return [{str(key): plain(value) for key, value in row.items()} for row in frame.to_dict("records")]
+    """Return the rows as JSON objects: Python numbers, `inf` and `-inf` as text, None for values that are missing."""
+    return [{str(key): told(value) for key, value in row.items()} for row in frame.to_dict("records")]
+
+
+def told(value: Any) -> Any:
+    """Return a scalar as a JSON value that tells infinite, a target never reached, from missing, no target."""
+    infinite = isinstance(value, float) and math.isinf(value)
+    return str(float(value)) if infinite else plain(value)
 
 
 def plain(value: Any) -> Any:

@@ -28,18 +28,24 @@ if TYPE_CHECKING:
     from distopt.runs.results import Run
 
 
-class Interrupt:
-    """Turns the first SIGINT or SIGTERM into a request to stop, the second into KeyboardInterrupt."""
+ABORTED = "aborted"
 
-    def __init__(self) -> None:
+
+class Interrupt:
+    """Turns the first SIGINT, SIGTERM or SIGHUP into a request to stop, the second into KeyboardInterrupt."""
+
+    def __init__(self, *, listens: bool) -> None:
+        """Prepare; without `listens` signals are left to the caller."""
         self.requested = False
+        self._numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if listens else ()
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> "Interrupt":
         """Install the handlers; outside the main thread signals are left alone."""
         try:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._previous[number] = signal.signal(number, self._handle)
+            for number in self._numbers:
+                if signal.getsignal(number) is not signal.SIG_IGN:  # as of `nohup`
+                    self._previous[number] = signal.signal(number, self._handle)
         except ValueError:
             pass
         return self
@@ -61,13 +67,21 @@ class Interrupt:
         print(f"distopt: {signal.Signals(number).name}: stopping; once more to abort at once", file=sys.stderr)
 
 
-def run(config: DictConfig | Mapping[str, Any], console: Console | None = None, watch: Watch | None = None) -> "Run":
+def run(
+    config: DictConfig | Mapping[str, Any],
+    console: Console | None = None,
+    watch: Watch | None = None,
+    *,
+    signals: bool = False,
+) -> "Run":
     """Run one experiment and return its results.
 
     Args:
         config: as composed by Hydra (`distopt.config.compose`), or the same as plain containers.
         console: where progress is shown; None: nowhere.
         watch: started with the command; None: starts now.
+        signals: take SIGINT, SIGTERM and SIGHUP as requests to stop, which end the run as `interrupted`. Without it
+            they are the caller's; a KeyboardInterrupt is raised again once the run has kept what there is.
 
     Raises:
         ConfigError: anything wrong with the configuration, before anything starts.
@@ -76,12 +90,16 @@ def run(config: DictConfig | Mapping[str, Any], console: Console | None = None, 
     composed = config if isinstance(config, DictConfig) else OmegaConf.create(dict(config))
     if composed.get("seeds") is not None:
         raise ConfigError(f"seeds={composed.seeds} are several runs: use `distopt run`, or call this once per seed")
-    (finished,) = run_together([composed], console, watch)
+    (finished,) = run_together([composed], console, watch, signals=signals)
     return finished
 
 
 def run_together(
-    configs: Sequence[DictConfig], console: Console | None = None, watch: Watch | None = None
+    configs: Sequence[DictConfig],
+    console: Console | None = None,
+    watch: Watch | None = None,
+    *,
+    signals: bool = False,
 ) -> list["Run"]:
     """Run experiments that differ only in the seed; several need a launcher with `TOGETHER`. See `run`.
 
@@ -89,7 +107,7 @@ def run_together(
     """
     watch = watch or Watch()
     console = console or Console(quiet=True)
-    plain = [configuration.validate(config) for config in configs]
+    plain = [configuration.located(configuration.validate(config)) for config in configs]
     cuts = [pick_up(each) if each["resume"] else None for each in plain]
     first = experiments.build(plain[0])
     shape_check.check(first)
@@ -108,10 +126,13 @@ def run_together(
         record.open()
     for start in [cut.start for cut in cuts if cut and cut.start]:
         watch.add(start.numbers["seconds"])
-    outcomes = _drive(built, launcher, records, watch, console)
+    outcomes = _drive(built, launcher, records, watch, console, signals)
     watch.enter("evaluate")
     seconds = {phase: value / len(built) for phase, value in watch.seconds.items()}
-    return [record.finish(outcome, seconds) for record, outcome in zip(records, outcomes, strict=True)]
+    finished = [record.finish(outcome, seconds) for record, outcome in zip(records, outcomes, strict=True)]
+    if not signals and any(outcome.reason == ABORTED for outcome in outcomes):
+        raise KeyboardInterrupt
+    return finished
 
 
 def is_virtual(config: Mapping[str, Any]) -> bool:
@@ -212,12 +233,17 @@ def _info(experiment: Experiment, clock: str) -> dict[str, Any]:
 
 
 def _drive(
-    built: Sequence[Experiment], launcher: Any, records: Sequence[_Records], watch: Watch, console: Console
+    built: Sequence[Experiment],
+    launcher: Any,
+    records: Sequence[_Records],
+    watch: Watch,
+    console: Console,
+    signals: bool,
 ) -> list[Outcome]:
     """Let the launcher train while its news are recorded and shown; every end becomes an outcome."""
     updates, outcomes = built[0].expected_updates, dict[int, Outcome]()
     with (
-        Interrupt() as interrupted,
+        Interrupt(listens=signals) as interrupted,
         Display(console, title(built), built[0].train_samples, updates) as display,
     ):
         training = launcher.launch(built, watch, interrupted)
@@ -238,7 +264,7 @@ def _drive(
                 raise
             status, reason = "failed", full
         except KeyboardInterrupt:
-            status, reason = "interrupted", "aborted"
+            status, reason = "interrupted", ABORTED
         finally:
             training.close()
     return [outcomes.get(i, Outcome(status, reason, None, {})) for i in range(len(built))]

@@ -231,7 +231,7 @@ def _attempt(configs: Sequence[DictConfig], console: Console) -> Made:
     """Make runs together."""
     started = time.monotonic()
     try:
-        runs = runner.run_together(configs, console)
+        runs = runner.run_together(configs, console, signals=True)
         return Made(runs, None, time.monotonic() - started)
     except DistoptError as error:
         reason = str(error)

@@ -19,7 +19,7 @@ import yaml
 from distopt.errors import ResultsError, unwritten
 from distopt.files.atomic import replacing, write_atomically
 from distopt.files.lock import Lock
-from distopt.records import COLUMNS, RESTARTS, Checkpoint, News, Outcome
+from distopt.records import COLUMNS, FINISHED, RESTARTS, Checkpoint, News, Outcome
 from distopt.runs import checkpoints
 from distopt.runs.growing_table import Stream
 
@@ -162,6 +162,10 @@ class Recorder:
             reason = f"{wrong} updates changed what elastic averaging conserves: a commit was lost, or applied twice"
         if reason:
             self.info |= {"status": "failed", "reason": reason}
+            self._write_info()
+        elif outcome.status in FINISHED and len(run.commits) and staleness.applied(run.commits).empty:
+            told = f"all {len(run.commits)} commits were refused or dropped: nothing was applied"
+            self.info |= {"status": "diverged", "reason": told}
             self._write_info()
         summary = results.summarize(run.commits, run.evals, self.info)
         write_atomically(self.folder / "summary.json", json.dumps(summary, indent=2).encode())

@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from distopt.errors import ResultsError
+from distopt.files.lock import held
 from distopt.files.untrusted import BROKEN, need, read_mapping, reason, regular
 from distopt.metrics import convergence, diagnostics, efficiency, staleness
 from distopt.records import FINISHED
@@ -74,6 +75,8 @@ def load(folder: str | Path) -> Run:
     if not folder.is_dir():
         raise ResultsError(f"{folder}: no such folder; give the folder of a run, or one with runs below it")
     info = _read_mapping(folder / "run.json", INFO, ("status", "clock"))
+    if info["status"] == "running" and not held(folder):
+        info |= {"status": "interrupted", "reason": "its process is gone"}
     config = _read_mapping(folder / "config.yaml", CONFIG, ("optimizer", "seed", "workers"))
     evals = _read_table(folder, "evals", str(info["status"]))
     if (folder / "summary.json").is_file():
@@ -108,7 +111,8 @@ def _attempt(folder: Path) -> Run | str:
 def summarize(commits: pd.DataFrame, evals: pd.DataFrame, info: Mapping[str, Any]) -> dict[str, Any]:
     """Return the content of `summary.json`: plain numbers, None where there is no finite value.
 
-    Counts: `updates`, `commits`, `refused` (with `on_bad_commit`), `samples`, `epochs` (samples over training samples),
+    Counts: `updates`, `commits`, `refused` and `refused_share` (with `on_bad_commit`), `samples`, `epochs` (samples
+    over training samples),
     `commits_per_worker_min` and `_max`, `window_mean` in local steps, `early_share` of windows that their worker's rule
     ended, where one may. Time: `time_s`, training time on the run's clock in seconds. Bytes: `bytes_up`, `bytes_down`.
     Rates and shares: see `metrics.efficiency.hardware`. `staleness_mean`, `_std`, `_q95`, `_max` in updates;
@@ -125,7 +129,7 @@ def summarize(commits: pd.DataFrame, evals: pd.DataFrame, info: Mapping[str, Any
     values: dict[str, Any] = {
         "updates": int(commits["update"].max()) if len(commits) else 0,
         "commits": len(commits),
-        **({"refused": int(commits["refused"].sum())} if "refused" in commits else {}),
+        **_refused(commits),
         "samples": samples,
         "epochs": samples / train_samples if train_samples else None,
         "time_s": time_s,
@@ -147,6 +151,13 @@ def summarize(commits: pd.DataFrame, evals: pd.DataFrame, info: Mapping[str, Any
             values[f"{split}_{metric}_final"] = float(y[-1])
             values[f"{split}_{metric}_best"] = convergence.best(y, metric)
     return {name: None if isinstance(v, float) and not math.isfinite(v) else v for name, v in values.items()}
+
+
+def _refused(commits: pd.DataFrame) -> dict[str, float]:
+    """Return how many commits were refused for their content, and their share, where some may be."""
+    if "refused" not in commits:
+        return {}
+    return {"refused": int(commits["refused"].sum()), "refused_share": float(commits["refused"].mean())}
 
 
 def _windows(commits: pd.DataFrame) -> dict[str, float]:

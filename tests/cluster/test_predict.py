@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from distopt import datasets
 from distopt.cli import main
 from distopt.cluster import Cluster, Law, Workload, predict
 from distopt.config import compose, validate
@@ -115,3 +116,17 @@ def test_a_late_start_is_no_failure_but_takes_its_bytes():
     )
     assert (plain["failures"], late["failures"]) == (0, 0)
     assert late["bytes_down"] == plain["bytes_down"] + 2 * 7
+
+
+@pytest.mark.parametrize("name", sorted(datasets.SIZES))
+def test_a_prediction_needs_no_files_of_a_data_set_that_is_known(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr(datasets, "load", lambda settings: pytest.fail("the data were loaded"))
+    model = "mlp" if name in ("digits", "cifar10") else "mlp_thesis"
+    load = workload_from_config(validate(compose([f"dataset={name}", f"model={model}", "workers=3", "epochs=3"])))
+    assert load.steps.sum() >= 3 * datasets.SIZES[name].samples // 32
+
+
+def test_the_known_size_of_the_digits_is_theirs() -> None:
+    data = datasets.load({"name": "digits"})
+    assert data
+    assert datasets.Size(data.size, data.shape, data.classes) == datasets.SIZES["digits"]

@@ -7,7 +7,7 @@ import pytest
 import yaml
 from omegaconf import OmegaConf
 
-from distopt.config import compose, fingerprint, validate, workload
+from distopt.config import compose, fingerprint, located, validate, workload
 
 
 @pytest.fixture(scope="module")
@@ -80,3 +80,12 @@ def test_the_workload_is_what_takes_the_time(plain: dict[str, Any]) -> None:
         "evaluate.points=1",
     ):
         assert workload(changed(plain, other)) != workload(plain)
+
+
+def test_paths_of_files_are_absolute_once_they_are_located(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    plain = {"dataset": {"file": "sub/t.csv", "label": "y"}, "launcher": {"trace": None}, "output": "results"}
+    found = located(plain)
+    assert found["dataset"] == {"file": str(tmp_path / "sub" / "t.csv"), "label": "y"}
+    assert (found["launcher"]["trace"], found["output"]) == (None, "results")
+    assert plain["dataset"] == {"file": "sub/t.csv", "label": "y"}

@@ -87,3 +87,10 @@ def test_a_run_that_diverges_keeps_its_records_and_its_last_finite_center(tmp_pa
     assert np.isfinite(finished.commits["loss"]).all()
     with np.load(finished.folder / "model.npz") as model:
         assert np.isfinite(model["x"]).all()
+
+
+def test_a_run_in_which_nothing_was_applied_is_not_done(tmp_path: Path) -> None:
+    refused = run(tmp_path, "optimizer=downpour", "local=sgd", "local.learning_rate=1e30", "on_bad_commit=drop")
+    assert refused.status == "diverged"
+    assert "commits were refused or dropped: nothing was applied" in refused.info["reason"]
+    assert refused.summary["refused_share"] == 1

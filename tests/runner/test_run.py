@@ -68,7 +68,7 @@ def test_a_mistake_in_the_configuration_leaves_no_folder(tmp_path: Path) -> None
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_first_signal_asks_and_the_second_aborts(number: signal.Signals) -> None:
     before = signal.getsignal(number)
-    with Interrupt() as interrupted:
+    with Interrupt(listens=True) as interrupted:
         assert not interrupted()
         signal.raise_signal(number)
         assert interrupted()
@@ -119,3 +119,22 @@ def test_runs_that_ended_before_another_failed_are_kept(tmp_path: Path, monkeypa
     assert [(run.status, run.info["reason"]) for run in (second, third)] == [
         ("failed", "something is wrong with seed 1")
     ] * 2
+
+
+def test_signals_are_the_callers_unless_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+    seen: list[Any] = []
+
+    def interrupted_by_the_user(experiments: Any, watch: Watch, interrupted: Interrupted) -> Any:
+        seen.append([signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)])
+        yield News([], [])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sim, "launch", interrupted_by_the_user)
+    with pytest.raises(KeyboardInterrupt):
+        runner.run(compose(["launcher=sim", f"output={tmp_path}", "name=a"]))
+    assert seen == [handlers]
+    assert results.load(tmp_path / "a").status == "interrupted"
+    run = runner.run(compose(["launcher=sim", f"output={tmp_path}", "name=b"]), signals=True)
+    assert run.status == "interrupted"
+    assert not set(seen[1]) & set(handlers)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from distopt.errors import ResultsError
+from distopt.files.lock import Lock
 from distopt.runs.results import find, load, load_all, summarize
 from scripts.tools import folders
 
@@ -133,3 +134,12 @@ def test_folders_without_a_run_are_named(tmp_path):
     assert len(runs) == 1
     assert len(problems) == 3
     assert all(any(name in line for line in problems) for name in ("empty", "abandoned", "nowhere"))
+
+
+def test_a_run_that_nobody_writes_any_more_is_interrupted(tmp_path):
+    folder = folders.write(tmp_path / "a", facts=folders.info("running"))
+    assert (load(folder).status, load(folder).info["reason"]) == ("interrupted", "its process is gone")
+    lock = Lock(folder)
+    assert load(folder).status == "running"
+    lock.release()
+    assert load(folder).status == "interrupted"

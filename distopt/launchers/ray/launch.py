@@ -7,6 +7,7 @@ checkpoints, `stop.accuracy` or `stop.loss` need evaluations during training.
 
 import os
 import secrets
+import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -22,6 +23,8 @@ from distopt.training.experiment import Experiment
 from distopt.trees import tree_bytes
 
 CLOCK = "wall"
+SOCKET = "/ray/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store.1"
+LONGEST_SOCKET = 107  # bytes of the name of a Unix socket
 RESTORED = 3  # times from one checkpoint: after these, the next server would most likely fail too
 TOGETHER = False
 
@@ -84,6 +87,24 @@ def _can_restore(experiment: Experiment, times: int) -> bool:
     return experiment.config["launcher"]["on_server_loss"] == "restore" and times < RESTORED
 
 
+def _short_folder() -> dict[str, str]:
+    """Return where Ray shall put its files, if the names of its sockets would be too long where it puts them itself.
+
+    Raises:
+        DistoptError: there is no folder with a short name.
+    """
+    usual = os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()
+    if len(os.fsencode(f"{usual}{SOCKET}")) <= LONGEST_SOCKET:
+        return {}
+    short = next((folder for folder in ("/tmp", "/var/tmp") if os.access(folder, os.W_OK | os.X_OK)), None)
+    if short is None:
+        raise DistoptError(
+            f"TMPDIR={usual}: the names of Ray's sockets there have more than {LONGEST_SOCKET} bytes; set "
+            "RAY_TMPDIR to a folder with a short name"
+        )
+    return {"_temp_dir": f"{short}/ray"}
+
+
 def _connect(experiment: Experiment) -> Any:
     """Start a local cluster or join an existing one; return the module `ray`.
 
@@ -112,6 +133,8 @@ def _connect(experiment: Experiment) -> Any:
     kept = experiment.workers * tree_bytes(local_state.layout(experiment))  # travels with checkpoints and late commits
     needed = int(1.5 * data) + 8 * 4 * experiment.parameters + 3 * kept
     memory = settings["object_store_bytes"] or max(200 * 2**20, needed)
+    os.environ.setdefault("RAY_worker_niceness", "0")
+    common |= _short_folder()
     try:
         ray.init(address="local", num_cpus=cores(), include_dashboard=False, object_store_memory=memory, **common)
     except Exception as error:  # a node that does not come up in time raises a plain Exception

@@ -14,7 +14,10 @@ from distopt.report.comparison.grouping import Configuration
 from distopt.report.comparison.momentum import measured as measured_momentum
 
 Array = npt.NDArray[np.float64]
-SUMMED = ("updates", "samples_per_s", "staleness_mean", "server_busy", "worker_wait", "bytes_up", "bytes_down")
+SUMMED = (
+    *("updates", "samples_per_s", "staleness_mean", "server_busy", "worker_wait", "refused_share"),
+    *("bytes_up", "bytes_down"),
+)
 BROKEN_OFF = ("failed", "interrupted", "running")
 
 

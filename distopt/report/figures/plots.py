@@ -1,6 +1,7 @@
 """Figures over runs, written as PNG and SVG."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import matplotlib
@@ -28,17 +29,23 @@ from distopt.runs.results import Run
 MANY = 12  # configurations that one figure can show
 
 
-def plot_run(run: Run, folder: str | Path, x: Axis = "time") -> list[Path]:
-    """Draw a run's own figures into `folder`; return the files written.
+def plot_run(run: Run, folder: str | Path, x: Axis = "time", written: Sequence[Path] = ()) -> list[Path]:
+    """Draw a run's own figures into `folder`, but for files that were just written there; return the files written.
 
     `loss_accuracy`, `staleness`, and `paths` if its center is a point in the plane.
     """
     ((one,),) = [each.configurations for each in group([run])]
+    drawn = {path.resolve().with_suffix("") for path in written}
+    figures = {"loss_accuracy": partial(convergence_figure, [one], x), "staleness": partial(staleness_figure, [one])}
+    if drawable(run):
+        figures["paths"] = partial(paths_figure, [one])
     with matplotlib.rc_context(STYLE):
-        figures = {"loss_accuracy": convergence_figure([one], x), "staleness": staleness_figure([one])}
-        if drawable(run):
-            figures["paths"] = paths_figure([one])
-        return [path for name, figure in figures.items() for path in save(figure, Path(folder), name)]
+        return [
+            path
+            for name, draw in figures.items()
+            if (Path(folder) / name).resolve() not in drawn
+            for path in save(draw(), Path(folder), name)
+        ]
 
 
 def plot_runs(

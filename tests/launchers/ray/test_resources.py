@@ -10,6 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from distopt.errors import DistoptError
+from distopt.launchers.ray import launch
 from distopt.runs import results
 from scripts.tools.processes import LIMIT_S, Launched
 
@@ -110,3 +112,14 @@ def test_a_home_that_cannot_be_written_is_not_needed(tmp_path: Path) -> None:
         assert launched.end() == 0, launched.output
         assert launched.left_over() == []
     assert results.load(tmp_path / "results" / "run").status == "stopped"
+
+
+def test_sockets_have_names_that_the_system_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_TMPDIR", raising=False)
+    monkeypatch.setattr("tempfile.tempdir", "/tmp")
+    assert launch._short_folder() == {}
+    monkeypatch.setattr("tempfile.tempdir", "/tmp/" + 4 * "long_scratch_folder_")
+    assert launch._short_folder() == {"_temp_dir": "/tmp/ray"}
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    with pytest.raises(DistoptError, match="set RAY_TMPDIR to a folder with a short name"):
+        launch._short_folder()

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import distopt
+from distopt import cli
 from distopt.report.comparison.compare import efficiency_matrix
 from distopt.report.comparison.grouping import group
 from distopt.report.figures.curves import convergence_figure
@@ -126,3 +127,11 @@ def test_losses_that_are_infinite_throughout_leave_an_empty_panel(tmp_path, stat
     evals = folders.evals().assign(loss=np.inf)
     folders.write(tmp_path / "run", facts=folders.info(status), eval_rows=evals)
     assert len(plot_run(load(tmp_path / "run"), tmp_path / "plots")) == 4
+
+
+def test_a_run_alone_in_its_folder_has_each_figure_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folders.write(tmp_path / "a")
+    assert cli.main(["plot", str(tmp_path / "a")]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert len(printed) == len(set(printed))
+    assert {Path(line).name for line in printed} >= {"staleness.png", "loss_accuracy.png", "convergence_time.png"}

@@ -1,0 +1,85 @@
+"""What users type by habit works, or is refused in a line that names the way out."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from distopt import cli
+from distopt.config import combine, compose, validate
+from distopt.config.overrides import nearest
+from distopt.errors import ConfigError
+from distopt.settings import flat
+
+KEYS = list(flat(validate(compose(["launcher=sim"]))))
+
+
+@pytest.mark.parametrize("override", ["output=~/res", 'output="~/res"', "trackers_output=~/res"])
+def test_the_home_folder_is_understood_quoted_or_not(monkeypatch: pytest.MonkeyPatch, override: str) -> None:
+    monkeypatch.setenv("HOME", "/home/of/somebody")
+    assert compose([override])[override.partition("=")[0]] == "/home/of/somebody/res"
+    assert compose(["dataset=csv", "dataset.file=~/x.csv"]).dataset.file == "/home/of/somebody/x.csv"
+
+
+def test_choices_are_found_by_a_pattern() -> None:
+    assert [run.config.optimizer.name for run in combine(["optimizer=glob(a*sgd)"])] == ["aeasgd"]
+    with pytest.raises(ConfigError, match=r"optimizer=adz\*: no such choice"):
+        combine(["optimizer=glob(adz*)"])
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("lr", "local.learning_rate"),
+        ("learning_rate", "local.learning_rate"),
+        ("gamma", "optimizer.gamma"),
+        ("optimizer.gama", "optimizer.gamma"),
+        ("batchsize", "batch_size"),
+        ("zzz", None),
+    ],
+)
+def test_a_wrong_key_suggests_the_one_that_was_meant(key: str, meant: str | None) -> None:
+    assert nearest(key, KEYS) == meant
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "-m", "seed=0,1", "--cfg", "job"], "distopt: -m: Hydra shows one configuration"),
+        (["run", "lr=0.1"], "did you mean local.learning_rate?"),
+        (["run", "seed=99999999999"], "seed=99999999999 must be a whole number >= 0, at most 2147483647"),
+        (["run", "name=" + 300 * "x"], "must be a folder name without /, of at most 200 bytes or null"),
+    ],
+)
+def test_refusals_name_the_way_out(capsys: pytest.CaptureFixture[str], arguments: list[str], words: str) -> None:
+    assert cli.main(arguments) == 1
+    printed = capsys.readouterr().err
+    assert words in printed
+    assert len(printed.splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", ["compare", "plot", "report"])
+def test_a_target_is_a_number(capsys: pytest.CaptureFixture[str], command: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main([command, "somewhere", "--target", "nan"])
+    assert ended.value.code == 2
+    assert "nan is no finite number" in capsys.readouterr().err
+
+
+CALLER = """
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+with hydra.initialize_config_module("distopt.conf", version_base="1.3"):
+    before = GlobalHydra.instance().hydra
+    from distopt.config import compose
+    assert compose(["workers=7"]).workers == 7
+    assert GlobalHydra.instance().hydra is before
+    assert hydra.compose("config", overrides=["workers=5"]).workers == 5
+print("as before")
+"""
+
+
+def test_an_application_that_uses_hydra_finds_it_as_it_was(tmp_path: Path) -> None:
+    ended = subprocess.run([sys.executable, "-c", CALLER], cwd=tmp_path, capture_output=True, text=True)
+    assert ended.stdout.strip() == "as before", ended.stderr

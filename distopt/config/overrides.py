@@ -47,12 +47,11 @@ def compose_unchecked(
     """Compose without checking names; with Hydra's own settings if `hydra`."""
     from hydra import compose, initialize_config_module
     from hydra.core.global_hydra import GlobalHydra
-    from hydra.core.singleton import Singleton
     from hydra.errors import HydraException
 
     if folder is not None:
         overrides = [*overrides, f"hydra.searchpath=['file://{Path(folder).absolute()}']"]
-    callers = Singleton.get_state()  # of an application that uses Hydra itself
+    callers = GlobalHydra.instance().hydra  # of an application that uses Hydra itself
     GlobalHydra.instance().clear()
     try:
         with initialize_config_module("distopt.conf", version_base="1.3"):
@@ -60,7 +59,7 @@ def compose_unchecked(
     except (HydraException, *BROKEN) as error:
         raise ConfigError(_told(error)) from None
     finally:
-        Singleton.set_state(callers)
+        GlobalHydra.instance().hydra = callers
     for key in PLACES:
         if isinstance(place := composed.get(key), str) and place.startswith("~"):
             OmegaConf.update(composed, key, os.path.expanduser(place))

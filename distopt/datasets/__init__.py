@@ -45,7 +45,7 @@ class Size(NamedTuple):
 
 
 SIZES = {
-    "digits": Size(1437, (8, 8), 10),
+    "digits": Size(1438, (8, 8), 10),
     "mnist": Size(60_000, (28, 28), 10),
     "fashion_mnist": Size(60_000, (28, 28), 10),
     "cifar10": Size(50_000, (32, 32, 3), 10),

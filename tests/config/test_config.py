@@ -70,7 +70,11 @@ def test_unknown_names_are_reported_together_with_suggestions() -> None:
         "stop.update",
         "dataset.root",
     }
-    for key, meant in (("optimizer=adagg", "adag"), ("worker", "workers"), ("local.learning_rat", "learning_rate")):
+    for key, meant in (
+        ("optimizer=adagg", "adag"),
+        ("worker", "workers"),
+        ("local.learning_rat", "local.learning_rate"),
+    ):
         assert f"did you mean {meant}?" in wrong[key]
     assert "mlp_thesis" in wrong["model=cmn"]
 

@@ -26,10 +26,10 @@ def test_csv_has_all_digits():
     assert (rows[1]["final"], rows[1]["time_to_target_s"]) == ("", "inf")
 
 
-def test_json_has_null_for_what_is_not_finite():
+def test_json_tells_what_is_infinite_from_what_is_missing():
     rows = json.loads(render(FRAME, "json"), parse_constant=pytest.fail)
     assert rows[1]["final"] is None
-    assert rows[1]["time_to_target_s"] is None
+    assert rows[1]["time_to_target_s"] == "inf"
     assert rows[0]["updates"] == 1200
 
 

@@ -68,7 +68,7 @@ def test_a_run_killed_three_times_is_the_run_that_was_not(tmp_path: Path) -> Non
             os.killpg(command.process.pid, signal.SIGKILL)
             assert command.end() == -signal.SIGKILL
         left = results.load(folder)
-        assert left.status == "running"
+        assert (left.status, left.info["reason"]) == ("interrupted", "its process is gone")
         reached = last_checkpoint(folder)
         assert left.commits["update"].max() >= reached
         words = [f"resume={folder}"]

@@ -46,7 +46,7 @@ def test_every_end_is_recorded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: BaseException | Outcome, status: str, reason: str | None
 ) -> None:
     monkeypatch.setitem(sys.modules, "distopt.launchers.sim", launcher(end))
-    run = runner.run(compose(["launcher=sim", f"output={tmp_path}"]))
+    run = runner.run(compose(["launcher=sim", f"output={tmp_path}"]), signals=True)
     assert (run.status, run.info["reason"], len(run.commits)) == (status, reason, 9)
     assert "take care" in run.info["warnings"]
     assert {"versions", "git", "host", "fingerprint"} <= run.info.keys()

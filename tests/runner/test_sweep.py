@@ -102,10 +102,10 @@ def test_a_mistake_of_ours_costs_one_run(
 ) -> None:
     run = runner.run_together
 
-    def fails_once(configs: Any, *arguments: Any) -> Any:
+    def fails_once(configs: Any, *arguments: Any, **options: Any) -> Any:
         if configs[0].batch_size == 2:
             raise ZeroDivisionError("a mistake")
-        return run(configs, *arguments)
+        return run(configs, *arguments, **options)
 
     monkeypatch.setattr(runner, "run_together", fails_once)
     ends, told = sweep(tmp_path, "batch_size=1,2,3")

@@ -17,7 +17,7 @@ TASK = [
     "workers=4",
     "launcher.workers_per_actor=2",
     "batch_size=128",
-    "epochs=200",
+    "epochs=800",
     "evaluate.points=1",
 ]
 
@@ -27,7 +27,7 @@ TASK = [
 def test_a_disturbed_run_applies_every_commit_once(tmp_path: Path, optimizer: str, loss: str) -> None:
     faults = plan(random.Random(1), kills=1, stops=1)
     overrides = [*TASK, f"optimizer={optimizer}", f"launcher.on_worker_loss={loss}"]
-    folder, done = disturbed(tmp_path / "chaos", overrides, seed=1, faults=faults, commits=112)
+    folder, done = disturbed(tmp_path / "chaos", overrides, seed=1, faults=faults, commits=448)
     found = account(folder, done)
     assert "worker killed" in done
     assert (found.duplicated, found.lost, found.identical) == (0, 0, True)

@@ -87,7 +87,7 @@ def test_compare_as_json(sweep, capsys):
     assert call(compare, sweep, "--format", "json", "--target", "2") == 0
     found = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
     assert (found["target"], found["reference"], found["problems"]) == (2, "adag", [])
-    assert [row["time_to_target_s"] for row in found["rows"]] == [None, None]
+    assert [row["time_to_target_s"] for row in found["rows"]] == ["inf", "inf"]
     assert [row["success_rate"] for row in found["rows"]] == [0, 0]
     assert all(row["final_low"] < row["final"] < row["final_high"] for row in found["rows"])
     assert found["temporal_efficiency"]["names"] == ["adag", "agn"]

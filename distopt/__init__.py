@@ -6,6 +6,7 @@ functions import what they need.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,12 +20,12 @@ if TYPE_CHECKING:
 __all__ = ["compare", "load", "run"]
 
 
-def run(config: Sequence[str] | Mapping[str, Any] | DictConfig) -> Run:
+def run(config: str | Sequence[str] | Mapping[str, Any] | DictConfig) -> Run:
     """Run one experiment and return its results.
 
     Args:
-        config: overrides as on the command line (`["optimizer=agn", "workers=8"]`, `["resume=DIR"]`), or a whole
-            configuration as `distopt.config.compose` returns it or `Run.config` holds it.
+        config: overrides as on the command line (`["optimizer=agn", "workers=8"]`, `["resume=DIR"]`), one string with
+            spaces between them, or a whole configuration as `distopt.config.compose` returns it, or as `Run.config` is.
 
     Raises:
         ConfigError: anything wrong with the configuration, before anything starts.
@@ -33,6 +34,8 @@ def run(config: Sequence[str] | Mapping[str, Any] | DictConfig) -> Run:
     from distopt.config import compose, recorded
     from distopt.runner import run as runner
 
+    if isinstance(config, str):
+        config = shlex.split(config)
     if isinstance(config, Sequence):
         resumed = recorded(config)
         return runner.run(compose(config) if resumed is None else resumed)
@@ -46,8 +49,8 @@ def load(folder: str | Path) -> Run:
     return results.load(folder)
 
 
-def compare(runs: Sequence[Run | str | Path], **options: Any) -> pd.DataFrame:
+def compare(runs: Run | str | Path | Sequence[Run | str | Path], **options: Any) -> pd.DataFrame:
     """Compare runs, or the runs below folders; see `distopt.report.comparison.compare.compare`."""
     from distopt.report.comparison import compare as comparison
 
-    return comparison.compare(runs, **options)
+    return comparison.compare(runs if isinstance(runs, Sequence) and not isinstance(runs, str) else [runs], **options)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import distopt
 from distopt import cli
 from distopt.config import combine, compose, validate
 from distopt.config.overrides import nearest
@@ -83,3 +84,11 @@ print("as before")
 def test_an_application_that_uses_hydra_finds_it_as_it_was(tmp_path: Path) -> None:
     ended = subprocess.run([sys.executable, "-c", CALLER], cwd=tmp_path, capture_output=True, text=True)
     assert ended.stdout.strip() == "as before", ended.stderr
+
+
+def test_python_takes_a_string_as_well_as_a_list(tmp_path: Path) -> None:
+    plane = "launcher=sim model=booth dataset=none local=sgd local.learning_rate=0.01 workers=2 stop.updates=4"
+    run = distopt.run(f"{plane} optimizer=agn output={tmp_path}")
+    assert (run.status, run.summary["updates"]) == ("stopped", 4)
+    assert distopt.compare(str(tmp_path))["seeds"].tolist() == [1]
+    assert distopt.compare(run)["seeds"].tolist() == [1]

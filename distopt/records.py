@@ -12,6 +12,7 @@ import numpy as np
 Row = dict[str, Any]
 
 STATUSES = ("running", "done", "stopped", "diverged", "failed", "interrupted")
+ANSWERED = ("done", "stopped", "diverged")  # of runs with an end of their own: to leave out "diverged" would be bias
 FINISHED = ("done", "stopped")  # the statuses of runs that trained to their end
 
 KINDS = {

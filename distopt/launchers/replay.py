@@ -73,5 +73,11 @@ def launch(experiments: Sequence[Experiment], watch: Watch, interrupted: Interru
 def differences(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Return the settings that decide a run's numbers and differ, each as `key: recorded, now`."""
     old, new = (flat({k: v for k, v in {**ADDED, **each}.items() if k not in FREE}) for each in (recorded, now))
-    keys = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
+    keys = sorted(key for key in old.keys() | new.keys() if not _alike(old.get(key), new.get(key)))
     return [f"{key} was {old.get(key)}, is {new.get(key)}" for key in keys]
+
+
+def _alike(old: Any, new: Any) -> bool:
+    """Return whether two values are equal, or paths of the same file: earlier versions recorded relative ones."""
+    texts = isinstance(old, str) and isinstance(new, str)
+    return old == new or (texts and Path(old).expanduser().absolute() == Path(new))

@@ -9,10 +9,8 @@ from typing import Any, NamedTuple
 from distopt.errors import ResultsError
 from distopt.files.lock import Lock
 from distopt.files.untrusted import BROKEN, read_mapping, reason
-from distopt.records import FINISHED
+from distopt.records import ANSWERED, FINISHED
 from distopt.runs import checkpoints
-
-ANSWERED = (*FINISHED, "diverged")  # repeating a run until it does not diverge would bias results
 
 
 class Past(NamedTuple):

@@ -8,8 +8,7 @@ from distopt import config as configuration
 from distopt.errors import ResultsError
 from distopt.files.lock import Lock
 from distopt.files.untrusted import BROKEN, read_mapping, reason
-from distopt.records import COLUMNS, Checkpoint
-from distopt.runner.finished import ANSWERED
+from distopt.records import ANSWERED, COLUMNS, Checkpoint
 from distopt.runs import checkpoints
 from distopt.runs.growing_table import read_table
 from distopt.runs.provenance import code

@@ -14,7 +14,8 @@ import distopt
 from distopt import config as configuration
 from distopt.metrics.convergence import Curve, curve
 from distopt.metrics.efficiency import temporal_efficiency
-from distopt.runner.finished import ANSWERED, History
+from distopt.records import ANSWERED
+from distopt.runner.finished import History
 from distopt.runner.sweep import NOT_STARTED, Sweep
 from distopt.runs import provenance
 from distopt.runs.results import Run

@@ -8,6 +8,7 @@ import pytest
 
 import distopt
 from distopt.errors import ResultsError
+from distopt.launchers.replay import differences
 from distopt.launchers.trace import Trace
 from distopt.records import Event
 from distopt.runs.results import Run
@@ -118,3 +119,11 @@ def test_windows_that_workers_took_over_are_repeated_as_such() -> None:
     first, second = Trace(frame, events).updates(pull=False)
     assert (first.left, first.joined, first.commits[0].share) == ((), (), None)
     assert (second.left, second.joined, second.commits[0].share) == ((1,), ((0, 1, 30),), (1, 30))
+
+
+def test_a_relative_path_of_an_older_run_is_the_file_it_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    now = {"dataset": {"file": str(tmp_path / "t.csv"), "label": "y"}}
+    assert differences({"dataset": {"file": "t.csv", "label": "y"}}, now) == []
+    [told] = differences({"dataset": {"file": "u.csv", "label": "y"}}, now)
+    assert told.startswith("dataset.file was u.csv, is ")

@@ -8,9 +8,9 @@ attempt that broke off counts if nothing followed it: else a later one has super
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from distopt.records import ANSWERED
 from distopt.runs.results import Run
 
-COMPLETE = ("done", "stopped", "diverged")  # not to count what diverged would be to choose the result
 COPY, REPEATED, SUPERSEDED = "a copy", "repeated in virtual time", "an attempt that another one followed"
 
 
@@ -56,10 +56,10 @@ def told(left_out: Sequence[LeftOut]) -> str:
 
 def _one_seed(runs: Sequence[Run]) -> tuple[list[Run], list[LeftOut]]:
     """Return the runs of one seed that count, and the others; they are given from the oldest to the newest."""
-    complete = [run for run in runs if run.status in COMPLETE]
+    complete = [run for run in runs if run.status in ANSWERED]
     if not complete:
         return [runs[-1]], [LeftOut(run, COPY if _same(run, runs[-1]) else SUPERSEDED) for run in runs[:-1]]
-    left_out = [LeftOut(run, SUPERSEDED) for run in runs if run.status not in COMPLETE]
+    left_out = [LeftOut(run, SUPERSEDED) for run in runs if run.status not in ANSWERED]
     distinct: list[Run] = []
     for run in complete:
         if any(_same(run, other) for other in distinct):

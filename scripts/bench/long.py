@@ -65,9 +65,10 @@ def _sample(driver: psutil.Process, samples: Samples) -> None:
             if name:
                 memory = process.memory_info()
                 sizes[name] = sizes.get(name, 0.0) + (memory.rss - memory.shared) / 2**20
+        virtual = "sim" in " ".join(driver.cmdline())
     except psutil.Error:  # a process ended in the meantime
         return
-    if "sim" in " ".join(driver.cmdline()) or all(sizes.values()):
+    if virtual or all(sizes.values()):
         for name, size in sizes.items():
             if size:
                 samples.setdefault(name, []).append((now, size))

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import psutil
 
+from scripts.tools.processes import kill
+
 OPEN = {"RAY_AUTH_MODE": "disabled"}
 LIMIT_S = 240
 
@@ -41,7 +43,6 @@ class Node:
             return 0
         processes = psutil.Process(self._process.pid).children(recursive=True)
         self._process.kill()
-        for process in processes:
-            process.kill()
+        kill(processes)
         self._process.wait()
         return len(processes)

@@ -1,12 +1,13 @@
 """Starting the installed `distopt` command, and finding the processes it leaves behind."""
 
+import contextlib
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +44,7 @@ class Launched:
 
     def __exit__(self, *_: object) -> None:
         """Kill whatever is left."""
-        for process in self.processes():
-            if process.is_running():
-                process.kill()
+        kill(self.processes())
         self.process.kill()
         self.process.wait()
 
@@ -72,6 +71,11 @@ class Launched:
     def evaluators(self) -> list[psutil.Process]:
         """Return the processes of the actors that only evaluate."""
         return self._actors("EvaluatorHost")
+
+    def head(self) -> psutil.Process:
+        """Return the process of Ray's control store, which every node and driver joins."""
+        (store,) = [process for process in self.processes() if _title(process).split(" ")[0].endswith("gcs_server")]
+        return store
 
     def _actors(self, host: str) -> list[psutil.Process]:
         return [process for process in self.processes() if _title(process).startswith(f"ray::{host}")]
@@ -134,7 +138,13 @@ class Cluster:
         below = psutil.Process(self._process.pid).children(recursive=True)
         self._process.terminate()
         self._process.wait(LIMIT_S)
-        for process in psutil.wait_procs(below, timeout=10)[1]:
+        kill(psutil.wait_procs(below, timeout=10)[1])
+
+
+def kill(processes: Iterable[psutil.Process]) -> None:
+    """Kill processes; those that have ended meanwhile are passed over."""
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
 
 

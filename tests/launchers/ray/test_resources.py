@@ -51,8 +51,7 @@ def joins(address: str, **environment: str) -> subprocess.CompletedProcess[str]:
 def test_only_those_with_the_token_join_the_cluster_of_a_run(tmp_path: Path) -> None:
     with Launched(*BOOTH, "stop.seconds=200", cwd=tmp_path) as launched:
         launched.wait_for((tmp_path / "results" / "run" / "commits.arrow").is_file)
-        (head,) = [process for process in launched.processes() if "gcs_server" in process.name()]
-        (port,) = {c.laddr.port for c in head.net_connections("inet") if c.status == psutil.CONN_LISTEN}
+        (port,) = {c.laddr.port for c in launched.head().net_connections("inet") if c.status == psutil.CONN_LISTEN}
         stranger = joins(f"127.0.0.1:{port}", RAY_AUTH_TOKEN="x" * 64)
         assert stranger.returncode != 0
         assert "token" in stranger.stderr

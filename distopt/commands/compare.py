@@ -48,6 +48,7 @@ HEADED = ("group", "metric", "target", "reference")  # columns that are shown in
 MAIN = (
     "configuration",
     "seeds",
+    "runs",
     "status",
     "final",
     "time_to_target_s",
@@ -122,6 +123,8 @@ def _text(found: "Comparison", args: argparse.Namespace) -> str:
     main = [column for name in MAIN for column in (name, f"{name}_low", f"{name}_high") if column in found.rows]
     for group, rows in found.parts:
         shown = rows.drop(columns=list(HEADED)) if args.all else rows[main]
+        if (rows["runs"] == rows["seeds"]).all():
+            shown = shown.drop(columns="runs")
         lines = [*_heading(rows), *filter(None, [told(group.left_out)])]
         parts.append(_titled(args.format, lines, render(shown, args.format, HEADERS, width)))
     return "\n".join(parts)
@@ -142,7 +145,7 @@ def _heading(rows: "pd.DataFrame") -> list[str]:
     return [
         *lines,
         f"{first['metric']}, target {sign} {target}; TE, SE: temporal and statistical efficiency {over}",
-        "n runs; ± and [ ]: 95 % confidence intervals (final: mean; time: median); TE, difference, p: paired by seed",
+        "n seeds; ± and [ ]: 95 % confidence intervals (final: mean; time: median); TE, difference, p: paired by seed",
     ]
 
 

@@ -114,11 +114,14 @@ def area(curve: Curve, until: Array, offset: float = 0.0) -> Array:
     return whole[left] + (until - x[left]) * (y[left] + np.interp(until, x, y)) / 2
 
 
-def aggregate(curves: Sequence[Curve]) -> Band:
+def aggregate(curves: Sequence[Curve], seeds: Sequence[int]) -> Band:
     """Return mean and range of several curves, linearly interpolated on the x of the most finely evaluated one.
 
-    The band ends where the shortest curve ends, so that every point is over all curves.
+    The band ends where the shortest curve ends, so that every point is over all curves. The mean is over seeds: the
+    repetitions of a seed share its weight.
     """
+    kept = [seed for seed, c in zip(seeds, curves, strict=True) if c.x.size]
+    weights = np.array([1 / kept.count(seed) for seed in kept])
     curves = [c for c in curves if c.x.size]
     if not curves:
         nothing = np.empty(0)
@@ -128,4 +131,5 @@ def aggregate(curves: Sequence[Curve]) -> Band:
     grid = np.unique(np.append(finest[finest < end], end))
     values = np.stack([np.interp(grid, c.x, c.y) for c in curves])
     with np.errstate(invalid="ignore"):  # of infinities of both signs
-        return Band(grid, values.mean(axis=0), values.min(axis=0), values.max(axis=0))
+        mean = np.average(values, axis=0, weights=weights) if (weights != 1).any() else values.mean(axis=0)
+        return Band(grid, mean, values.min(axis=0), values.max(axis=0))

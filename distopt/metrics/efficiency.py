@@ -5,7 +5,6 @@ Source: J. Hermans, On Scalable Deep Learning and Parallelizing Gradient Descent
 """
 
 from collections.abc import Sequence
-from itertools import product
 from typing import Literal
 
 import numpy as np
@@ -54,22 +53,6 @@ def _efficiencies(curves: Sequence[Curve], metric: str, integrand: Integrand, cl
     return areas.T / areas if metric == "loss" else areas / areas.T
 
 
-def common(seeds_a: Sequence[int], seeds_b: Sequence[int]) -> list[tuple[int, int]]:
-    """Return the positions of runs with equal seeds; repeated runs of one seed are paired in their order."""
-    there = {key: j for j, key in enumerate(_numbered(seeds_b))}
-    return [(i, there[key]) for i, key in enumerate(_numbered(seeds_a)) if key in there]
-
-
-def pairs(seeds_a: Sequence[int], seeds_b: Sequence[int]) -> list[tuple[int, int]]:
-    """Return the positions of runs to pair: those with equal seeds, or all combinations if no seed is shared."""
-    return common(seeds_a, seeds_b) or list(product(range(len(seeds_a)), range(len(seeds_b))))
-
-
-def _numbered(seeds: Sequence[int]) -> list[tuple[int, int]]:
-    """Return each seed with the number of its earlier occurrences."""
-    return [(seed, list(seeds[:i]).count(seed)) for i, seed in enumerate(seeds)]
-
-
 def matrix(
     curves: Sequence[Sequence[Curve]],
     seeds: Sequence[Sequence[int]],
@@ -80,22 +63,24 @@ def matrix(
 ) -> Array:
     """Return TE(row, column), second definition, for configurations given as their curves and seeds, with its interval.
 
-    The value is the geometric mean over pairs of runs (see `pairs`). The interval is that of
-    `statistics.geometric_mean_interval` if the pairs are of equal seeds; otherwise its ends are NaN. Value, low and
-    high are stacked: shape (3, m, m).
+    The value is the geometric mean over common seeds of the geometric mean over the pairs of a seed's repetitions, and
+    the interval, over seeds, is that of `statistics.geometric_mean_interval`. Without a common seed the value is the
+    mean over all pairs of runs, and the ends of the interval are NaN. Value, low and high are stacked: shape (3, m, m).
     """
     flat = [curve for repeated in curves for curve in repeated]
     size, first = len(curves), np.cumsum([0, *map(len, curves)])
     with np.errstate(divide="ignore", invalid="ignore"):
         logs = np.log(_efficiencies(flat, metric, integrand, classes)) if flat else np.empty((0, 0))
     total, squares, count = np.zeros((3, size, size))
-    runs: dict[tuple[int, int], list[tuple[int, int]]] = {}
+    runs: dict[int, list[tuple[int, int]]] = {}
     for i, own in enumerate(seeds):
-        for k, key in enumerate(_numbered(own)):
-            runs.setdefault(key, []).append((i, int(first[i]) + k))
+        for k, seed in enumerate(own):
+            runs.setdefault(seed, []).append((i, int(first[i]) + k))
     for found in runs.values():  # one vectorized pass per seed: a sweep has few seeds and many configurations
-        rows, positions = np.array(found).T
-        paired, among = np.ix_(rows, rows), logs[np.ix_(positions, positions)]
+        owners, positions = np.array(found).T
+        rows, starts, repeated = np.unique(owners, return_index=True, return_counts=True)
+        sums = np.add.reduceat(np.add.reduceat(logs[np.ix_(positions, positions)], starts, 0), starts, 1)
+        paired, among = np.ix_(rows, rows), sums / np.outer(repeated, repeated)
         total[paired] += among
         squares[paired] += among**2
         count[paired] += 1

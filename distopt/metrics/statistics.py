@@ -100,12 +100,6 @@ def median_ratio_interval(above: Sequence[float] | Array, below: Sequence[float]
     return Interval(value, low, high)
 
 
-def success_rate(costs: Sequence[float] | Array) -> float:
-    """Return the share of finite costs, the runs that reached the target, in [0, 1]; NaN without runs or target."""
-    x = np.asarray(costs, np.float64)
-    return float(np.isfinite(x).mean()) if x.size and not np.isnan(x).any() else float("nan")
-
-
 def paired_difference(a: Sequence[float] | Array, b: Sequence[float] | Array) -> tuple[Interval, float]:
     """Return mean(a - b) with Student's interval, and the two-sided p-value of the paired t-test.
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-COUNTS = ("updates", "commits", "samples", "seeds", "updates_to_target")
+COUNTS = ("updates", "commits", "samples", "seeds", "runs", "updates_to_target")
 SYMMETRIC = ("final", "best", "difference")
 GAP = "   "
 FORMATS = ("table", "csv", "markdown", "latex", "json")

@@ -80,8 +80,14 @@ def test_area_of_a_smooth_curve_approaches_its_integral():
 
 
 def test_aggregate_is_over_all_curves_and_ends_with_the_shortest():
-    band = aggregate([line([0, 1, 2], [0, 1, 2]), line([0, 1.5], [2, 2])])
+    band = aggregate([line([0, 1, 2], [0, 1, 2]), line([0, 1.5], [2, 2])], [0, 1])
     assert band.x.tolist() == [0, 1, 1.5]
     assert band.mean.tolist() == [1, 1.5, 1.75]
     assert (band.low.tolist(), band.high.tolist()) == ([0, 1, 1.5], [2, 2, 2])
-    assert aggregate([]).x.size == 0
+    assert aggregate([], []).x.size == 0
+
+
+def test_the_repetitions_of_a_seed_share_its_weight_in_the_mean():
+    band = aggregate([line([0, 1], [0, 0]), line([], []), line([0, 1], [3, 3]), line([0, 1], [9, 9])], [4, 4, 4, 7])
+    assert band.mean.tolist() == [(0 + 3) / 2 / 2 + 9 / 2] * 2
+    assert (band.low[0], band.high[0]) == (0, 9)

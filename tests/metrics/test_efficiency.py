@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from distopt.metrics.convergence import Curve
-from distopt.metrics.efficiency import common, hardware, matrix, pairs, temporal_efficiency
+from distopt.metrics.efficiency import hardware, matrix, temporal_efficiency
 from distopt.metrics.statistics import geometric_mean_interval
 from scripts.tools import folders
 
@@ -53,11 +53,6 @@ def test_below_chance_has_no_efficiency():
         temporal_efficiency(constant(1), constant(1), integrand="above_chance")
 
 
-def test_pairs_are_of_equal_seeds_where_there_are_such():
-    assert pairs([0, 1, 2], [2, 1, 5]) == [(1, 1), (2, 0)]
-    assert pairs([0, 1], [7]) == [(0, 0), (1, 0)]
-
-
 def test_matrix_over_seeds():
     curves = [[constant(0.2), constant(0.8)], [constant(0.4), constant(0.4)], []]
     values, low, high = matrix(curves, [[0, 1], [0, 1], []])
@@ -77,9 +72,15 @@ def test_matrix_of_seeds_that_are_not_shared_has_no_interval():
     assert np.isnan(matrix(curves, [[0, 1], [1]])[1][0, 1])
 
 
-def test_repeated_runs_of_a_seed_are_paired_in_their_order():
-    assert common([3, 3, 5], [3, 5, 3, 3]) == [(0, 0), (1, 2), (2, 1)]
-    assert common([1], [2]) == []
+def test_repetitions_of_a_seed_enter_as_one_pair():
+    """Two runs of seed 3 against two, one of seed 5 against one: two pairs, not three or five."""
+    a, b = [constant(0.2), constant(0.8), constant(0.4)], [constant(0.4), constant(0.4), constant(0.1)]
+    found = matrix([a, b], [[3, 3, 5], [3, 3, 5]])[:, 0, 1]
+    within = np.sqrt(0.2 / 0.4 * 0.8 / 0.4)
+    np.testing.assert_allclose(found, geometric_mean_interval([within, 4.0]))
+    one = matrix([a[:2], b[:2]], [[3, 3], [3, 3]])[:, 0, 1]
+    assert one[0] == pytest.approx(within)
+    assert np.isnan(one[1:]).all()
 
 
 def test_hardware_shares_and_rates():

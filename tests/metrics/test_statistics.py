@@ -9,7 +9,6 @@ from distopt.metrics.statistics import (
     median_interval,
     median_ratio_interval,
     paired_difference,
-    success_rate,
 )
 
 SAMPLE = [0.91, 0.94, 0.89, 0.95, 0.93]
@@ -92,13 +91,6 @@ def test_median_ratio_with_runs_that_never_arrive():
     assert np.isnan(median_ratio_interval([np.inf] * 3, [np.inf] * 3).value)
     half = median_ratio_interval([1, 2, np.inf, 2, 1], [1, np.inf, 2, 2, 1])
     assert (half.value, half.low, half.high) == (1, 0, np.inf)  # either may have failed, or both
-
-
-def test_success_rate():
-    assert success_rate([1, np.inf, 3, 4]) == 0.75
-    assert success_rate([np.inf]) == 0
-    assert np.isnan(success_rate([]))
-    assert np.isnan(success_rate([np.nan]))
 
 
 def test_paired_difference_against_scipy():

@@ -13,7 +13,7 @@ from distopt.metrics import convergence, efficiency
 from distopt.report.comparison.grid import cells, profiles, sensitivity
 from distopt.report.comparison.grouping import Configuration, Group, group
 from distopt.report.comparison.reference import bases, check
-from distopt.report.comparison.rows import SUMMED, Measured, against, measure, row
+from distopt.report.comparison.rows import SUMMED, Measured, against, measure, row, seed_means
 from distopt.runs.results import Run, load_all
 
 INTERVALS = ("te_target", "te_area", "difference", "se_target")
@@ -75,8 +75,9 @@ def compare(
 ) -> pd.DataFrame:
     """Compare runs, or the runs at and below folders: one row per configuration, seeds taken together.
 
-    Columns: `group` (the settings in which incomparable runs differ, empty for one group), `configuration`, `seeds`
-    (number of runs), `status`, `metric` as SPLIT METRIC; `final` and `best`, means over the runs that finished or
+    Columns: `group` (the settings in which incomparable runs differ, empty for one group), `configuration`, `seeds` and
+    `runs` (there are more runs than seeds only on the wall clock, where a seed's repetitions enter everything below as
+    their mean), `status`, `metric` as SPLIT METRIC; `final` and `best`, means over the runs that finished or
     diverged (see `Measured.concluded`), and `final_std`; `target`; `time_to_target_s`, the median over all runs, where
     a run that never reaches the target, for whatever reason, counts as infinite; `success_rate`, the share of runs that
     reach it; `updates_to_target`, also a median over all runs. Against `reference`, in pairs of equal seeds:
@@ -175,9 +176,12 @@ def _rows(group: Group, reference: str | None, target: float | None, metric: str
 
 def _summed(configuration: Configuration) -> dict[str, float]:
     """Return the means over seeds of the numbers in `summary.json`."""
-    table = [[_number(run.summary.get(name)) for name in SUMMED] for run in configuration.runs]
-    known = np.ma.masked_invalid(np.array(table))
-    return dict(zip(SUMMED, known.mean(axis=0).filled(np.nan).tolist(), strict=True))
+    seeds, found = [run.seed for run in configuration.runs], {}
+    for name in SUMMED:
+        values = {i: _number(run.summary.get(name)) for i, run in enumerate(configuration.runs)}
+        means = seed_means(seeds, {i: value for i, value in values.items() if np.isfinite(value)})
+        found[name] = float(np.mean([*means.values()])) if means else float("nan")
+    return found
 
 
 def _number(value: Any) -> float:

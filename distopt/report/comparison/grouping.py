@@ -34,6 +34,11 @@ class Configuration:
         return self.runs[0].optimizer
 
     @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds, each once, however many repetitions it has."""
+        return tuple(dict.fromkeys(run.seed for run in self.runs))
+
+    @property
     def finished(self) -> tuple[Run, ...]:
         """The finished runs."""
         return tuple(run for run in self.runs if run.finished)

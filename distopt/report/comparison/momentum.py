@@ -17,15 +17,19 @@ NOTHING = ImplicitMomentum(UNKNOWN, UNKNOWN)
 def measured(configuration: Configuration) -> ImplicitMomentum:
     """Return the implicit momentum over a configuration's seeds; NaN where it cannot be measured.
 
-    It needs at least three runs on an analytic function, with the center evaluated after every update
-    (`evaluate.every=1`). Runs of different lengths count up to the end of the shortest.
+    It needs at least three seeds on an analytic function, with the center evaluated after every update
+    (`evaluate.every=1`). Runs of different lengths count up to the end of the shortest; repetitions of a seed, whose
+    noise is not independent, as their mean.
     """
-    if len(configuration.runs) < LEAST or not all(map(_complete, configuration.runs)):
+    if len(configuration.seeds) < LEAST or not all(map(_complete, configuration.runs)):
         return NOTHING
     paths = [_centers(run) for run in configuration.runs]
     shortest = min(map(len, paths))
     centers = np.stack([path[:shortest] for path in paths])
-    return implicit_momentum(centers, _gradient(json.dumps(configuration.runs[0].config["model"]))(centers))
+    gradients = _gradient(json.dumps(configuration.runs[0].config["model"]))(centers)
+    seeds = np.array([run.seed for run in configuration.runs])
+    means = (np.stack([of[seeds == seed].mean(axis=0) for seed in configuration.seeds]) for of in (centers, gradients))
+    return implicit_momentum(*means)
 
 
 def _complete(run: Run) -> bool:

@@ -1,6 +1,9 @@
-"""The row of a configuration in the comparison: its own numbers, and those paired with a reference."""
+"""The row of a configuration in the comparison: its own numbers, and those paired with a reference.
 
-from collections.abc import Sequence
+Repetitions of one seed, which differ only on the wall clock, enter every number and interval as their mean.
+"""
+
+from collections.abc import Mapping, Sequence
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -31,11 +34,6 @@ class Measured(NamedTuple):
     updates: tuple[Curve, ...]
 
     @property
-    def seeds(self) -> list[int]:
-        """The seed of each run."""
-        return [run.seed for run in self.configuration.runs]
-
-    @property
     def concluded(self) -> list[int]:
         """Positions of the runs whose end says something about the optimizer; if there is none, of all evaluated runs.
 
@@ -47,18 +45,41 @@ class Measured(NamedTuple):
 
     @property
     def finals(self) -> dict[int, float]:
-        """The last value of each run that `concluded`, by its position."""
-        return {i: float(self.curves[i].y[-1]) for i in self.concluded}
+        """Each seed's last value, over the runs that `concluded`."""
+        return self.by_seed({i: float(self.curves[i].y[-1]) for i in self.concluded})
 
-    def bests(self) -> list[float]:
-        """The best value of each run that `concluded`."""
-        return [convergence.best(self.curves[i].y, self.metric) for i in self.concluded]
+    @property
+    def bests(self) -> dict[int, float]:
+        """Each seed's best value, over the runs that `concluded`."""
+        return self.by_seed({i: convergence.best(self.curves[i].y, self.metric) for i in self.concluded})
 
-    def costs(self, target: float, curves: Sequence[Curve]) -> Array:
-        """Return each run's cost to reach the target: infinite if it never does, NaN without a target."""
+    def costs(self, target: float, curves: Sequence[Curve]) -> dict[int, float]:
+        """Return each seed's cost to reach the target: infinite if one of its runs never does, NaN without a target."""
+        return self.by_seed(dict(enumerate(self._costs(target, curves))))
+
+    def reached(self, target: float) -> float:
+        """Return the share of runs that reach the target, the mean over seeds of each seed's share."""
         if np.isnan(target):
-            return np.full(len(curves), np.nan)
-        return np.array([convergence.to_target(curve, target, self.metric) for curve in curves])
+            return float("nan")
+        finite = np.isfinite(self._costs(target, self.curves)).astype(float)
+        return float(np.mean([*self.by_seed(dict(enumerate(finite))).values()]))
+
+    def by_seed(self, values: Mapping[int, float]) -> dict[int, float]:
+        """Return the mean over each seed's repetitions of values of runs, which are given by position."""
+        return seed_means([run.seed for run in self.configuration.runs], values)
+
+    def _costs(self, target: float, curves: Sequence[Curve]) -> list[float]:
+        if np.isnan(target):
+            return [float("nan")] * len(curves)
+        return [convergence.to_target(curve, target, self.metric) for curve in curves]
+
+
+def seed_means(seeds: Sequence[int], values: Mapping[int, float]) -> dict[int, float]:
+    """Return the mean of the values of each seed, of values given by their position in `seeds`."""
+    found: dict[int, list[float]] = {}
+    for i, value in values.items():
+        found.setdefault(seeds[i], []).append(value)
+    return {seed: float(np.mean(some)) for seed, some in found.items()}
 
 
 def measure(configuration: Configuration, metric: str, split: str) -> Measured:
@@ -75,20 +96,21 @@ def measure(configuration: Configuration, metric: str, split: str) -> Measured:
 
 def row(measured: Measured, target: float) -> dict[str, Any]:
     """Return a configuration's own columns: status, final and best value, time and updates to the target."""
-    configuration, finals = measured.configuration, np.array(list(measured.finals.values()))
-    times = measured.costs(target, measured.curves)
+    configuration, finals = measured.configuration, np.array([*measured.finals.values()])
+    times, updates = (measured.costs(target, curves) for curves in (measured.curves, measured.updates))
     return {
         "configuration": configuration.label,
-        "seeds": len(configuration.runs),
+        "seeds": len(configuration.seeds),
+        "runs": len(configuration.runs),
         "status": configuration.status,
         "metric": f"{measured.split} {measured.metric}",
         **columns("final", statistics.mean_interval(finals)),
         "final_std": finals.std(ddof=1) if finals.size > 1 else np.nan,
-        **columns("best", statistics.mean_interval(measured.bests())),
+        **columns("best", statistics.mean_interval([*measured.bests.values()])),
         "target": target,
-        **columns("time_to_target_s", statistics.median_interval(times)),
-        "success_rate": statistics.success_rate(times),
-        "updates_to_target": statistics.median_interval(measured.costs(target, measured.updates)).value,
+        **columns("time_to_target_s", statistics.median_interval([*times.values()])),
+        "success_rate": measured.reached(target),
+        "updates_to_target": statistics.median_interval([*updates.values()]).value,
         **columns("implicit_momentum", measured_momentum(configuration).momentum),
     }
 
@@ -115,33 +137,28 @@ def columns(name: str, interval: Interval) -> dict[str, float]:
     return {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
 
 
-def _cost_ratio(measured: Measured, base: Measured, costs: Sequence[Array]) -> Interval:
-    """Return the ratio of median costs over common seeds; without common seeds over all runs, without an interval."""
+def _cost_ratio(measured: Measured, base: Measured, costs: Sequence[Mapping[int, float]]) -> Interval:
+    """Return the ratio of median costs over common seeds; without common seeds over all, without an interval."""
     own, reference = costs
-    if common := efficiency.common(measured.seeds, base.seeds):
-        mine, theirs = np.array(common).T
-        return statistics.median_ratio_interval(reference[theirs], own[mine])
-    value = efficiency.ratio(float(np.median(reference)), float(np.median(own)))
+    if common := [seed for seed in own if seed in reference]:
+        return statistics.median_ratio_interval([reference[s] for s in common], [own[s] for s in common])
+    value = efficiency.ratio(float(np.median([*reference.values()])), float(np.median([*own.values()])))
     return statistics.UNKNOWN._replace(value=value)
 
 
 def _area_ratio(measured: Measured, base: Measured) -> Interval:
-    """Return temporal efficiency, second definition: the geometric mean over pairs of finished runs."""
-    own, reference = [
-        [(run.seed, curve) for run, curve in zip(one.configuration.runs, one.curves, strict=True) if run.finished]
-        for one in (measured, base)
-    ]
-    seeds = [[seed for seed, _ in runs] for runs in (own, reference)]
-    ratios = [
-        efficiency.temporal_efficiency(own[i][1], reference[j][1], measured.metric) for i, j in efficiency.pairs(*seeds)
-    ]
-    interval = statistics.geometric_mean_interval(ratios)
-    return interval if efficiency.common(*seeds) else statistics.UNKNOWN._replace(value=interval.value)
+    """Return temporal efficiency, second definition, over finished runs; see `efficiency.matrix`."""
+    curves, seeds = [], []
+    for one in (measured, base):
+        ended = [(run.seed, c) for run, c in zip(one.configuration.runs, one.curves, strict=True) if run.finished]
+        seeds.append([seed for seed, _ in ended])
+        curves.append([curve for _, curve in ended])
+    return Interval(*efficiency.matrix(curves, seeds, measured.metric)[:, 0, 1].tolist())
 
 
 def _difference(measured: Measured, base: Measured) -> tuple[Interval, float]:
-    own, reference = measured.finals, base.finals
-    common = [(i, j) for i, j in efficiency.common(measured.seeds, base.seeds) if i in own and j in reference]
     if measured is base:
         return statistics.UNKNOWN, float("nan")
-    return statistics.paired_difference([own[i] for i, _ in common], [reference[j] for _, j in common])
+    own, reference = measured.finals, base.finals
+    common = [seed for seed in own if seed in reference]
+    return statistics.paired_difference([own[s] for s in common], [reference[s] for s in common])

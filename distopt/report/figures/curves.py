@@ -68,7 +68,7 @@ def run_curve(run: Run, metric: str, split: str, x: Axis) -> Curve:
 
 def _draw(axes: Axes, runs: Configuration, metric: str, split: str, x: Axis, look: dict[str, Any]) -> None:
     curves = [run_curve(run, metric, split, x) for run in runs.finished]
-    band = convergence.aggregate(curves)
+    band = convergence.aggregate(curves, [run.seed for run in runs.finished])
     width = 1.3 if look["marker"] else 0.8
     if np.isfinite(band.mean).any():  # matplotlib cannot place markers on a line without finite points
         axes.plot(band.x, band.mean, linewidth=width, markevery=0.15, label=f"{runs.label} ({split})", **look)

@@ -26,11 +26,13 @@ class Cell(NamedTuple):
 
 CONFIGURATIONS = (
     Column("seeds", "seeds", "runs that differ in nothing but the seed"),
+    Column("runs", "runs", "with the repetitions of a seed on the wall clock, which count as their mean"),
     Column("status", "status", "how the runs ended", words=True),
     Column("final", "final", "value at the end, mean over seeds"),
     Column("best", "best", "best value, mean over seeds"),
     Column("time_to_target_s", "time to target (s)", "median over seeds; a run that never gets there is infinite"),
     Column("success_rate", "reached", "share of the runs that reach the target"),
+    Column("refused_share", "refused", "commits that were refused for their content, over all commits"),
     Column("reference", "reference", "what efficiencies and difference are relative to", words=True),
     Column("te_target", "TE (target)", "temporal efficiency over the reference: ratio of the times to target"),
     Column("te_area", "TE (area)", "temporal efficiency over the reference: ratio of the areas under the curves"),

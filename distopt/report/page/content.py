@@ -65,6 +65,8 @@ def _facts(runs: Sequence[Run], configurations: int) -> str:
 def _group(group: Group, rows: pd.DataFrame, chosen: tuple[str, str], curves: Curves) -> dict[str, Any]:
     """Return one group's answers and tables, and under `data` the content of its charts."""
     metric, split = chosen
+    if (rows["runs"] == rows["seeds"]).all():
+        rows = rows.drop(columns="runs")
     table = [{str(key): value for key, value in row.items()} for row in rows.to_dict("records")]
     own = [_run_row(run, metric, split) for run in group.runs]
     shown, shown_runs = columns.filled(columns.CONFIGURATIONS, table), columns.filled(columns.RUNS, own)

@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from distopt.metrics import efficiency
 from distopt.report.comparison.grid import workload
 from distopt.report.comparison.grouping import Configuration, Group, differing, words
 from distopt.report.comparison.rows import against, measure
@@ -48,7 +47,7 @@ class Heat(NamedTuple):
 
     @property
     def decided(self) -> bool:
-        """Whether an optimizer reached the target in half of its runs."""
+        """Whether an optimizer reached the target with half of its seeds."""
         return bool(np.isfinite(self.entrants[0].time_s))
 
     @property
@@ -61,7 +60,7 @@ class Heat(NamedTuple):
         """Return the row of the first against the second (see `rows.against`), with the number of common `seeds`."""
         first, second = (measure(each.configuration, metric, split) for each in self.entrants[:2])
         row = against(first, second, float(self.entrants[0].row["target"]))
-        return row | {"seeds": len(efficiency.common(first.seeds, second.seeds))}
+        return row | {"seeds": len({*first.configuration.seeds} & {*second.configuration.seeds})}
 
 
 def heats(group: Group, rows: Sequence[Mapping[str, Any]]) -> list[Heat]:

@@ -43,7 +43,7 @@ class Curves:
         return found
 
     def _band(self, runs: Sequence[Run], metric: str, split: str, axis: Axis) -> dict[str, int]:
-        band = convergence.aggregate([_curve(run, metric, split, axis) for run in runs])
+        band = convergence.aggregate([_curve(run, metric, split, axis) for run in runs], [r.seed for r in runs])
         if not band.x.size:
             return {}
         kept = thin(band.mean, self._limit)

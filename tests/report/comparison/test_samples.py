@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from distopt.metrics.statistics import mean_interval
 from distopt.report.comparison.compare import Comparison, compare_runs
 from distopt.report.comparison.grouping import group
 from distopt.runs.results import load_all
@@ -54,6 +55,29 @@ def test_runs_on_the_wall_clock_are_repetitions_but_copies_are_not(tmp_path: Pat
     [configuration] = compared(tmp_path).groups[0].configurations
     assert len(configuration.runs) == 2
     assert [reason for _, reason in reasons(tmp_path)] == ["a copy"]
+
+
+def test_repetitions_on_the_wall_clock_enter_intervals_as_the_mean_of_their_seed(tmp_path: Path) -> None:
+    """Seed 0 ran three times: the interval is over two seeds, and the mean is not that of the four runs."""
+    finals = {(0, 1): 0.5, (0, 2): 0.6, (0, 3): 1.0, (1, 4): 0.9}
+    for optimizer in OPTIMIZERS:
+        for (seed, minute), final in finals.items():
+            folder = write(tmp_path / f"{optimizer}{minute}", optimizer, seed, minute, clock="wall")
+            evals = pd.read_parquet(folder / "evals.parquet")
+            evals["accuracy"] = 0.0
+            evals.loc[evals.index[-1], "accuracy"] = final - (0.1 if optimizer == "adag" else 0.0)
+            evals.to_parquet(folder / "evals.parquet")
+    agn, adag = (compared(tmp_path).rows.set_index("configuration").loc[name] for name in OPTIMIZERS)
+    assert (agn["seeds"], agn["runs"]) == (2, 4)
+    expected = mean_interval([0.7, 0.9])
+    np.testing.assert_allclose([agn["final"], agn["final_low"], agn["final_high"]], expected)
+    assert agn["final_std"] == pytest.approx(np.std([0.7, 0.9], ddof=1))
+    assert adag["difference"] == pytest.approx(-0.1)
+    one_seed = compare_runs([run for run in load_all([tmp_path])[0] if run.seed == 0], reference="agn").rows
+    assert one_seed["final_low"].isna().all()
+    assert one_seed["p_value"].isna().all()
+    shares = compare_runs(load_all([tmp_path])[0], target=0.85, reference="agn").rows.set_index("configuration")
+    assert shares.loc["agn", "success_rate"] == pytest.approx((1 / 3 + 1) / 2)
 
 
 @pytest.mark.parametrize("status", ["interrupted", "failed", "running"])

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from distopt.errors import ResultsError
-from distopt.files.lock import Lock
+from distopt.files.lock import Claim, Lock
 from distopt.files.untrusted import BROKEN, read_mapping, reason
 from distopt.records import ANSWERED, FINISHED
 from distopt.runs import checkpoints
+from distopt.runs.recorder import named_after
 
 
 class Past(NamedTuple):
@@ -24,12 +25,19 @@ class Past(NamedTuple):
 class History:
     """The runs directly below some folders, each `run.json` read once; grows as a sweep goes on."""
 
-    def __init__(self, outputs: Iterable[str | Path]) -> None:
+    def __init__(self, outputs: Iterable[str | Path], fingerprint: str | None = None) -> None:
+        """Read them; with a fingerprint only those that are named after it, as runs are that have no name of their own.
+
+        Args:
+            outputs: the folders.
+            fingerprint: of a configuration.
+        """
         self.problems: list[str] = []  # a line for each `run.json` that cannot be read
+        runs = "[!.]*" if fingerprint is None else f"[!.]*-{named_after(fingerprint)}*"
         self._past: dict[str, list[Past]] = defaultdict(list)
         self._cut: dict[str, list[Past]] = defaultdict(list)
         self._seconds: dict[str, list[float]] = defaultdict(list)
-        for path in sorted(path for output in set(outputs) for path in Path(output).glob("[!.]*/run.json")):
+        for path in sorted(path for output in set(outputs) for path in Path(output).glob(f"{runs}/run.json")):
             try:
                 self.add(path.parent.absolute(), read_mapping(path))
             except BROKEN as error:
@@ -58,6 +66,11 @@ class History:
     def seconds(self, workload: str) -> list[float]:
         """Return the wall times of the runs that did the same amount of work."""
         return self._seconds.get(workload, [])
+
+
+def claim(output: str | Path, fingerprint: str, code: str) -> Claim:
+    """Return a lock on making a run, which one process at a time has."""
+    return Claim(Path(output).absolute() / f".{fingerprint[:16]}-{code[:16]}.claim")
 
 
 def _can_go_on(past: Past, code: str) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -16,15 +17,17 @@ from rich.console import Console
 
 from distopt import config as configuration
 from distopt.errors import DistoptError, unwritten
+from distopt.files.lock import Claim
 from distopt.records import FINISHED
 from distopt.runner import run as runner
-from distopt.runner.finished import History, expect
+from distopt.runner.finished import History, Past, claim, expect
 from distopt.runs import provenance
 
 if TYPE_CHECKING:
     from distopt.runs.results import Run
 
 NOT_STARTED = "not started"
+POLL_S = 0.5
 TASKS_PER_PROCESS = 4  # compiled programs stay in memory as long as the process that made them
 KILLED = "the process that made it was killed; make room in the memory, or use fewer processes"
 
@@ -41,11 +44,12 @@ class Job(NamedTuple):
 
 
 class Made(NamedTuple):
-    """The results of runs that were made together."""
+    """The results of runs that were made together; some may have been found, made by another process meanwhile."""
 
-    runs: Sequence["Run | None"]
+    runs: Sequence["Run | Past | None"]
     reason: str | None = None  # why there are no results; also None if the runs were not started
     seconds: float = 0.0
+    elsewhere: bool = False  # another process is making them
 
 
 class End(NamedTuple):
@@ -63,7 +67,8 @@ class Sweep:
 
     In virtual time all seeds of a configuration train together, and several processes may make runs side by side. A run
     is not repeated if one of the same fingerprint, by the same code, is below its `output` and ended by itself (`done`,
-    `stopped`, `diverged`). Ctrl-C ends the sweep; runs that have not begun are `not started`.
+    `stopped`, `diverged`). What another process is making at the moment comes last, when that one has ended. Ctrl-C
+    ends the sweep; runs that have not begun are `not started`.
     """
 
     def __init__(
@@ -87,6 +92,7 @@ class Sweep:
         self._ended = ended
         self._processes, self._chunk = processes, chunk
         self._seconds: list[float] = []  # wall seconds of the runs made so far
+        self._interrupted = False
 
     def run(self, configs: Sequence[tuple[str, DictConfig]]) -> list[End]:
         """Carry out runs, each given by its label and its configuration; return their ends in the same order."""
@@ -110,8 +116,17 @@ class Sweep:
         pending = {i: self._resumed(jobs[i], history) for i in jobs if ends[i] is None and i not in twins}
         self._say(_plan(len(configs), [job.workload for job in pending.values()], history))
         with suppress(KeyboardInterrupt):  # pressed between two runs, or while figures are drawn
-            for i, end in self._make(pending, history):
-                ends[i] = end
+            told = False
+            while pending:
+                elsewhere: list[int] = []
+                for i, end in self._make(pending, history, elsewhere):
+                    ends[i] = end
+                pending = {i: pending[i] for i in elsewhere if not self._interrupted}
+                if pending and not told:
+                    told = True
+                    labels = ", ".join(job.label for job in pending.values())
+                    self._say(f"waiting for what another process is making: {labels}")
+                time.sleep(POLL_S if pending else 0)
         for i, first in twins.items():
             if (same := ends[first]) is not None:
                 ends[i] = self._tell(same._replace(label=jobs[i].label, before=True))
@@ -124,15 +139,24 @@ class Sweep:
         self._say(f"{job.label}: goes on in {folder.name}, where it was cut off")
         return job._replace(config=configuration.resuming(folder))
 
-    def _make(self, pending: Mapping[int, Job], history: History) -> Iterator[tuple[int, End]]:
-        """Make the pending runs and yield their ends; stop when one is interrupted."""
+    def _make(self, pending: Mapping[int, Job], history: History, elsewhere: list[int]) -> Iterator[tuple[int, End]]:
+        """Make the pending runs and yield their ends; stop when one is interrupted.
+
+        Those that another process is making are added to `elsewhere`.
+        """
         left = dict(pending)
         for numbers, made in self._attempts(pending, left, history):
+            if made.elsewhere:
+                elsewhere += numbers
+                continue
+            fresh = sum(not isinstance(run, Past) for run in made.runs)
             for i, run in zip(numbers, made.runs, strict=True):
                 job = left.pop(i)
-                if run:
+                if isinstance(run, Past):
+                    yield i, self._tell(End(job.label, run.status, None, run.folder, before=True))
+                elif run:
                     history.add(run.folder, run.info)
-                    self._seconds.append(made.seconds / len(numbers))
+                    self._seconds.append(made.seconds / fresh)
                     yield i, self._tell(End(job.label, run.status, run.info["reason"], run.folder), run)
                 elif made.reason:
                     yield i, self._tell(End(job.label, "failed", made.reason))
@@ -141,7 +165,7 @@ class Sweep:
         self, pending: Mapping[int, Job], left: Mapping[int, Job], history: History
     ) -> Iterator[tuple[list[int], Made]]:
         """Yield the results of runs that are made together; those that other processes make come first."""
-        groups, interrupted = _together(pending), False
+        groups = _together(pending)
 
         def announce(numbers: Sequence[int]) -> None:
             expected, _ = expect((job.workload for job in left.values()), history, self._seconds)
@@ -152,15 +176,15 @@ class Sweep:
 
         beside = [group for group in groups if self._processes > 1 and runner.is_virtual(pending[group[0]].config)]
         for numbers, made in self._side_by_side(beside, pending) if beside else ():
-            announce(numbers)
-            interrupted |= _interrupted(made)
+            if not made.elsewhere:
+                announce(numbers)
+            self._interrupted |= _interrupted(made)
             yield numbers, made
         for numbers in (group for group in groups if group not in beside):
-            if interrupted:
+            if self._interrupted:
                 return
-            announce(numbers)
-            made = _attempt([pending[i].config for i in numbers], self._console)
-            interrupted |= _interrupted(made)
+            made = _attempt([pending[i] for i in numbers], self._console, partial(announce, numbers))
+            self._interrupted |= _interrupted(made)
             yield numbers, made
 
     def _side_by_side(self, groups: list[list[int]], jobs: Mapping[int, Job]) -> Iterator[tuple[list[int], Made]]:
@@ -170,14 +194,14 @@ class Sweep:
         spawn = get_context("spawn")  # JAX's threads do not survive a fork
         with ProcessPoolExecutor(most, spawn, _be_idle, max_tasks_per_child=TASKS_PER_PROCESS) as pool:
             futures = {
-                pool.submit(_attempt_elsewhere, [[jobs[i].config for i in group] for group in task]): task
-                for task in tasks
+                pool.submit(_attempt_elsewhere, [[jobs[i] for i in group] for group in task]): task for task in tasks
             }
             waiting = set(futures)
             while waiting:
                 try:
                     done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
                 except KeyboardInterrupt:
+                    self._interrupted = True
                     pool.shutdown(wait=False, cancel_futures=True)
                     continue
                 for future in done:
@@ -227,8 +251,39 @@ def _twins(jobs: Mapping[int, Job]) -> dict[int, int]:
     return found
 
 
-def _attempt(configs: Sequence[DictConfig], console: Console) -> Made:
-    """Make runs together."""
+def _attempt(jobs: Sequence[Job], console: Console, begin: Callable[[], None] = lambda: None) -> Made:
+    """Make runs together, but for those that another process has made since the sweep began."""
+    claims: list[Claim] = []
+    try:
+        for job in jobs:
+            claims.append(claim(job.config["output"], job.fingerprint, job.code))
+            if not claims[-1].taken:
+                return Made([None] * len(jobs), elsewhere=True)
+        found = [_found(job) for job in jobs]
+        configs = [each.config for each in found if isinstance(each, Job)]
+        if not configs:
+            return Made([past for past in found if isinstance(past, Past)])
+        begin()
+        made = _carry_out(configs, console)
+        runs = iter(made.runs)
+        return made._replace(runs=[next(runs) if isinstance(each, Job) else each for each in found])
+    finally:
+        for each in claims:
+            each.release()
+
+
+def _found(job: Job) -> Past | Job:
+    """Return what another process has made of a job since the sweep began, or the job, to go on where it was cut."""
+    history = History([job.config["output"]], job.fingerprint)
+    past = history.answer(job.fingerprint, job.code)
+    if past and past.code == job.code:
+        return past
+    cut = history.unfinished(job.fingerprint, job.code)
+    return job._replace(config=configuration.resuming(cut)) if cut else job
+
+
+def _carry_out(configs: Sequence[DictConfig], console: Console) -> Made:
+    """Make runs together; every end but Ctrl-C is a result."""
     started = time.monotonic()
     try:
         runs = runner.run_together(configs, console, signals=True)
@@ -244,7 +299,7 @@ def _attempt(configs: Sequence[DictConfig], console: Console) -> Made:
 
 
 def _interrupted(made: Made) -> bool:
-    return any(run and run.status == "interrupted" for run in made.runs)
+    return any(run is not None and run.status == "interrupted" for run in made.runs)
 
 
 def _be_idle() -> None:
@@ -252,17 +307,17 @@ def _be_idle() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _attempt_elsewhere(groups: Sequence[Sequence[DictConfig]]) -> list[Made]:
+def _attempt_elsewhere(groups: Sequence[Sequence[Job]]) -> list[Made]:
     """In another process than the sweep's, make one group of runs after the other, until Ctrl-C."""
     made: list[Made] = []
     signal.signal(signal.SIGINT, signal.default_int_handler)
     with suppress(KeyboardInterrupt):
-        for configs in groups:
-            made.append(_attempt(configs, Console(quiet=True)))
+        for jobs in groups:
+            made.append(_attempt(jobs, Console(quiet=True)))
             if _interrupted(made[-1]):
                 break
     _be_idle()
-    return made + [Made([None] * len(configs)) for configs in groups[len(made) :]]
+    return made + [Made([None] * len(jobs)) for jobs in groups[len(made) :]]
 
 
 def _results(future: Future[list[Made]], task: Sequence[Sequence[int]]) -> list[Made]:

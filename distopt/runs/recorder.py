@@ -56,6 +56,11 @@ def make_folder(config: Mapping[str, Any], info: Mapping[str, Any]) -> Path:
     raise ResultsError(f"output={config['output']}: no free name for the run's folder")
 
 
+def named_after(fingerprint: str) -> str:
+    """Return the last part of the name of a run's folder, which tells configurations apart."""
+    return fingerprint[:6]
+
+
 def _name(config: Mapping[str, Any], fingerprint: str) -> str:
     """Return a name that tells when a run began and what it runs."""
     words = [
@@ -63,7 +68,7 @@ def _name(config: Mapping[str, Any], fingerprint: str) -> str:
         *(config[group]["name"] for group in ("optimizer", "model", "dataset")),
         f"n{config['workers']}",
         f"s{config['seed']}",
-        fingerprint[:6],
+        named_after(fingerprint),
     ]
     return re.sub(r"[^\w.-]", "_", "-".join(words))
 

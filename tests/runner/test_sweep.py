@@ -12,7 +12,9 @@ from rich.console import Console
 
 from distopt.config import combine
 from distopt.runner import run as runner
+from distopt.runner.finished import claim
 from distopt.runner.sweep import End, Sweep, duration
+from scripts.tools.processes import Launched
 
 SMALL = ["launcher=sim", "model=booth", "dataset=none", "optimizer=agn", "local=sgd", "local.learning_rate=0.01"]
 SMALL += ["workers=2", "stop.updates=6", "evaluate.points=2"]
@@ -158,6 +160,40 @@ def test_the_same_run_twice_in_a_sweep_is_made_once(tmp_path: Path) -> None:
     assert [end.before for end in ends] == [False, False, True]
     assert ends[0].folder == ends[2].folder
     assert len(list(tmp_path.glob("*/run.json"))) == 2
+
+
+def test_two_sweeps_at_once_make_every_run_once(tmp_path: Path) -> None:
+    words = ["run", "-m", *SMALL, "batch_size=1,2,3,4", f"output={tmp_path / 'runs'}"]
+    folders = [tmp_path / name for name in ("a", "b")]
+    for folder in folders:
+        folder.mkdir()
+    with Launched(*words, cwd=folders[0]) as first, Launched(*words, cwd=folders[1]) as second:
+        assert (first.end(), second.end()) == (0, 0)
+        told = first.output + second.output
+    assert len(list((tmp_path / "runs").glob("*/run.json"))) == 4
+    assert told.count("finished before, not repeated") == 4
+    assert [path.name for path in (tmp_path / "runs").glob(".*")] == []
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_what_another_process_makes_comes_last_and_is_made_if_that_one_ends_without_it(
+    tmp_path: Path, processes: int
+) -> None:
+    ends, _ = sweep(tmp_path / "elsewhere", "batch_size=1")
+    assert ends[0].folder
+    info = json.loads((ends[0].folder / "run.json").read_text())
+    other = claim(tmp_path, info["fingerprint"], info["code"])
+    order: list[str] = []
+
+    def note(end: End, run: Any) -> None:
+        order.append(end.label)
+        if len(order) == 2:
+            other.release()
+
+    ends, told = sweep(tmp_path, "batch_size=1,2,3", ended=note, processes=processes)
+    assert [(end.status, end.before) for end in ends] == [("stopped", False)] * 3
+    assert order[-1] == "batch_size=1"
+    assert "waiting for what another process is making: batch_size=1" in told
 
 
 def test_damaged_folders_are_named_and_cost_nothing(tmp_path: Path) -> None:

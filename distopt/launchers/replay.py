@@ -66,7 +66,7 @@ def launch(experiments: Sequence[Experiment], watch: Watch, interrupted: Interru
     replica = Replica(experiment)
     engine = Single(experiment, replica)
     order = recorded.updates(pull=experiment.optimizer.worker.pull)
-    outcome = yield from train(experiment, order, engine, replica, watch, interrupted)
+    outcome = yield from train(experiment, order, engine, replica, watch, interrupted, finishes=recorded.finished)
     yield News([], [], outcome=outcome)
 
 

@@ -25,6 +25,7 @@ class Trace(NamedTuple):
 
     commits: pd.DataFrame  # at least `worker`
     events: pd.DataFrame  # as in a run's folder; empty where the order is all that is known
+    finished: bool = True  # at the end, what the rule kept was applied
 
     @property
     def steps(self) -> list[int]:
@@ -157,7 +158,8 @@ def read(path: Path) -> Trace:
         ResultsError: nothing readable there.
     """
     try:
-        frame = results.load(path).commits if path.is_dir() else read_csv(path)
+        run = results.load(path) if path.is_dir() else None
+        frame = run.commits if run else read_csv(path)
         whole = {name: frame[name].astype("int64") for name in ("worker", "steps") if name in {"worker", *frame}}
         if strange := [name for name, values in whole.items() if (values != frame[name]).any()]:
             raise ValueError(f"a {strange[0]} is not a whole number")
@@ -169,5 +171,8 @@ def read(path: Path) -> Trace:
             f"launcher.trace={path}: no commit order there ({reason(error)}); "
             "give a run's folder, or a CSV with a column worker"
         ) from None
-    events = results.load(path).events if path.is_dir() else pd.DataFrame({name: [] for name in COLUMNS["events"]})
-    return Trace(frame.assign(**whole), events)
+    commits = frame.assign(**whole)
+    if run is None:
+        return Trace(commits, pd.DataFrame({name: [] for name in COLUMNS["events"]}))
+    last = run.evals["update"].max() if len(run.evals) else 0
+    return Trace(commits, run.events, finished=bool(last > commits["update"].max()))

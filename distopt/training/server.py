@@ -140,9 +140,9 @@ class Server:
         return self.center
 
     def finish(self) -> None:
-        """Apply what the rule still keeps once all budgets are used up: an update without commits."""
+        """Apply what the rule still keeps when training is over: an update without commits."""
         held = self.version % self.optimizer.synchrony.period
-        if not held or self._emptied or (self.active and not self.admission.over):
+        if not held or self._emptied:
             return
         self._emptied = True
         self._idle(self.optimizer.synchrony.period - held)

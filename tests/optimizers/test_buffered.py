@@ -129,7 +129,6 @@ def test_what_waits_in_a_buffer_is_applied_when_training_is_over(commits: int, c
     rule = fedbuff(buffer=4, learning_rate=2, exponent=0)
     it = Server(rule, array(10), 1)
     for sequence in range(1, commits + 1):
-        it.finish()  # changes nothing before the end
         it.deliver(delivery(0, sequence, 1, last=sequence == commits))
     for _ in range(2):
         it.finish()

@@ -50,7 +50,7 @@ class Engine(Protocol):
         """Apply the updates held back; return all rows that were not returned yet."""
 
     def finish(self) -> None:
-        """Right after a flush, apply what the rule still keeps if all budgets are used up."""
+        """Right after a flush, when training is over, apply what the rule still keeps."""
 
     def save(self) -> tuple[Any, dict[str, Any]]:
         """Return the state right after a flush, for `load`: a tree of arrays, and numbers for JSON."""
@@ -66,9 +66,12 @@ def train(
     replica: Replica,
     watch: Watch,
     interrupted: Interrupted,
+    *,
+    finishes: bool = True,
 ) -> Training:
     """Train in the order and on the clock that `order` gives, from the experiment's checkpoint if it has one.
 
+    At the end what the rule keeps is applied, unless training diverged, or `finishes` says that the order breaks off.
     Checkpoints change nothing that is computed: they are taken where the engine is flushed anyway, or where a flush
     changes nothing that follows.
     """
@@ -108,7 +111,8 @@ def train(
     rows = yield from engine.flush()
     yield News(rows, [])
     if not engine.diverged:
-        engine.finish()
+        if finishes:
+            engine.finish()
         yield News([], judge(engine, now))
     status = "interrupted" if interrupted() else "stopped" if judge.reason else "done"
     return Outcome(

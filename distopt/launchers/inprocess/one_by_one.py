@@ -160,7 +160,7 @@ class Single:
         return self._replica.begin(center, Kept(*position[1:]))
 
     def finish(self) -> None:
-        """Apply what the rule still keeps, if training is over."""
+        """Apply what the rule still keeps."""
         self._server.finish()
 
     def _deliver(self, update: Update, commits: Sequence[Commit]) -> None:

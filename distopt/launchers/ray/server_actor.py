@@ -284,7 +284,7 @@ class ParameterServer:
     def close(self) -> int:
         """Take a last snapshot of the center, and return the number of snapshots."""
         self._read()
-        if self._ended is None or self._ended[0] != "diverged":
+        if self._ended is None or self._ended[0] not in ("diverged", "failed"):
             self._server.finish()
         if self._snapshots.last < self._server.version:
             self._snapshots.add(self._server.version, self._updated, self._samples, self._server.result)

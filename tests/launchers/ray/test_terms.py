@@ -9,6 +9,7 @@ import distopt
 from distopt.cluster import predict
 from distopt.config import compose, validate
 from distopt.launchers import sim
+from distopt.records import Watch
 from distopt.runs.results import Run
 from distopt.training.experiment import build
 from scripts.tools.processes import distopt as command
@@ -55,34 +56,83 @@ def test_virtual_time_is_predicted_and_repeated(tmp_path: Path, name: str) -> No
     assert_same(again.commits, run.commits, REPEATED_HERE)
 
 
-@pytest.mark.parametrize("name", ["fedbuff", slow("rennala")])
-def test_what_waits_at_the_end_is_applied(tmp_path: Path, name: str) -> None:
-    """An update without commits, evaluated; the batched engine does the same as the single one."""
-    overrides = [*SMALL, *UNEVEN[:2], "workers=5", f"optimizer={name}", f"output={tmp_path}"]
+ENDS = {
+    "budget": ["epochs=2.5"],
+    "updates": ["stop.updates=9"],
+    "seconds": ["stop.seconds=0.06"],
+    "loss": ["stop.loss=2.28"],
+}
+BUFFERS = {"fedbuff": "buffer=4", "rennala": "batch=4", "softsync": "splitting=2"}
+
+
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("name", ["fedbuff", slow("rennala"), slow("softsync")])
+def test_what_waits_at_the_end_is_applied(tmp_path: Path, name: str, end: str) -> None:
+    """An update without commits, evaluated; the batched engine and a replay do what the single one does."""
+    overrides = [*SMALL, *UNEVEN[:2], "workers=5", f"optimizer={name}", f"optimizer.{BUFFERS[name]}"]
+    overrides += [f"output={tmp_path}", *ENDS[end]]
+    overrides += ["evaluate.every=7"] if end == "loss" else []
     single, other = (distopt.run(["launcher=sim", *overrides, f"launcher.width={width}"]) for width in (1, 4))
+    assert single.status == ("done" if end == "budget" else "stopped")
     updates = single.summary["updates"]
-    assert updates % (4 if name == "fedbuff" else 5) != 0, "nothing waits: choose another budget"
+    assert updates % build(single.config).optimizer.synchrony.period != 0, "nothing waits: choose another end"
     assert single.evals["update"].max() == updates + 1
+    if end != "budget":
+        before, last = (single.evals.loc[single.evals["update"] == updates + i, "loss"].to_numpy() for i in (0, 1))
+        assert (last != before).all()
     assert other.evals["update"].tolist() == single.evals["update"].tolist()
     np.testing.assert_allclose(other.evals["loss"], single.evals["loss"], rtol=1e-4)
     again = distopt.run(["launcher=replay", f"launcher.trace={single.folder}", *overrides])
     assert center(again) == center(single)
 
 
+def test_what_waits_is_applied_when_a_signal_ends_training() -> None:
+    experiment = build(validate(compose(["launcher=sim", *SMALL, "workers=5", "optimizer=fedbuff"])))
+    asked = iter([False] * 10 + [True] * 10)
+    news = [*sim.launch([experiment], Watch(), lambda: next(asked))]
+    outcome = news[-1].outcome
+    assert outcome
+    assert (outcome.status, outcome.reason) == ("interrupted", "stopped by a signal")
+    updates = [row["update"] for each in news for row in each.commits][-1]
+    assert updates % 4 != 0, "nothing waits: interrupt it somewhere else"
+    assert [row["update"] for each in news for row in each.evals][-1] == updates + 1
+
+
+def test_what_waits_is_not_applied_where_the_recorded_run_diverged(tmp_path: Path) -> None:
+    """Its center is the last one before the bad commit, and a replay ends there, too."""
+    overrides = [*BOOTH, "optimizer=fedbuff", "local.learning_rate=0.12", "stop.updates=999", f"output={tmp_path}"]
+    run = distopt.run(["launcher=sim", *overrides])
+    assert run.status == "diverged"
+    assert run.summary["updates"] % 4 != 0, "nothing waits: choose another learning rate"
+    assert run.evals["update"].max() <= run.commits["update"].max()
+    again = distopt.run(["launcher=replay", f"launcher.trace={run.folder}", *overrides])
+    assert center(again) == center(run)
+
+
 @pytest.mark.ray
-@pytest.mark.parametrize("settings", [["optimizer=ringmaster", "optimizer.threshold=2"], slow(["optimizer=ssp"])])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ["optimizer=ringmaster", "optimizer.threshold=2"],
+        slow(["optimizer=ssp"]),
+        slow(["optimizer=fedbuff", "stop.updates=18"]),
+    ],
+)
 def test_real_processes_are_repeated_bit_by_bit(tmp_path: Path, settings: list[str]) -> None:
     real = ["launcher=ray", "launcher.workers_per_actor=2", "workers=4", "epochs=6", "evaluate.points=2"]
     run = distopt.run([*real, *settings, f"output={tmp_path}"])
-    assert run.status == "done", run.info["reason"]
+    assert run.status == ("stopped" if run.optimizer == "fedbuff" else "done"), run.info["reason"]
     assert_accounts(run)
-    assert run.commits["steps"].sum() == run.info["local_steps"]
+    if run.optimizer == "fedbuff":
+        assert (run.commits["update"].max(), run.evals["update"].max()) == (18, 19)
+    else:
+        assert run.commits["steps"].sum() == run.info["local_steps"]
     if run.optimizer == "ssp":
         done = np.zeros(4)
         for worker in run.commits["worker"]:
             done[worker] += 1
             assert done.max() - done.min() <= 2 + 1
-    else:
+    elif run.optimizer == "ringmaster":
         assert run.commits.loc[run.commits["accepted"] == 1, "staleness"].max() < 2
         assert run.summary["dropped_share"] > 0
     replayed = command("replay", str(run.folder), cwd=tmp_path)

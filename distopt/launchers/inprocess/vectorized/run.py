@@ -125,9 +125,9 @@ class Batched:
         return rows + self._read()
 
     def finish(self) -> None:
-        """Apply what the rule still keeps, if training is over."""
+        """Apply what the rule still keeps."""
         held = self.version % self._period
-        if held and all(itinerary.remaining <= 0 for itinerary in self._itineraries):
+        if held:
             self._pool.finish(self._run, self._period - held)
             self.version += 1
 

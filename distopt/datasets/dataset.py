@@ -17,6 +17,8 @@ class Dataset(NamedTuple):
     validation_x: np.ndarray
     validation_y: np.ndarray
     classes: int
+    told: tuple[str, ...] = ()  # what was taken of a user's own file, in lines
+    warnings: tuple[str, ...] = ()  # what looks wrong in it
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -38,10 +40,13 @@ def stratified(labels: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndar
     """Return the indices of a training part and of a validation part of floor(fraction * N) samples.
 
     The samples are shuffled and sorted by label, and evenly spaced positions are held out, so that the share of every
-    class is `fraction` to within one sample. The split depends only on the labels, not on a run's seed: runs with
-    different seeds are validated on the same samples.
+    class is `fraction` to within one sample; no class is held out whole. The split depends only on the labels, not on a
+    run's seed: runs with different seeds are validated on the same samples.
     """
     order = np.random.default_rng(0).permutation(len(labels))
     order = order[np.argsort(labels[order], kind="stable")]
     held_out = np.diff(np.floor(np.arange(len(labels) + 1) * fraction)) > 0
+    kept = np.bincount(labels[order[~held_out]], minlength=int(labels.max(initial=0)) + 1)
+    _, first = np.unique(labels[order], return_index=True)
+    held_out[first[kept[labels[order[first]]] == 0]] = False
     return np.sort(order[~held_out]), np.sort(order[held_out])

@@ -34,7 +34,9 @@ def load(settings: Mapping[str, Any]) -> Dataset:
         raise DataError(f"dataset.file={file}: no such file") from error
     except BROKEN as error:
         raise DataError(f"dataset.file={file}: cannot be read as .npz ({reason(error)})") from error
-    return assemble(settings, train, validation)
+    dataset = assemble(settings, train, validation)
+    size, shape = len(train[1]), "x".join(map(str, dataset.shape))
+    return dataset._replace(told=(f"{file}: {size:,} samples of {shape} numbers", *dataset.told))
 
 
 def _part(archive: zipfile.ZipFile, settings: Mapping[str, Any], part: str) -> Part:
@@ -49,7 +51,7 @@ def _part(archive: zipfile.ZipFile, settings: Mapping[str, Any], part: str) -> P
             f"{settings['file']}: {part} labels of shape {y.shape} and type {y.dtype}, "
             "expected one integer or string per sample"
         )
-    return finite(x, settings["file"], f"{part} features: a value"), y
+    return finite(x, settings["file"], f"{part} features: a value").astype(np.float32, copy=False), y
 
 
 def _array(archive: zipfile.ZipFile, settings: Mapping[str, Any], key: str) -> np.ndarray:

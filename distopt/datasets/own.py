@@ -1,6 +1,7 @@
 """Common steps for the user's own files: labels become classes, a part is held out, values are checked."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,8 @@ from distopt.datasets.dataset import Dataset, stratified
 from distopt.errors import DataError
 
 VALIDATION_FRACTION = 0.2
+NAMED = 8  # classes that are told by name
+FEW, SMALL = 20, 10  # more classes than the first, with fewer samples each than the second, are a doubtful label
 Part = tuple[np.ndarray, np.ndarray]
 
 
@@ -19,7 +22,8 @@ def assemble(settings: Mapping[str, Any], train: Part, validation: Part | None) 
     validation part a stratified `validation_fraction` of the training part is held out.
 
     Raises:
-        DataError: a part is empty, there is only one class, or the parts do not fit each other.
+        DataError: a part is empty, there is only one class or almost one per sample, or the parts do not fit each
+            other.
     """
     file = settings["file"]
     parts = [train] if validation is None else [train, validation]
@@ -30,21 +34,35 @@ def assemble(settings: Mapping[str, Any], train: Part, validation: Part | None) 
             raise DataError(f"{file}: {len(x)} samples, but {len(y)} labels")
         if x.shape[1:] != train[0].shape[1:]:
             raise DataError(f"{file}: training samples of shape {train[0].shape[1:]}, validation of {x.shape[1:]}")
-    names, labels = _classes(file, [y for _, y in parts])
+    names, labels = _classes(settings, [y for _, y in parts])
     if validation is None:
         x, y = train[0], labels[0]
-        kept, held_out = stratified(y, float(settings.get("validation_fraction", VALIDATION_FRACTION)))
+        fraction = float(settings.get("validation_fraction", VALIDATION_FRACTION))
+        kept, held_out = stratified(y, fraction)
         if not len(held_out) or not len(kept):
             raise DataError(
-                f"dataset.validation_fraction={settings.get('validation_fraction', VALIDATION_FRACTION)}: "
-                f"leaves no sample in one of the parts, {file} holds {len(y)}"
+                f"dataset.validation_fraction={fraction:g}: leaves no sample in one of the parts, {file} holds {len(y)}"
             )
-        return Dataset(settings["name"], x[kept], y[kept], x[held_out], y[held_out], len(names))
-    return Dataset(settings["name"], train[0], labels[0], parts[1][0], labels[1], len(names))
+        found = Dataset(settings["name"], x[kept], y[kept], x[held_out], y[held_out], len(names))
+        how = f"held out by dataset.validation_fraction={fraction:g}, the same for every seed"
+    else:
+        found = Dataset(settings["name"], train[0], labels[0], validation[0], labels[1], len(names))
+        how = f"of dataset.{'validation_file' if settings.get('validation_file') else 'validation_x'}"
+    counts = [np.bincount(y, minlength=len(names)) for y in (found.train_y, found.validation_y)]
+    told = f"{_label(settings)}: {len(names)} classes: {_counted(names, counts[0] + counts[1])}"
+    told += f"; {found.size:,} samples to train on, {len(found.validation_y):,} to validate on, {how}"
+    return found._replace(told=(told,), warnings=tuple(_warnings(settings, names, *counts)))
 
 
-def _classes(file: str, labels: list[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
+def _label(settings: Mapping[str, Any]) -> str:
+    """Return the setting that names the labels, with its value."""
+    key = "train_y" if settings["name"] == "npz" else "label"
+    return f"dataset.{key}={settings.get(key, key)}"
+
+
+def _classes(settings: Mapping[str, Any], labels: list[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
     """Return the sorted distinct labels, and each part's labels as int32 places in that list."""
+    file = settings["file"]
     if len({y.dtype.kind == "U" for y in labels}) > 1:
         raise DataError(f"{file}: labels are numbers in one part and text in the other")
     raw = np.concatenate(labels)
@@ -53,18 +71,67 @@ def _classes(file: str, labels: list[np.ndarray]) -> tuple[np.ndarray, list[np.n
     names, codes = np.unique(raw, return_inverse=True)
     if len(names) < 2:
         raise DataError(f"{file}: all labels are {names[0]}; at least two classes are needed")
-    return names, np.split(codes.astype(np.int32), np.cumsum([len(y) for y in labels])[:-1])
+    if len(names) > SMALL and 2 * len(names) > len(raw):
+        raise DataError(
+            f"{_label(settings)}: {len(names)} different values in {len(raw)} samples of {file}; "
+            "choose another label: a class needs several samples"
+        )
+    found = np.split(codes.astype(np.int32), np.cumsum([len(y) for y in labels])[:-1])
+    if unseen := [names[i] for i in np.setdiff1d(found[-1], found[0])]:
+        raise DataError(
+            f"{_label(settings)}: {_word(unseen[0])} is a class of the validation part alone, which training never "
+            "sees; move some of its samples, or leave it out"
+        )
+    return names, found
+
+
+def _counted(names: np.ndarray, counts: np.ndarray) -> str:
+    """Return the first classes in words, each with its number of samples."""
+    words = [f"{_word(name)} ({count:,})" for name, count in zip(names[:NAMED], counts, strict=False)]
+    more = len(names) - NAMED
+    rest = f" and {more} more ({counts[NAMED:].min():,} to {counts[NAMED:].max():,} each)" if more > 0 else ""
+    return ", ".join(words) + rest
+
+
+def _word(name: Any) -> str:
+    return f"{name:g}" if isinstance(name, float) and abs(name) < 1e6 else str(name)
+
+
+def _warnings(settings: Mapping[str, Any], names: np.ndarray, train: np.ndarray, validation: np.ndarray) -> list[str]:
+    """Return what looks wrong about the classes."""
+    label, found = _label(settings), []
+    total = int((train + validation).sum())
+    if len(names) > FEW and total < SMALL * len(names):
+        found.append(
+            f"{label}: {len(names)} classes in {total:,} samples; is it a number to predict, or an identifier?"
+        )
+    if (validation == 0).any():
+        absent = _few([_word(name) for name in names[validation == 0]])
+        found.append(f"{label}: no sample to validate on for {absent}")
+    if names.dtype.kind == "U":
+        alike = Counter(" ".join(name.split()).casefold() for name in names.tolist())
+        if same := [name for name in names.tolist() if alike[" ".join(name.split()).casefold()] > 1]:
+            found.append(
+                f"{label}: {_few(map(repr, same))} differ only in case or spaces, and are classes of their own"
+            )
+    return found
+
+
+def _few(names: Any) -> str:
+    words: Sequence[str] = list(names)
+    more = len(words) - NAMED
+    return ", ".join(words[:NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def finite(values: np.ndarray, file: str, what: str) -> np.ndarray:
-    """Return values as float32.
+    """Return values, of which none is missing or beyond float32.
 
     Raises:
         DataError: a value is missing (NaN), infinite or too large for float32; the message names the first sample.
     """
     with np.errstate(over="ignore"):
-        values = np.asarray(values, dtype=np.float32)
-    bad = ~np.isfinite(values).all(axis=tuple(range(1, values.ndim)))
+        single = np.asarray(values, dtype=np.float32)
+    bad = ~np.isfinite(single).all(axis=tuple(range(1, single.ndim)))
     if bad.any():
         raise DataError(
             f"{file}: {what} is missing or not finite in {bad.sum()} samples, first in sample {bad.argmax()} "

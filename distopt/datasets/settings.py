@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from distopt.datasets.partition import SCHEMES
-from distopt.settings import FLAG, TEXT, Check, list_of, number, one_of, or_null, problem
+from distopt.settings import FLAG, TEXT, WORD, Check, list_of, number, one_of, or_null, problem, whole
 
 _SHARDS = ("partition", "alpha")
 _DOWNLOAD = (*_SHARDS, "root", "download")
-_TABLE = (*_SHARDS, "file", "features", "label", "standardize", "validation_file", "validation_fraction")
+_TABLE = (*_SHARDS, "file", "features", "label", "index_col", "standardize", "validation_file", "validation_fraction")
+_CSV = (*_TABLE, "sep", "decimal", "na_values", "keep_default_na")
 _ARRAYS = (*_SHARDS, "file", "train_x", "train_y", "validation_x", "validation_y", "validation_fraction")
 KEYS: dict[str, tuple[str, ...]] = {
     "digits": _SHARDS,
@@ -16,7 +17,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     "fashion_mnist": _DOWNLOAD,
     "cifar10": _DOWNLOAD,
     "npz": _ARRAYS,
-    "csv": _TABLE,
+    "csv": _CSV,
     "parquet": _TABLE,
     "none": (),
 }
@@ -46,9 +47,12 @@ def _contradictions(settings: Mapping[str, Any]) -> list[str]:
     features = settings.get("features")
     if features and _COLUMNS.accepts(features) and settings.get("label", "label") in features:
         problems.append(f"dataset.label={settings.get('label', 'label')}: is also one of dataset.features")
+    if settings.get("sep", ",") == settings.get("decimal", "."):
+        problems.append(f"dataset.sep={settings.get('sep', ',')}: is also dataset.decimal")
     return problems
 
 
+_NEVER = "\"'\r\n.\0"  # as separators
 _ARRAY, _COLUMN = TEXT._replace(words="the name of an array"), TEXT._replace(words="the name of a column")
 _FILE = TEXT._replace(words="the path of a file")
 _COLUMNS = list_of(TEXT, "a list of different column names", different=True, least=1)
@@ -66,5 +70,16 @@ _RULES: dict[str, Check] = {
     "validation_file": or_null(_FILE),
     "features": or_null(_COLUMNS)._replace(words="a list of different column names, or null for all numeric columns"),
     "label": _COLUMN,
+    "index_col": Check(
+        "the name or number of a column, false for none, or null",
+        lambda v: v is None or v is False or TEXT.accepts(v) or whole().accepts(v),
+    ),
+    "sep": Check(
+        "one character, or tab",
+        lambda v: isinstance(v, str) and (v in ("tab", r"\t") or (len(v) == 1 and not v.isalnum() and v not in _NEVER)),
+    ),
+    "decimal": one_of(".", ","),
+    "na_values": or_null(list_of(WORD, "a list of texts"))._replace(words="a list of texts, or null"),
+    "keep_default_na": FLAG,
     "standardize": FLAG,
 }

@@ -1,119 +1,109 @@
 """The user's own tables: CSV and Parquet files."""
 
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from distopt.datasets.dataset import Dataset
+from distopt.datasets.frames import Frame, like_numbers, read
 from distopt.datasets.own import Part, assemble, finite
 from distopt.errors import DataError, listed
-from distopt.files.untrusted import BROKEN, need, read_csv, reason, regular
 
 if TYPE_CHECKING:
     import pandas as pd
 
-PARQUET_ROOM = 32  # bytes of memory per value while a table is read
 LONGEST_LABEL = 1000  # characters; NumPy gives every label the memory of the longest one
+NAMED = 5  # columns that are told by name
+COUNTING = 10  # rows from which a column that counts them is no accident
 
 
 def load(settings: Mapping[str, Any]) -> Dataset:
     """Load columns of a table: one row per sample, features of shape (number of feature columns,).
 
     With `standardize` each feature is shifted and scaled to mean 0 and standard deviation 1 over the training part; a
-    constant feature becomes 0.
+    constant feature becomes 0. Numbers have double precision until then.
 
     Raises:
         DataError: the file is missing, damaged or empty or lacks a column, or a column has a wrong type or value.
     """
-    table = _read(settings, "file")
-    columns = _features(table, settings)
-    train = _part(table, columns, settings, "file")
+    frame = read(settings, "file")
+    columns = _features(frame, settings)
+    train = _part(frame, columns, settings, "file")
+    told, warnings = _told(frame, columns, settings, "file"), _warnings(train, columns, settings)
     validation = None
     if settings.get("validation_file"):
-        validation = _part(_read(settings, "validation_file"), columns, settings, "validation_file")
+        other = read(settings, "validation_file")
+        validation = _part(other, columns, settings, "validation_file")
+        told += _told(other, columns, settings, "validation_file")
     dataset = assemble(settings, train, validation)
-    return _standardized(dataset) if settings.get("standardize", True) else dataset
+    if settings.get("standardize", True):
+        dataset = _standardized(dataset)
+    return dataset._replace(told=(*told, *dataset.told), warnings=(*warnings, *dataset.warnings))
 
 
-def _read(settings: Mapping[str, Any], key: str) -> "pd.DataFrame":
-    file = settings[key]
-    try:
-        table = read_csv(Path(file)) if settings["name"] == "csv" else _read_parquet(regular(file))
-    except FileNotFoundError as error:
-        raise DataError(f"dataset.{key}={file}: no such file") from error
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"dataset.{key}={file}: is not UTF-8 text (byte {error.start}); convert or unpack it"
-        ) from error
-    except BROKEN as error:
-        raise DataError(f"dataset.{key}={file}: cannot be read as {settings['name']} ({reason(error)})") from error
-    if table.empty:
-        raise DataError(f"dataset.{key}={file}: holds no samples")
-    return table
-
-
-def _read_parquet(path: Path) -> "pd.DataFrame":
-    """Read the columns of plain numbers and text; text stays encoded, as a kilobyte can unpack to gigabytes of it."""
-    import pyarrow.parquet as pq
-    import pyarrow.types as kinds
-
-    with pq.ParquetFile(path) as file:
-        schema = file.schema_arrow
-        text = [field.name for field in schema if kinds.is_string(field.type) or kinds.is_large_string(field.type)]
-        columns = [*text, *(f.name for f in schema if kinds.is_primitive(f.type) or kinds.is_dictionary(f.type))]
-        if len(set(columns)) < len(columns):
-            raise ValueError("two columns have the same name")
-        need(file.metadata.num_rows * len(columns) * PARQUET_ROOM, f"{path.name} ({file.metadata.num_rows:,} rows)")
-    with pq.ParquetFile(path, read_dictionary=text) as file:
-        wanted = [name for name in schema.names if name in set(columns)]
-        return file.read(columns=wanted, use_threads=False).to_pandas(use_threads=False)
-
-
-def _features(table: "pd.DataFrame", settings: Mapping[str, Any]) -> list[str]:
-    """Return the feature columns: those in the settings, or all numeric columns but the label."""
+def _features(frame: Frame, settings: Mapping[str, Any]) -> list[str]:
+    """Return the feature columns: those in the settings, or all numeric columns but the label and an index."""
     label, chosen = settings.get("label", "label"), settings.get("features")
     if chosen is not None:
         return list(chosen)
-    columns = [str(name) for name in table.select_dtypes(["number", "bool"]).columns if name != label]
+    table = frame.table.drop(columns=[label, *frame.apart], errors="ignore")
+    columns = [str(name) for name in table.select_dtypes(["number", "bool"]).columns]
+    text = table.drop(columns=columns)
+    for name in text:
+        _check_text(text[name], settings)
     if not columns:
-        raise DataError(f"dataset.file={settings['file']}: no numeric column besides the label {label}")
-    _check_left_out(table.drop(columns=[*columns, label], errors="ignore"), settings["file"])
+        others = {**dict.fromkeys(map(str, text), "text"), **frame.unread}
+        has = f", but {_some([f'{name} ({what})' for name, what in others.items()])}" if others else ""
+        raise DataError(f"dataset.file={settings['file']}: no numeric column besides the label {label}{has}")
     return columns
 
 
-def _check_left_out(table: "pd.DataFrame", file: str) -> None:
-    """Refuse columns that are text only because of a typing error: they would be left out unnoticed."""
-    import pandas as pd
+def _check_text(column: "pd.Series", settings: Mapping[str, Any]) -> None:
+    """Refuse a column that is text only because of how its numbers are written: it would be no feature."""
+    where = f"{settings['file']}: column {column.name}"
+    share, slip = like_numbers(column)
+    if slip is None:
+        raise DataError(f"{where} has numbers that are huge or kept as text; convert it or set dataset.features")
+    if share > 0.5:
+        but = repr(slip) if slip else "missing values"
+        raise DataError(f"{where} is all numbers but for {but}; mend it or set dataset.features")
+    if settings["name"] == "csv" and settings.get("decimal", ".") == "." and like_numbers(column, ",")[0] > 0.5:
+        raise DataError(f"{where} has numbers such as {slip!r}: set 'dataset.decimal=\",\"', or mend it")
 
-    for name in table.select_dtypes(["object", "string"]).columns:
-        numbers = pd.to_numeric(table[name].astype(str), errors="coerce").notna()
-        if numbers.mean() > 0.5:
-            slip = str(table[name][~numbers].iloc[0])[:40] if not numbers.all() else "a huge number"
-            raise DataError(f"{file}: column {name} is all numbers but for {slip!r}; mend it or set dataset.features")
 
-
-def _part(table: "pd.DataFrame", columns: list[str], settings: Mapping[str, Any], key: str) -> Part:
-    file, label = settings[key], settings.get("label", "label")
+def _part(frame: Frame, columns: list[str], settings: Mapping[str, Any], key: str) -> Part:
+    table, file, label = frame.table, settings[key], settings.get("label", "label")
     for setting, names in (("features", columns), ("label", [label])):
+        if unread := [f"{name} ({frame.unread[name]})" for name in names if name in frame.unread]:
+            raise DataError(f"dataset.{setting}={', '.join(unread)}: neither numbers nor text in {file}; convert it")
         if missing := [name for name in names if name not in table.columns]:
-            available = listed(map(str, table.columns))
-            raise DataError(f"dataset.{setting}={', '.join(missing)}: no such column in {file}, it has {available}")
+            raise DataError(f"dataset.{setting}={', '.join(missing)}: no such column in {file}, {_names(table)}")
     numeric = set(table[columns].select_dtypes(["number", "bool"]).columns)
     if text := [name for name in columns if name not in numeric]:
         raise DataError(f"dataset.features={', '.join(text)}: not numeric in {file}; leave out or encode as numbers")
     x = [finite(table[name].to_numpy(np.float64, na_value=np.nan), file, f"column {name}") for name in columns]
-    if table[label].isna().any():
-        raise DataError(f"dataset.label={label}: missing in {table[label].isna().sum()} rows of {file}")
-    return np.stack(x, axis=1), _labels(table[label], file)
+    if missing_rows := int(table[label].isna().sum()):
+        way = "; if NA, None or null is a class there, set dataset.keep_default_na=false"
+        way = way if settings["name"] == "csv" and settings.get("keep_default_na", True) else "; remove them"
+        raise DataError(f"dataset.label={label}: missing in {missing_rows} rows of {file}{way}")
+    whole = np.stack(x, axis=1)
+    return whole if settings.get("standardize", True) else whole.astype(np.float32), _labels(table[label], file)
+
+
+def _names(table: "pd.DataFrame") -> str:
+    """Return the names of a table's columns in words, with a hint if they are none."""
+    names = [str(name) for name in table.columns]
+    numbers = all(name.replace(".", "", 1).lstrip("-").isdigit() for name in names)
+    return f"it has {listed(names)}" + ("; the first line must name the columns" if numbers else "")
 
 
 def _labels(column: "pd.Series", file: str) -> np.ndarray:
-    from pandas.api.types import is_numeric_dtype
+    from pandas.api.types import is_integer_dtype, is_numeric_dtype
 
     if is_numeric_dtype(column):
-        return column.to_numpy(np.float64)
+        whole = is_integer_dtype(column) and column.max() < 2**63  # in float64 large ones would become equal
+        return column.to_numpy(np.int64 if whole else np.float64)
     if max(len(str(name)) for name in column.unique()) > LONGEST_LABEL:
         raise DataError(
             f"{file}: column {column.name} has labels of more than {LONGEST_LABEL} characters; is it the label?"
@@ -121,9 +111,52 @@ def _labels(column: "pd.Series", file: str) -> np.ndarray:
     return column.astype(str).to_numpy(str)
 
 
+def _told(frame: Frame, columns: list[str], settings: Mapping[str, Any], key: str) -> list[str]:
+    """Return in a line what is taken of a table and what is not."""
+    left_out = {str(name): "text" for name in frame.table} | frame.apart | frame.unread
+    numeric = map(str, frame.table.select_dtypes(["number", "bool"]).columns)
+    left_out |= {name: "not in dataset.features" for name in numeric if left_out[name] == "text"}
+    if key == "validation_file":
+        left_out |= {name: "no feature" for name, why in left_out.items() if why == "not in dataset.features"}
+    for name in (*columns, settings.get("label", "label")):
+        left_out.pop(name, None)
+    words = f"{settings[key]}: {len(frame.table):,} rows"
+    if key == "file":
+        words += f", {len(columns)} feature{'s' * (len(columns) > 1)}: {_some(columns)}"
+        same = [name for name in columns if frame.table[name].nunique() == 1]
+        words += f"; constant: {_some(same)}" if same else ""
+    return [words + (f"; left out: {_some([f'{n} ({why})' for n, why in left_out.items()])}" if left_out else "")]
+
+
+def _warnings(part: Part, columns: list[str], settings: Mapping[str, Any]) -> list[str]:
+    """Return what may make features of a table worthless: they number the rows, or tell the label."""
+    x, y = part
+    found = []
+    for i, name in enumerate(columns):
+        if y.dtype.kind in "iuf" and np.array_equal(x[:, i], y):
+            found.append(f"dataset.file: column {name} is the label once more; leave it out of dataset.features")
+        elif settings.get("features") is None and settings.get("index_col") is None and _counts(x[:, i]):
+            found.append(
+                f"dataset.file: column {name} numbers the rows; leave it out with dataset.index_col={name}, "
+                "or keep it with dataset.index_col=false"
+            )
+    return found
+
+
+def _counts(values: np.ndarray) -> bool:
+    """Return whether values are consecutive whole numbers, each of them once, in any order."""
+    return len(values) >= COUNTING and bool((np.diff(np.sort(values)) == 1).all() and values[0] == np.floor(values[0]))
+
+
+def _some(names: Sequence[str]) -> str:
+    """Return the first names in words, and how many others there are."""
+    more = len(names) - NAMED
+    return ", ".join(names[:NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
 def _standardized(dataset: Dataset) -> Dataset:
-    mean = dataset.train_x.mean(axis=0, dtype=np.float64)
-    spread = dataset.train_x.std(axis=0, dtype=np.float64)
+    mean = dataset.train_x.mean(axis=0)
+    spread = dataset.train_x.std(axis=0)
     spread[spread == 0] = 1
     return dataset._replace(
         train_x=((dataset.train_x - mean) / spread).astype(np.float32),

@@ -99,21 +99,34 @@ def read_mapping(path: Path) -> dict[str, Any]:
     return content
 
 
-def read_csv(name: Path) -> "pd.DataFrame":
-    """Return a table with distinct column names; raises one of `BROKEN`."""
+def csv_names(name: Path, sep: str = ",") -> list[str]:
+    """Return the names in the first line of a table, which are distinct; raises one of `BROKEN`."""
     import pandas as pd
 
     path = regular(name)
     if packed := [suffix for suffix in path.suffixes if suffix.lower() in _PACKED]:
         raise ValueError(f"{packed[0]} is not unpacked, only .gz, .bz2 and .xz of a single table; unpack it")
     with unpacked(path, CSV_ROOM) as file:
-        names = pd.read_csv(file, header=None, nrows=1, dtype=str).iloc[0].dropna()
+        names = pd.read_csv(file, header=None, nrows=1, dtype=str, sep=sep, skipinitialspace=True).iloc[0].dropna()
     if names.str.contains("\0").any():
         raise ValueError("it is no text")
     if names.duplicated().any():  # pandas would rename the second one
         raise ValueError(f"the first line names {names[names.duplicated()].iloc[0]!r} twice")
-    with unpacked(path, CSV_ROOM) as file:
-        table = pd.read_csv(file, low_memory=False)
+    return [str(name) for name in names]
+
+
+def read_csv(name: Path, **options: Any) -> "pd.DataFrame":
+    """Return a table with distinct column names; raises one of `BROKEN`.
+
+    Args:
+        name: the file.
+        options: `sep`, `decimal`, `na_values` and `keep_default_na` of `pandas.read_csv`.
+    """
+    import pandas as pd
+
+    csv_names(name, options.get("sep", ","))
+    with unpacked(regular(name), CSV_ROOM) as file:
+        table = pd.read_csv(file, low_memory=False, skipinitialspace=True, **options)
     if not table.index.equals(pd.RangeIndex(len(table))):
         raise ValueError("the first line names fewer columns than there are")
     return table

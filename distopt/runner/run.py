@@ -100,10 +100,12 @@ def run_together(
     watch: Watch | None = None,
     *,
     signals: bool = False,
+    said: set[str] | None = None,
 ) -> list["Run"]:
     """Run experiments that differ only in the seed; several need a launcher with `TOGETHER`. See `run`.
 
-    Each leaves the same folder as if it had run alone; the seconds in `run.json` are its share of the whole.
+    Each leaves the same folder as if it had run alone; the seconds in `run.json` are its share of the whole. What
+    earlier runs have `said` of their data is not shown again.
     """
     watch = watch or Watch()
     console = console or Console(quiet=True)
@@ -119,6 +121,11 @@ def run_together(
         _Records(experiment, launcher.CLOCK, len(built), console, cut)
         for experiment, cut in zip(built, cuts, strict=True)
     ]
+    said = set() if said is None else said
+    for line in first.dataset.told if first.dataset else ():
+        if line not in said:
+            console.print(line, markup=False, soft_wrap=True, highlight=False)
+            said.add(line)
     for i, (record, warnings) in enumerate(zip(records, found, strict=True)):
         for warning in warnings:
             record.warn(warning, silently=i > 0)
@@ -225,6 +232,7 @@ def _info(experiment: Experiment, clock: str) -> dict[str, Any]:
         "parameters": experiment.parameters,
         "train_samples": data.size if data else None,
         "classes": data.classes if data else None,
+        "data": list(data.told) if data else [],
         "shard_sizes": [len(shard) for shard in experiment.shards] if data else None,
         "local_steps": int(experiment.budget.sum()) if experiment.limited else None,
         "warnings": [],

@@ -93,6 +93,7 @@ class Sweep:
         self._processes, self._chunk = processes, chunk
         self._seconds: list[float] = []  # wall seconds of the runs made so far
         self._interrupted = False
+        self._said: set[str] = set()  # about the data
 
     def run(self, configs: Sequence[tuple[str, DictConfig]]) -> list[End]:
         """Carry out runs, each given by its label and its configuration; return their ends in the same order."""
@@ -183,7 +184,8 @@ class Sweep:
         for numbers in (group for group in groups if group not in beside):
             if self._interrupted:
                 return
-            made = _attempt([pending[i] for i in numbers], self._console, partial(announce, numbers))
+            begin = partial(announce, numbers)
+            made = _attempt([pending[i] for i in numbers], self._console, begin, self._said)
             self._interrupted |= _interrupted(made)
             yield numbers, made
 
@@ -251,7 +253,9 @@ def _twins(jobs: Mapping[int, Job]) -> dict[int, int]:
     return found
 
 
-def _attempt(jobs: Sequence[Job], console: Console, begin: Callable[[], None] = lambda: None) -> Made:
+def _attempt(
+    jobs: Sequence[Job], console: Console, begin: Callable[[], None] = lambda: None, said: set[str] | None = None
+) -> Made:
     """Make runs together, but for those that another process has made since the sweep began."""
     claims: list[Claim] = []
     try:
@@ -264,7 +268,7 @@ def _attempt(jobs: Sequence[Job], console: Console, begin: Callable[[], None] = 
         if not configs:
             return Made([past for past in found if isinstance(past, Past)])
         begin()
-        made = _carry_out(configs, console)
+        made = _carry_out(configs, console, said)
         runs = iter(made.runs)
         return made._replace(runs=[next(runs) if isinstance(each, Job) else each for each in found])
     finally:
@@ -282,11 +286,11 @@ def _found(job: Job) -> Past | Job:
     return job._replace(config=configuration.resuming(cut)) if cut else job
 
 
-def _carry_out(configs: Sequence[DictConfig], console: Console) -> Made:
+def _carry_out(configs: Sequence[DictConfig], console: Console, said: set[str] | None) -> Made:
     """Make runs together; every end but Ctrl-C is a result."""
     started = time.monotonic()
     try:
-        runs = runner.run_together(configs, console, signals=True)
+        runs = runner.run_together(configs, console, signals=True, said=said)
         return Made(runs, None, time.monotonic() - started)
     except DistoptError as error:
         reason = str(error)

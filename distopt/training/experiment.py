@@ -73,7 +73,7 @@ class Experiment(NamedTuple):
 
     def warnings(self) -> list[str]:
         """Return what may distort the results of this configuration."""
-        words = []
+        words = list(self.dataset.warnings) if self.dataset else []
         if self.workers < self.config["workers"]:
             name = self.config["optimizer"]["name"]
             words.append(f"optimizer={name} uses {self.workers} of the {self.config['workers']} workers")

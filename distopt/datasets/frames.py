@@ -1,0 +1,157 @@
+"""Tables as they are read from CSV and Parquet: columns of numbers and of text, and what is no feature by itself."""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from distopt.errors import DataError
+from distopt.files.untrusted import BROKEN, csv_names, need, read_csv, reason, regular
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PARQUET_ROOM = 32  # bytes of memory per value while a table is read
+SEPARATORS = (",", ";", "\t", "|")
+TAB = ("tab", r"\t")  # what a shell lets one type
+UNNAMED = re.compile(r"Unnamed: \d+|__index_level_\d+__")  # what pandas calls columns without a name
+
+
+class Frame(NamedTuple):
+    """A table with columns of numbers, truth values and text."""
+
+    table: "pd.DataFrame"
+    apart: dict[str, str]  # columns that are features only if they are named, and why
+    unread: dict[str, str]  # columns of other types, and what they are
+
+
+def read(settings: Mapping[str, Any], key: str) -> Frame:
+    """Read the table that a setting names.
+
+    Raises:
+        DataError: it is missing, damaged or empty, or is written otherwise than the settings say.
+    """
+    file = settings[key]
+    try:
+        frame = _read_csv(settings, key) if settings["name"] == "csv" else _read_parquet(regular(file))
+    except FileNotFoundError as error:
+        raise DataError(f"dataset.{key}={file}: no such file") from error
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"dataset.{key}={file}: is not UTF-8 text (byte {error.start}); convert or unpack it"
+        ) from error
+    except BROKEN as error:
+        raise DataError(f"dataset.{key}={file}: cannot be read as {settings['name']} ({reason(error)})") from error
+    if frame.table.empty:
+        raise DataError(f"dataset.{key}={file}: holds no samples")
+    return frame._replace(apart=_without_index(frame, settings))
+
+
+def _read_csv(settings: Mapping[str, Any], key: str) -> Frame:
+    path, sep = Path(settings[key]), settings.get("sep", ",")
+    sep = "\t" if sep in TAB else sep
+    _check_separator(csv_names(path, sep), sep, f"{settings[key]}")
+    table = read_csv(
+        path,
+        sep=sep,
+        decimal=settings.get("decimal", "."),
+        na_values=settings.get("na_values"),
+        keep_default_na=settings.get("keep_default_na", True),
+    )
+    apart = {}
+    for i, name in enumerate(table.columns):
+        if UNNAMED.fullmatch(name) and i and table[name].isna().all():
+            apart[name] = "no name, no values"
+        elif UNNAMED.fullmatch(name):
+            apart[name] = "no name"
+    return Frame(table, apart, {})
+
+
+def _check_separator(names: Sequence[str], sep: str, file: str) -> None:
+    """Refuse a table whose first line is not separated as the settings say."""
+    others = [other for other in SEPARATORS if other != sep and len(names) == 1 and other in names[0]]
+    if others:
+        other = "tab" if others[0] == "\t" else f'"{others[0]}"'
+        raise DataError(f"{file}: its first line is not separated by {sep!r}; set 'dataset.sep={other}'")
+
+
+def _read_parquet(path: Path) -> Frame:
+    """Read columns of numbers and of text; text stays encoded, as a kilobyte can unpack to gigabytes of it."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        schema = file.schema_arrow
+        if len(set(schema.names)) < len(schema.names):
+            raise ValueError("two columns have the same name")
+        kinds = {field.name: _kind(field.type) for field in schema}
+        need(file.metadata.num_rows * len(schema) * PARQUET_ROOM, f"{path.name} ({file.metadata.num_rows:,} rows)")
+    wanted = [name for name, kind in kinds.items() if kind]
+    with pq.ParquetFile(path, read_dictionary=[name for name in wanted if kinds[name] == "text"]) as file:
+        found = file.read(columns=wanted, use_threads=False)
+    for i, name in enumerate(found.column_names):
+        column, kind = found.column(i), kinds[name]
+        if kind == "decimal":
+            found = found.set_column(i, name, column.cast(pa.float64()))
+        elif kind == "flag" and column.null_count:  # pandas would make it objects
+            found = found.set_column(i, name, column.cast(pa.int8()))
+        elif kind == "encoded number":
+            found = found.set_column(i, name, column.cast(column.type.value_type))
+    table = found.to_pandas(use_threads=False, ignore_metadata=True)
+    levels = (schema.pandas_metadata or {}).get("index_columns", ())
+    apart = dict.fromkeys([level for level in levels if isinstance(level, str)], "the table's index")
+    apart |= dict.fromkeys([name for name in table if UNNAMED.fullmatch(name)], "no name")
+    return Frame(table, apart, {field.name: str(field.type) for field in schema if not kinds[field.name]})
+
+
+def _kind(type: Any) -> str | None:
+    """Return how a column of an Arrow type is read; None if it holds neither numbers nor text."""
+    import pyarrow.types as kinds
+
+    if kinds.is_boolean(type):
+        return "flag"
+    if kinds.is_decimal(type):
+        return "decimal"
+    if kinds.is_integer(type) or kinds.is_floating(type):
+        return "number"
+    if kinds.is_dictionary(type):
+        value = _kind(type.value_type)
+        return "encoded number" if value == "number" else value if value == "text" else None
+    text = kinds.is_string(type) or kinds.is_large_string(type) or kinds.is_string_view(type)
+    return "text" if text else None
+
+
+def _without_index(frame: Frame, settings: Mapping[str, Any]) -> dict[str, str]:
+    """Return the columns to keep apart once `dataset.index_col` is known: null (judge by the name), false, or one."""
+    index, names = settings.get("index_col"), list(frame.table.columns)
+    apart = {name: why for name, why in frame.apart.items() if index is not False or why == "no name, no values"}
+    if index is False:
+        return apart
+    if index is not None:
+        if index not in names and not (isinstance(index, int) and index < len(names)):
+            raise DataError(f"dataset.index_col={index}: no such column in {settings['file']}")
+        apart[index if index in names else names[index]] = "dataset.index_col"
+    nameless = [i for i, name in enumerate(names) if apart.get(name) == "no name"]
+    if any(nameless) and settings["name"] == "csv":
+        raise DataError(
+            f"{settings['file']}: column {max(nameless) + 1} has values, but the first line has no name for it"
+        )
+    return {name: "row numbers without a name" if why == "no name" else why for name, why in apart.items()}
+
+
+def like_numbers(column: "pd.Series", decimal: str = ".") -> tuple[float, str | None]:
+    """Return which share of a column of text is numbers or truth values, and the first text that is none."""
+    import pandas as pd
+
+    codes, values = pd.factorize(column)
+    texts = pd.Series(np.asarray(values, object), dtype=object).astype(str)
+    if decimal == ",":
+        texts = texts.str.replace(",", ".", regex=False)
+    alike = (pd.to_numeric(texts, errors="coerce").notna() | texts.isin(["True", "False"])).to_numpy(bool)
+    told = np.append(alike, False)[codes]  # code -1, a missing value, is none
+    if told.all():
+        return 1.0, None
+    first = int(codes[~told][0])
+    return float(told.mean()), "" if first < 0 else str(values[first])[:40]

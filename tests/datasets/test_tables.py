@@ -189,7 +189,7 @@ def test_a_class_that_training_never_sees_is_refused(tmp_path: Path) -> None:
 
 def test_a_number_to_predict_is_no_class(tmp_path: Path) -> None:
     prices = lines("a,price", *(f"{i % 7},{100_000 + 37 * i}" for i in range(ROWS)))
-    with pytest.raises(DataError, match=r"dataset.label=price: 60 different values in 60 samples of .*; choose another"):
+    with pytest.raises(DataError, match=r"dataset.label=price: 60 different values in 60 samples of .*"):
         csv(tmp_path, prices, label="price")
     coarse = lines("a,price", *(f"{i % 7},{100_000 + 37 * (i % 25)}" for i in range(ROWS)))
     found = csv(tmp_path, coarse, label="price")

@@ -6,8 +6,7 @@ functions import what they need.
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,15 +30,14 @@ def run(config: str | Sequence[str] | Mapping[str, Any] | DictConfig) -> Run:
         ConfigError: anything wrong with the configuration, before anything starts.
         DistoptError: the run could not be started or recorded.
     """
-    from distopt.config import compose, recorded
+    from distopt.config import compose, recorded, words
     from distopt.runner import run as runner
 
-    if isinstance(config, str):
-        config = shlex.split(config)
-    if isinstance(config, Sequence):
-        resumed = recorded(config)
-        return runner.run(compose(config) if resumed is None else resumed)
-    return runner.run(config)
+    if isinstance(config, Mapping):
+        return runner.run(config)
+    overrides = words(config)
+    resumed = recorded(overrides)
+    return runner.run(compose(overrides) if resumed is None else resumed)
 
 
 def load(folder: str | Path) -> Run:
@@ -49,8 +47,9 @@ def load(folder: str | Path) -> Run:
     return results.load(folder)
 
 
-def compare(runs: Run | str | Path | Sequence[Run | str | Path], **options: Any) -> pd.DataFrame:
+def compare(runs: Run | str | Path | Iterable[Run | str | Path], **options: Any) -> pd.DataFrame:
     """Compare runs, or the runs below folders; see `distopt.report.comparison.compare.compare`."""
     from distopt.report.comparison import compare as comparison
 
-    return comparison.compare(runs if isinstance(runs, Sequence) and not isinstance(runs, str) else [runs], **options)
+    several = isinstance(runs, Iterable) and not isinstance(runs, str | bytes)
+    return comparison.compare(list(runs) if several else [runs], **options)  # type: ignore[arg-type, list-item]

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,7 @@ import distopt
 from distopt import cli
 from distopt.config import combine, compose, validate
 from distopt.config.overrides import nearest
-from distopt.errors import ConfigError
+from distopt.errors import ConfigError, DistoptError
 from distopt.settings import flat
 
 KEYS = list(flat(validate(compose(["launcher=sim"]))))
@@ -92,3 +93,41 @@ def test_python_takes_a_string_as_well_as_a_list(tmp_path: Path) -> None:
     assert (run.status, run.summary["updates"]) == ("stopped", 4)
     assert distopt.compare(str(tmp_path))["seeds"].tolist() == [1]
     assert distopt.compare(run)["seeds"].tolist() == [1]
+
+
+PLAIN = compose(["launcher=sim", "workers=2"])
+
+
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        (lambda: distopt.run(None), "None is no override; give texts such as"),  # type: ignore[arg-type]
+        (lambda: distopt.run(["workers=2", 5]), "5 is no override"),  # type: ignore[list-item]
+        (lambda: distopt.run(b"workers=2"), "b'workers=2' is no override"),  # type: ignore[arg-type]
+        (lambda: distopt.run("name='a"), "name='a: cannot be split into overrides"),
+        (lambda: distopt.run(["workers=1,2"]), "workers=1,2: several values are several runs: `distopt run -m`"),
+        (lambda: distopt.run({"workers": 2}), r"\(21 in all\) are missing; `distopt\.config\.compose"),
+        (lambda: distopt.run({**PLAIN, "workers": object()}), "workers: Value 'object' is not a supported"),
+        (lambda: distopt.run({**PLAIN, "workers": "two"}), "workers=two must be a whole number"),
+        (lambda: distopt.run({**PLAIN, "workers": True}), "workers=true must be a whole number"),
+        (lambda: distopt.load(None), "None is no path; give the folder of a run"),  # type: ignore[arg-type]
+        (lambda: distopt.compare([5]), "5 is no path"),  # type: ignore[list-item]
+        (lambda: distopt.compare(None), "None is no path"),  # type: ignore[arg-type]
+        (lambda: distopt.compare([]), "no run to compare"),
+        (lambda: distopt.compare({"nowhere"}), "nowhere: no such folder"),
+        (lambda: distopt.compare(["nowhere"], metric="acc"), "metric=acc must be one of accuracy, loss or null"),
+        (lambda: distopt.compare(["nowhere"], split="test"), "split=test must be one of validation, train or null"),
+        (lambda: distopt.compare(["nowhere"], target="high"), "target=high must be a number or null"),
+        (lambda: distopt.compare(["nowhere"], reference=1), "reference=1 must be text or null"),
+        (lambda: compose(5), "5 is no override"),  # type: ignore[arg-type]
+    ],
+)
+def test_what_python_gives_is_checked_like_the_command_line(call: Any, told: str) -> None:
+    with pytest.raises(DistoptError, match=told) as caught:
+        call()
+    assert str(caught.value).count("\n") <= 1
+
+
+def test_python_may_give_overrides_in_one_text_everywhere() -> None:
+    assert compose("workers=3 optimizer=agn") == compose(["workers=3", "optimizer=agn"])
+    assert [run.config.workers for run in combine("workers=2,3")] == [2, 3]

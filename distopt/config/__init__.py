@@ -2,10 +2,10 @@
 
 from distopt.config.combinations import Combination, combine, expand
 from distopt.config.identity import contents, fingerprint, located, workload
-from distopt.config.overrides import GROUPS, check_overrides, choices, compose, descriptions
+from distopt.config.overrides import GROUPS, check_overrides, choices, compose, descriptions, words
 from distopt.config.recorded import recorded, resuming
 from distopt.config.resolvers import register
-from distopt.config.validation import validate
+from distopt.config.validation import from_plain, validate
 
 __all__ = [
     "GROUPS",
@@ -18,10 +18,12 @@ __all__ = [
     "descriptions",
     "expand",
     "fingerprint",
+    "from_plain",
     "located",
     "recorded",
     "resuming",
     "validate",
+    "words",
     "workload",
 ]
 

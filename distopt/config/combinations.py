@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from distopt.config.overrides import GROUPS, check_overrides, choices, compose_unchecked, parse
+from distopt.config.overrides import GROUPS, check_overrides, check_single, choices, compose_unchecked, parse, words
 from distopt.config.recorded import recorded
 from distopt.config.validation import validate
 from distopt.errors import ConfigError
@@ -44,6 +44,7 @@ def combine(
         ConfigError: unknown names in any combination, more than `MOST_RUNS` runs, or a sweep that Hydra would carry
             out.
     """
+    overrides = words(overrides)
     if (resumed := recorded(overrides)) is not None:
         if multirun:
             raise ConfigError(f"resume={resumed.resume} is one run: leave -m out; a sweep goes on if it is given again")
@@ -55,6 +56,7 @@ def combine(
         [o.input_line for o in parsed if not o.is_sweep_override() and _chooses(o)], folder, name, hydra=True
     )
     if not multirun and str(base.hydra.mode) != "RunMode.MULTIRUN":
+        check_single(overrides)
         return _per_seed(Combination(tuple(overrides), compose_unchecked(overrides, folder, name)))
     for plugin, only in PLUGINS.items():
         if not str(base.hydra[plugin].get("_target_", only)).endswith(only):

@@ -3,6 +3,7 @@
 import difflib
 import itertools
 import os
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from importlib import resources
@@ -29,16 +30,47 @@ def compose(overrides: Sequence[str] = (), folder: str | None = None, name: str 
     """Compose a configuration from the packaged defaults and Hydra overrides (`optimizer=agn`, `workers=8`).
 
     Args:
-        overrides: as on the command line, each with one value.
+        overrides: as on the command line, each with one value; see `words`.
         folder: the user's own files, in subfolders as in `conf/`.
         name: the primary configuration.
 
     Raises:
-        ConfigError: with every override that names something unknown.
+        ConfigError: with every override that names something unknown, or with one that has several values.
     """
+    overrides = words(overrides)
     if name == "config":
         check_overrides(overrides, folder)
+    check_single(overrides)
     return compose_unchecked(overrides, folder, name)
+
+
+def words(overrides: Any) -> list[str]:
+    """Return overrides as a list; one text may hold several of them, separated by spaces as in a shell.
+
+    Raises:
+        ConfigError: they are no texts.
+    """
+    found: list[Any]
+    try:
+        found = shlex.split(overrides) if isinstance(overrides, str) else list(overrides)
+    except ValueError as error:
+        raise ConfigError(f"{overrides}: cannot be split into overrides ({reason(error)})") from None
+    except TypeError:
+        found = [overrides]
+    found = [overrides] if isinstance(overrides, bytes) else found
+    for word in found:
+        if not isinstance(word, str):
+            raise ConfigError(f"{word!r} is no override; give texts such as ['optimizer=agn', 'workers=8']")
+    return found
+
+
+def check_single(overrides: Sequence[str]) -> None:
+    """Raise ConfigError if an override has several values, which are several runs."""
+    for override in parse(overrides):
+        if override.is_sweep_override():
+            raise ConfigError(
+                f"{override.input_line}: several values are several runs: `distopt run -m`, or one call per value"
+            )
 
 
 def compose_unchecked(

@@ -11,11 +11,12 @@ from omegaconf.errors import OmegaConfBaseException
 
 from distopt import cluster, datasets, trackers
 from distopt.config.overrides import GROUPS, unknown
-from distopt.errors import ConfigError
+from distopt.errors import ConfigError, listed
 from distopt.files.untrusted import reason
 from distopt.launchers.ray import faults
 from distopt.settings import FLAG, PATH, Check, list_of, number, one_of, or_null, problem, shown, whole
 
+MANY = 3  # missing parts that are named one by one
 FOLDER = PATH._replace(words="the name of a folder")
 NAME = Check(
     "a folder name without /, of at most 200 bytes",
@@ -67,6 +68,23 @@ CHECKS: Mapping[str, Check] = {
     "launcher.chaos": faults.CHECK,
     "launcher.width": or_null(whole(1)),
 }
+
+
+def from_plain(plain: Any) -> DictConfig:
+    """Return a whole configuration, given as plain containers, as `validate` takes it.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    if not isinstance(plain, Mapping):
+        raise ConfigError(
+            f"{plain!r} is no configuration; give overrides such as ['optimizer=agn'], or settings by name"
+        )
+    try:
+        return OmegaConf.create(dict(plain))
+    except OmegaConfBaseException as error:
+        key = getattr(error, "full_key", None) or "the configuration"
+        raise ConfigError(f"{key}: {reason(error)}; give numbers, texts, lists and mappings") from None
 
 
 def validate(config: DictConfig) -> dict[str, Any]:
@@ -128,6 +146,8 @@ def _incomplete(config: DictConfig) -> list[str]:
             absent.append(key)
         elif isinstance(value, dict):
             absent += [f"{key}.{name}" for name in value if name not in (config[key] or {})]
+    if len(absent) > MANY:
+        return [f"{listed(absent, MANY)} are missing; `distopt.config.compose(['optimizer=agn'])` makes a whole one"]
     return [f"{key} is missing; the packaged configuration has it" for key in absent]
 
 

@@ -16,6 +16,7 @@ from distopt.errors import ResultsError
 Array = npt.NDArray[np.float64]
 Axis = Literal["time", "updates", "samples", "bytes", "epochs"]
 METRICS = ("accuracy", "loss")
+SPLITS = ("validation", "train")
 AXES: tuple[Axis, ...] = ("time", "updates", "samples", "bytes", "epochs")
 
 

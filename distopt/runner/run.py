@@ -7,7 +7,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich.console import Console
 
 from distopt import config as configuration
@@ -87,7 +87,7 @@ def run(
         ConfigError: anything wrong with the configuration, before anything starts.
         DistoptError: a failure that left no folder, or whose folder says what happened.
     """
-    composed = config if isinstance(config, DictConfig) else OmegaConf.create(dict(config))
+    composed = config if isinstance(config, DictConfig) else configuration.from_plain(config)
     if composed.get("seeds") is not None:
         raise ConfigError(f"seeds={composed.seeds} are several runs: use `distopt run`, or call this once per seed")
     (finished,) = run_together([composed], console, watch, signals=signals)

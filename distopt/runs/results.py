@@ -71,7 +71,7 @@ def load(folder: str | Path) -> Run:
 
     Raises ResultsError naming the file and the way out when the folder is no run, is half-written or is damaged.
     """
-    folder = Path(folder)
+    folder = _path(folder)
     if not folder.is_dir():
         raise ResultsError(f"{folder}: no such folder; give the folder of a run, or one with runs below it")
     info = _read_mapping(folder / "run.json", INFO, ("status", "clock"))
@@ -86,6 +86,13 @@ def load(folder: str | Path) -> Run:
     return Run(folder, config, info, evals, summary)
 
 
+def _path(given: Any) -> Path:
+    """Return a path that a caller gave; raises ResultsError if it is none."""
+    if not isinstance(given, str | os.PathLike):
+        raise ResultsError(f"{given!r} is no path; give the folder of a run, or one with runs below it")
+    return Path(given)
+
+
 def find(paths: Sequence[str | Path]) -> list[Path]:
     """Return the runs' folders at and below `paths`, each once, ordered by name; a run has a `run.json`."""
     return [folder for folder in _candidates(paths) if (folder / "run.json").is_file()]
@@ -93,8 +100,8 @@ def find(paths: Sequence[str | Path]) -> list[Path]:
 
 def load_all(paths: Sequence[str | Path]) -> tuple[list[Run], list[str]]:
     """Read all runs at and below `paths`; also return one line for each path or folder that could not be read."""
-    walked = {path: list(_walk(Path(path))) for path in paths}
-    problems = [f"{path}: no run below it" for path, below in walked.items() if Path(path).is_dir() and not below]
+    walked = {path: list(_walk(path)) for path in map(_path, paths)}
+    problems = [f"{path}: no run below it" for path, below in walked.items() if path.is_dir() and not below]
     with ThreadPoolExecutor(max_workers=4) as pool:
         found = list(pool.map(_attempt, _distinct(folder for below in walked.values() for folder in below)))
     problems += [problem for problem in found if isinstance(problem, str)]

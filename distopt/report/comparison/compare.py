@@ -10,11 +10,12 @@ import pandas as pd
 
 from distopt.errors import ResultsError
 from distopt.metrics import convergence, efficiency
+from distopt.report.comparison import reference as references
 from distopt.report.comparison.grid import cells, profiles, sensitivity
 from distopt.report.comparison.grouping import Configuration, Group, group
-from distopt.report.comparison.reference import bases, check
 from distopt.report.comparison.rows import SUMMED, Measured, against, measure, row, seed_means
 from distopt.runs.results import Run, load_all
+from distopt.settings import TEXT, number, one_of, or_null, problem
 
 INTERVALS = ("te_target", "te_area", "difference", "se_target")
 PAIRED = (*(f"{name}{end}" for name in INTERVALS for end in ("", "_low", "_high")), "p_value")
@@ -97,8 +98,10 @@ def compare(
         split: `validation` or `train`; by default validation where it exists.
 
     Raises:
-        ResultsError: a folder cannot be read, there is no run, or the reference fits no configuration or several.
+        ResultsError: a folder cannot be read, there is no run, the reference fits no configuration or several, or an
+            argument is not one of those above.
     """
+    _check(reference, target, metric, split)
     folders = [run for run in runs if not isinstance(run, Run)]
     loaded, problems = load_all(folders)
     if problems:
@@ -116,13 +119,23 @@ def compare_runs(
     split: str | None = None,
 ) -> Comparison:
     """Compare runs as `compare` does, and keep the groups."""
+    _check(reference, target, metric, split)
     if not runs:
         raise ResultsError("no run to compare; give the folder of a run, or one with runs below it")
     groups = group(runs)
-    check(groups, reference)
+    references.check(groups, reference)
     chosen = [choose(each.runs, metric, split) for each in groups]
     rows = [_rows(each, reference, target, *pair) for each, pair in zip(groups, chosen, strict=True)]
     return Comparison(pd.concat(rows, ignore_index=True), groups, chosen)
+
+
+def _check(*given: Any) -> None:
+    """Raise ResultsError if reference, target, metric or split is of a wrong kind."""
+    metric, split = (or_null(one_of(*names)) for names in (convergence.METRICS, convergence.SPLITS))
+    rules = {"reference": or_null(TEXT), "target": or_null(number()), "metric": metric, "split": split}
+    for (key, rule), value in zip(rules.items(), given, strict=True):
+        if words := problem(key, value.item() if isinstance(value, np.generic) else value, rule):
+            raise ResultsError(words)
 
 
 def choose(runs: Sequence[Run], metric: str | None, split: str | None) -> tuple[str, str]:
@@ -166,7 +179,7 @@ def _rows(group: Group, reference: str | None, target: float | None, metric: str
     measured = [measure(configuration, metric, split) for configuration in group.configurations]
     goal = default_target(measured) if target is None else target
     found, by_label = [], {one.configuration.label: one for one in measured}
-    for one, base in zip(measured, bases(group, reference), strict=True):
+    for one, base in zip(measured, references.bases(group, reference), strict=True):
         mine: dict[str, Any] = {"group": group.name, **row(one, goal)}
         mine |= against(one, by_label[base.label], goal) if base else {"reference": None}
         found.append(mine | _summed(one.configuration))

@@ -13,7 +13,6 @@ from distopt.runs.results import Run
 
 NUMBERS = 700_000  # of all curves of a page together, about 7 bytes each
 MOST, LEAST = 300, 24  # points of one curve
-SPLITS = ("validation", "train")
 Series = dict[str, dict[str, dict[str, int]]]
 
 
@@ -34,7 +33,7 @@ class Curves:
         """
         found: Series = {}
         for metric in convergence.METRICS:
-            for split in SPLITS:
+            for split in convergence.SPLITS:
                 bands: dict[str, dict[str, int]] = {
                     axis: self._band(runs, metric, split, axis) for axis in convergence.AXES
                 }
@@ -62,7 +61,7 @@ def points_per_curve(single: int, bands: int) -> int:
 
     Per split and metric a band has four arrays for each axis; a single run has an x for each axis and one y.
     """
-    axes, metrics = len(convergence.AXES), len(SPLITS) * len(convergence.METRICS)
+    axes, metrics = len(convergence.AXES), len(convergence.SPLITS) * len(convergence.METRICS)
     arrays = metrics * (single * (axes + 1) + bands * axes * 4)
     return int(np.clip(NUMBERS // max(1, arrays), LEAST, MOST))
 

@@ -3,8 +3,10 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
+from distopt import compare as comparison
 from distopt.commands import compare, plot
 from scripts.tools import folders
 
@@ -94,6 +96,26 @@ def test_compare_as_json(sweep, capsys):
     assert found["temporal_efficiency"]["matrix"][1][1] == 1
     (low, value, high) = (found["temporal_efficiency"][name][0][1] for name in ("low", "matrix", "high"))
     assert low < value < high
+
+
+@pytest.mark.parametrize(
+    ("format", "infinite", "missing"),
+    [("csv", ",inf,", ",,"), ("json", ': "inf"', ": null"), ("markdown", "∞", "–"), ("latex", r"$\infty$", "--")],
+)
+def test_a_target_never_reached_is_no_missing_target(sweep, capsys, format, infinite, missing):
+    """The reference never gets there, so the times and both efficiencies over it are infinite, in every format."""
+    found = comparison([sweep], reference="adag").set_index("configuration")
+    between = found["best"].mean()
+    worse, better = found["best"].sort_values().index
+    assert call(compare, sweep, "--format", format, "--target", str(between), "--reference", worse, "--all") == 0
+    reached = capsys.readouterr().out
+    rows = comparison([sweep], reference=worse, target=between).set_index("configuration")
+    assert np.isinf([rows.loc[better, name] for name in ("te_target", "se_target")]).all()
+    assert np.isinf([rows.loc[worse, name] for name in ("time_to_target_s", "updates_to_target")]).all()
+    assert reached.count(infinite) >= 4
+    assert call(compare, sweep, "--format", format, "--reference", worse, "--all") == 0
+    assert capsys.readouterr().out.count(infinite) == 0
+    assert reached.count(missing) > 0
 
 
 def test_compare_names_the_setting_that_keeps_groups_apart(sweep, capsys):

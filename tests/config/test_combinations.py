@@ -62,7 +62,7 @@ def test_a_setting_that_only_some_choices_have_is_refused_before_anything_runs()
 
 
 def test_several_values_need_a_sweep() -> None:
-    with pytest.raises(ConfigError, match="--multirun"):
+    with pytest.raises(ConfigError, match="several values are several runs"):
         combine(["seed=0,1"], multirun=False)
     assert len(combine(["seed=0,1", "hydra.mode=MULTIRUN"], multirun=False)) == 2
 

@@ -91,6 +91,24 @@ def test_an_optimizer_can_be_switched_off_and_on(page):
     assert len(traces(page)) == 7
 
 
+def test_chips_have_the_colours_of_their_curves_and_no_two_the_same(browser, tmp_path):
+    """Of those in the documentation's picture, in the colour of each one's first configuration."""
+    names = ("adag", "aeasgd", "agn", "downpour", "dynsgd")
+    loaded, _ = load_all([folders.sweep(tmp_path / "runs", names, workers=(4, 16), seeds=(0, 1))])
+    shown, wrong = show(browser, pages.write(compare_runs(loaded), [], tmp_path / "report.html"))
+    swatches = "[...document.querySelectorAll('.chip i')].map((each) => getComputedStyle(each).backgroundColor)"
+    chips = dict(zip(shown.locator(".chip").all_text_contents(), shown.evaluate(swatches), strict=True))
+    lines = "document.querySelector('#chart').data.map((each) => [each.name, each.line.color])"
+    curves = dict(shown.evaluate(lines))
+    shown.close()
+    assert wrong == []
+    assert tuple(chips) == names
+    assert len(set(chips.values())) == len(names)
+    for name, told in chips.items():
+        red, green, blue = (int(curves[f"{name} workers=4"][i : i + 2], 16) for i in (1, 3, 5))
+        assert told == f"rgb({red}, {green}, {blue})"
+
+
 def test_filters_narrow_tables_and_curves(page):
     page.locator("[data-facet=workers]").select_option("16")
     assert traces(page) == ["adag workers=16", "aeasgd workers=16", "agn workers=16"]

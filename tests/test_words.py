@@ -1,5 +1,6 @@
 """What users type by habit works, or is refused in a line that names the way out."""
 
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -22,6 +23,24 @@ def test_the_home_folder_is_understood_quoted_or_not(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("HOME", "/home/of/somebody")
     assert compose([override])[override.partition("=")[0]] == "/home/of/somebody/res"
     assert compose(["dataset=csv", "dataset.file=~/x.csv"]).dataset.file == "/home/of/somebody/x.csv"
+
+
+def test_the_home_of_a_user_who_does_not_exist_is_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"dataset\.file=.*~nosuchuser/x\.csv: no such file"):
+        distopt.run(["launcher=sim", "dataset=csv", "dataset.file=~nosuchuser/x.csv", f"output={tmp_path}"])
+    with pytest.raises(ConfigError, match="resume=.*~nosuchuser/x: no run there"):
+        distopt.run(["resume=~nosuchuser/x"])
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "nosuchhost.invalid"])
+def test_an_address_at_which_nobody_answers_is_refused_at_once(tmp_path: Path, host: str) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))  # bound, but nobody listens
+        address = f"{host}:{free.getsockname()[1]}"
+        with pytest.raises(ConfigError, match=rf"launcher\.address={address}: nobody answers there"):
+            distopt.run(["launcher=ray", f"launcher.address={address}", f"output={tmp_path}"])
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_choices_are_found_by_a_pattern() -> None:

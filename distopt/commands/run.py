@@ -100,15 +100,17 @@ def labels(runs: Sequence["Combination"]) -> list[str]:
 
 
 def _show(run: "Run") -> None:
-    """Draw a run's figures and print how it ended."""
+    """Print how a run ended, and draw its figures."""
     from distopt.report import ends
-    from distopt.report.figures import plots  # imports matplotlib, so only after training
+
+    print(ends.summary(run), flush=True)
+    from distopt.report.figures import plots  # imports matplotlib: nobody waits for that to read the end
 
     try:
         plots.plot_run(run, run.folder / "plots")
     except OSError as error:
         print(f"distopt: no figures: {unwritten(error)}", file=sys.stderr)
-    print(f"{ends.summary(run)}\nresults: {run.folder}", flush=True)
+    print(f"results: {run.folder}", flush=True)
 
 
 def _compare(folders: list[str]) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,7 @@ def located(plain: Mapping[str, Any], folder: Path | None = None) -> dict[str, A
         for group in groups:
             node = node.get(group) if isinstance(node, dict) else None
         if isinstance(node, dict) and isinstance(node.get(name), str):
-            node[name] = str((folder or Path.cwd()) / Path(node[name]).expanduser())
+            node[name] = str((folder or Path.cwd()) / os.path.expanduser(node[name]))
     return found
 
 

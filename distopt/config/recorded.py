@@ -1,5 +1,6 @@
 """The configuration of a run that is resumed, from its folder."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,7 +28,7 @@ def recorded(overrides: Sequence[str]) -> DictConfig | None:
     given = {override.key_or_group: override.value() for override in parse(overrides)}
     if given["resume"] is None:
         return None
-    return resuming(Path(str(given["resume"])).expanduser().absolute(), given)
+    return resuming(Path(os.path.expanduser(str(given["resume"]))).absolute(), given)
 
 
 def resuming(folder: Path, given: dict[str, object] | None = None) -> DictConfig:

@@ -80,4 +80,4 @@ def differences(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> list[str
 def _alike(old: Any, new: Any) -> bool:
     """Return whether two values are equal, or paths of the same file: earlier versions recorded relative ones."""
     texts = isinstance(old, str) and isinstance(new, str)
-    return old == new or (texts and Path(old).expanduser().absolute() == Path(new))
+    return old == new or (texts and Path(os.path.expanduser(old)).absolute() == Path(new))

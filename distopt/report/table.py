@@ -20,9 +20,10 @@ def render(frame: pd.DataFrame, format: str, headers: Mapping[str, str] | None =
     """Return `frame` as text in one of FORMATS.
 
     CSV and JSON (a list of objects) have all digits and the frame's own column names; an infinite value, a target never
-    reached, is `inf`, and one that is not available is empty in CSV and null in JSON. The other formats are for reading: `headers` rename columns; a column and
-    the ends of its interval become one column (see `with_interval`); the column's name decides the unit of numbers (see
-    `text`). A terminal table wider than `width` is broken into several, each starting with the first column.
+    reached, is `inf`, and one that is not available is empty in CSV and null in JSON. The other formats are for
+    reading: `headers` rename columns; a column and the ends of its interval become one column (see `with_interval`);
+    the column's name decides the unit of numbers (see `text`). A terminal table wider than `width` is broken into
+    several, each starting with the first column.
     """
     if format == "csv":
         return frame.to_csv(index=False)

@@ -7,12 +7,13 @@ checkpoints, `stop.accuracy` or `stop.loss` need evaluations during training.
 
 import os
 import secrets
+import socket
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from distopt.errors import DistoptError
+from distopt.errors import ConfigError, DistoptError
 from distopt.launchers.ray import local_state
 from distopt.launchers.ray.driver import Crew, Stopped
 from distopt.launchers.ray.evaluation import Lost
@@ -25,15 +26,32 @@ from distopt.trees import tree_bytes
 CLOCK = "wall"
 SOCKET = "/ray/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store.1"
 LONGEST_SOCKET = 107  # bytes of the name of a Unix socket
+ANSWER_S = 5
 RESTORED = 3  # times from one checkpoint: after these, the next server would most likely fail too
 TOGETHER = False
 
 
 def check(experiment: Experiment) -> list[str]:
-    """Return warnings about a local run; raises ConfigError if the machine lacks what it needs."""
-    if experiment.config["launcher"]["address"] is not None:
+    """Return warnings about a local run; raises ConfigError if the machine lacks what it needs, or nobody answers."""
+    if (address := experiment.config["launcher"]["address"]) is not None:
+        _call(address)
         return []
     return _warnings(experiment, layout(experiment, cores(), None))
+
+
+def _call(address: str) -> None:
+    """Raise ConfigError if nobody listens at `HOST:PORT`; Ray would try for minutes. Other forms are left to Ray."""
+    host, _, port = address.rpartition(":")
+    if not port.isdigit() or "/" in host:
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), ANSWER_S).close()
+    except (OSError, OverflowError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise ConfigError(
+            f"launcher.address={address}: nobody answers there ({why}); give the address that `ray start --head` "
+            "printed, or null for a cluster of this machine"
+        ) from None
 
 
 def _warnings(experiment: Experiment, planned: Layout) -> list[str]:

@@ -28,7 +28,7 @@ def test_the_home_folder_is_understood_quoted_or_not(monkeypatch: pytest.MonkeyP
 def test_the_home_of_a_user_who_does_not_exist_is_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"dataset\.file=.*~nosuchuser/x\.csv: no such file"):
         distopt.run(["launcher=sim", "dataset=csv", "dataset.file=~nosuchuser/x.csv", f"output={tmp_path}"])
-    with pytest.raises(ConfigError, match="resume=.*~nosuchuser/x: no run there"):
+    with pytest.raises(ConfigError, match=r"resume=.*~nosuchuser/x: no run there"):
         distopt.run(["resume=~nosuchuser/x"])
     assert list(tmp_path.iterdir()) == []
 

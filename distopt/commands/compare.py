@@ -139,12 +139,13 @@ def _heading(rows: "pd.DataFrame") -> list[str]:
     """Return lines with the group's setting, the metric and target, the reference, and the meaning of columns."""
     first = rows.iloc[0]
     sign = "<=" if first["metric"].endswith("loss") else ">="
-    target = f"{first['target']:.4g}" if first["target"] == first["target"] else "none, no run has finished"
+    none = first["target"] != first["target"]
+    target = "no target, as no run has finished" if none else f"target {sign} {first['target']:.4g}"
     lines = [f"{first['group']} (not comparable with the other groups)"] if first["group"] else []
     over = _over([*dict.fromkeys(rows["reference"].dropna())])
     return [
         *lines,
-        f"{first['metric']}, target {sign} {target}; TE, SE: temporal and statistical efficiency {over}",
+        f"{first['metric']}, {target}; TE, SE: temporal and statistical efficiency {over}",
         "n seeds; ± and [ ]: 95 % confidence intervals (final: mean; time: median); TE, difference, p: paired by seed",
     ]
 
@@ -152,7 +153,7 @@ def _heading(rows: "pd.DataFrame") -> list[str]:
 def _over(references: "Sequence[str]") -> str:
     if len(references) > 1:
         return f"over {references[0].split()[0]} on the same workload"
-    return f"over {references[0]}" if len(references) else "not available, the reference is in another group"
+    return f"over {references[0]}" if len(references) else "not available, there is no reference in this group"
 
 
 def _json(found: "Comparison | None", args: argparse.Namespace, problems: list[str]) -> str:

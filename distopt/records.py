@@ -5,7 +5,7 @@ Launchers write these; everything that records, shows or reads runs reads them. 
 
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -47,15 +47,29 @@ class Event(NamedTuple):
         return self._asdict()
 
 
+Better = Literal["higher", "lower"]
+
+
+class Metric(NamedTuple):
+    """A number that evaluations record of the center, and commits of their windows, in a column of its name."""
+
+    name: str
+    better: Better = "lower"
+    unit: str = ""
+    format: str = ".4f"  # of the value in words
+
+
+ACCURACY, LOSS = Metric("accuracy", "higher"), Metric("loss")
+
 COLUMNS: dict[str, tuple[str, ...]] = {
     "commits": (
-        *("update", "worker", "staleness", "time_s", "steps", "samples", "loss", "accuracy"),
+        *("update", "worker", "staleness", "time_s", "steps", "samples", "loss"),
         *("commit_norm", "distance", "bytes_up", "bytes_down"),
     ),
-    "evals": ("update", "time_s", "samples", "split", "loss", "accuracy"),
+    "evals": ("update", "time_s", "samples", "split", "loss"),
     "events": Event._fields,
 }
-"""The first columns of each table. Commits have more, see `commit_row`; evaluations those of the model."""
+"""The first columns of each table. Commits have more, see `commit_row`; evaluations the other metrics of the model."""
 
 
 def commit_row(
@@ -91,7 +105,7 @@ def commit_row(
         exchange_s: seconds from sending the worker's previous commit to going on.
         server_s: seconds of the server's work on it.
         accepted: 0 if it was dropped.
-        measured: `loss` and `accuracy` of the window, `commit_norm`, `distance`, and the rule's own metrics.
+        measured: the metrics of the window, `commit_norm`, `distance`, and the rule's own metrics.
     """
     return {
         "update": update,

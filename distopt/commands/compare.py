@@ -44,7 +44,7 @@ HEADERS = {
     "within_0.01": "within\n1 %",
     "within_0.05": "within\n5 %",
 }
-HEADED = ("group", "metric", "target", "reference")  # columns that are shown in the heading of a group
+HEADED = ("group", "metric", "better", "target", "reference")  # columns that are shown in the heading of a group
 MAIN = (
     "configuration",
     "seeds",
@@ -75,7 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--target", type=finite, help="value to reach; default: the best that every finished run reached"
     )
-    parser.add_argument("--metric", choices=("accuracy", "loss"), help="default: accuracy where there is one")
+    parser.add_argument("--metric", help="such as accuracy or loss; default: the primary one of the runs")
     parser.add_argument("--split", choices=("validation", "train"), help="default: validation where there is one")
     parser.add_argument(
         "--table",
@@ -138,7 +138,7 @@ def _titled(format: str, lines: list[str], table: str) -> str:
 def _heading(rows: "pd.DataFrame") -> list[str]:
     """Return lines with the group's setting, the metric and target, the reference, and the meaning of columns."""
     first = rows.iloc[0]
-    sign = "<=" if first["metric"].endswith("loss") else ">="
+    sign = "<=" if first["better"] == "lower" else ">="
     none = first["target"] != first["target"]
     target = "no target, as no run has finished" if none else f"target {sign} {first['target']:.4g}"
     lines = [f"{first['group']} (not comparable with the other groups)"] if first["group"] else []

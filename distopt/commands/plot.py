@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--x", choices=("time", "updates", "samples", "bytes", "epochs"), default="time", help="axis; default: time"
     )
-    parser.add_argument("--metric", choices=("accuracy", "loss"), action="append", help="draw only this; default: both")
+    parser.add_argument("--metric", action="append", help="draw only this, such as accuracy or loss; default: all")
     parser.add_argument("--reference", help="run, configuration or optimizer that differences are relative to")
     parser.add_argument(
         "--target", type=finite, help="value to reach; default: the best that every finished run reached"
@@ -31,7 +31,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Write the figures and print their paths; return 1 if a folder could not be read or there is no run."""
     from distopt.errors import ResultsError
-    from distopt.metrics.convergence import METRICS
     from distopt.report.figures.animation import animate
     from distopt.report.figures.plots import MANY, plot_run, plot_runs
     from distopt.runs.results import load_all
@@ -49,7 +48,7 @@ def main(args: argparse.Namespace) -> int:
     written: list[Path] = []
     if readable:
         chosen = {"reference": args.reference, "target": args.target}
-        written = plot_runs(readable, args.output or default, args.x, args.metric or METRICS, **chosen)
+        written = plot_runs(readable, args.output or default, args.x, args.metric, **chosen)
         print(*written, sep="\n")
     if len(readable) <= MANY:  # with more runs this takes long, and every run drew its figures when it ended
         for run in readable:

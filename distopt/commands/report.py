@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--target", type=finite, help="value to reach; default: the best that every finished run reached"
     )
-    parser.add_argument("--metric", choices=("accuracy", "loss"), help="default: accuracy where there is one")
+    parser.add_argument("--metric", help="such as accuracy or loss; default: the primary one of the runs")
     parser.add_argument("--split", choices=("validation", "train"), help="default: validation where there is one")
 
 

@@ -12,10 +12,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from distopt.errors import ResultsError
+from distopt.records import Better
 
 Array = npt.NDArray[np.float64]
 Axis = Literal["time", "updates", "samples", "bytes", "epochs"]
-METRICS = ("accuracy", "loss")
 SPLITS = ("validation", "train")
 AXES: tuple[Axis, ...] = ("time", "updates", "samples", "bytes", "epochs")
 
@@ -72,26 +72,26 @@ def _abscissa(evals: pd.DataFrame, x: Axis, commits: pd.DataFrame | None, train_
     return evals[columns[x]].to_numpy(np.float64)
 
 
-def reached(y: Array, target: float, metric: str = "accuracy") -> npt.NDArray[np.bool_]:
-    """Tell where `y` is at least as good as `target`: not below it for accuracy, not above it for loss."""
-    return y <= target if metric == "loss" else y >= target
+def reached(y: Array, target: float, better: Better = "higher") -> npt.NDArray[np.bool_]:
+    """Tell where `y` is at least as good as `target`: not below it, or where lower is better not above it."""
+    return y <= target if better == "lower" else y >= target
 
 
-def best(y: Array, metric: str = "accuracy") -> float:
-    """Return the best finite value of a curve: the largest accuracy or the smallest loss; NaN if there is none."""
+def best(y: Array, better: Better = "higher") -> float:
+    """Return the best finite value of a curve: the largest, or where lower is better the smallest; NaN if none is."""
     finite = y[np.isfinite(y)]
     if not finite.size:
         return float("nan")
-    return float(finite.min() if metric == "loss" else finite.max())
+    return float(finite.min() if better == "lower" else finite.max())
 
 
-def to_target(curve: Curve, target: float, metric: str = "accuracy", *, interpolate: bool = False) -> float:
+def to_target(curve: Curve, target: float, better: Better = "higher", *, interpolate: bool = False) -> float:
     """Return the x at which `curve` first reaches `target`, and infinity if it never does.
 
     Without interpolation this is the x of the first evaluation that is as good as the target, late by at most one
     evaluation interval. With interpolation it is the crossing on the straight line from the evaluation before.
     """
-    hits = np.flatnonzero(reached(curve.y, target, metric))
+    hits = np.flatnonzero(reached(curve.y, target, better))
     if not hits.size:
         return float("inf")
     i = int(hits[0])

@@ -13,6 +13,7 @@ import pandas as pd
 
 from distopt.metrics.convergence import Curve, area
 from distopt.metrics.statistics import half_width
+from distopt.records import Better
 
 Array = npt.NDArray[np.float64]
 
@@ -27,36 +28,36 @@ def ratio(b: float, a: float) -> float:
 
 
 def temporal_efficiency(
-    a: Curve, b: Curve, metric: str = "accuracy", *, integrand: Integrand = "metric", classes: int | None = None
+    a: Curve, b: Curve, better: Better = "higher", *, integrand: Integrand = "metric", classes: int | None = None
 ) -> float:
     """Return temporal efficiency by the second definition: the ratio of the areas under two curves over time.
 
         TE(a, b) = ∫₀ᴹ f_a dt / ∫₀ᴹ f_b dt,   M = min(T_a, T_b)
 
-    T is the time of a curve's last evaluation. The integrand f is the metric itself, or with `above_chance` accuracy
-    minus 1 / `classes`, which does not press ratios towards 1. For the loss, where less is better, numerator and
-    denominator change places. NaN where an area is not positive, as for a run that stays below chance.
+    T is the time of a curve's last evaluation. The integrand f is the metric itself, or with `above_chance`, of an
+    accuracy, less 1 / `classes`, which does not press ratios towards 1. Where lower is better, as for the loss,
+    numerator and denominator change places. NaN where an area is not positive, as for a run that stays below chance.
     """
-    return float(_efficiencies([a, b], metric, integrand, classes)[0, 1])
+    return float(_efficiencies([a, b], better, integrand, classes)[0, 1])
 
 
-def _efficiencies(curves: Sequence[Curve], metric: str, integrand: Integrand, classes: int | None) -> Array:
+def _efficiencies(curves: Sequence[Curve], better: Better, integrand: Integrand, classes: int | None) -> Array:
     """Return TE of each curve over each other, shape (m, m): one vectorized pass per curve, for sweeps of many runs."""
     offset = 0.0
     if integrand == "above_chance":
-        if metric != "accuracy" or not classes:
-            raise ValueError("integrand=above_chance: needs metric=accuracy and the number of classes")
+        if better != "higher" or not classes:
+            raise ValueError("integrand=above_chance: needs an accuracy and the number of classes")
         offset = 1.0 / classes
     ends = np.array([curve.x[-1] if curve.x.size else 0.0 for curve in curves])
     areas = np.array([area(c, np.minimum(end, ends), offset) for c, end in zip(curves, ends, strict=True)])
     areas = np.where((areas > 0) & np.isfinite(areas), areas, np.nan)
-    return areas.T / areas if metric == "loss" else areas / areas.T
+    return areas.T / areas if better == "lower" else areas / areas.T
 
 
 def matrix(
     curves: Sequence[Sequence[Curve]],
     seeds: Sequence[Sequence[int]],
-    metric: str = "accuracy",
+    better: Better = "higher",
     *,
     integrand: Integrand = "metric",
     classes: int | None = None,
@@ -70,7 +71,7 @@ def matrix(
     flat = [curve for repeated in curves for curve in repeated]
     size, first = len(curves), np.cumsum([0, *map(len, curves)])
     with np.errstate(divide="ignore", invalid="ignore"):
-        logs = np.log(_efficiencies(flat, metric, integrand, classes)) if flat else np.empty((0, 0))
+        logs = np.log(_efficiencies(flat, better, integrand, classes)) if flat else np.empty((0, 0))
     total, squares, count = np.zeros((3, size, size))
     runs: dict[int, list[tuple[int, int]]] = {}
     for i, own in enumerate(seeds):

@@ -1,12 +1,14 @@
 """How runs ended, in words and numbers: the summary of a run, and the table of a sweep."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from distopt.records import Metric
 from distopt.report.table import render
 from distopt.runs.results import Run
 
@@ -14,8 +16,8 @@ if TYPE_CHECKING:
     from distopt.runner.sweep import End
 
 HEADERS = {"time_s": "time (s)", "staleness_mean": "staleness", "folder": "folder, or why there is none"}
-COLUMNS = {"accuracy": "validation_accuracy_final", "loss": "validation_loss_final", "time_s": "time_s"}
-COLUMNS |= {"staleness_mean": "staleness_mean"}
+COLUMNS = {"time_s": "time_s", "staleness_mean": "staleness_mean"}
+FINAL = re.compile(r"validation_(.+)_final")
 
 
 def summary(run: Run) -> str:
@@ -33,8 +35,8 @@ def summary(run: Run) -> str:
     what = "ensemble" if "best_member_loss" in run.evals else "center"
     for split in ("validation", "train"):
         if f"{split}_loss_final" in numbers:
-            accuracy = _number(numbers[f"{split}_accuracy_final"], 4)
-            rows[split] = f"loss {_number(numbers[f'{split}_loss_final'], 4)}, accuracy {accuracy} (of the {what})"
+            finals = [_final(metric, numbers.get(f"{split}_{metric.name}_final")) for metric in reversed(run.metrics)]
+            rows[split] = f"{', '.join(finals)} (of the {what})"
     rows["plots"] = str(run.folder / "plots")
     reason = f" ({info['reason']})" if info["reason"] else ""
     return "\n".join([f"{run.status}{reason}", *(f"  {name:<11} {words}" for name, words in rows.items())])
@@ -54,7 +56,14 @@ def _numbers(end: "End") -> dict[str, Any]:
     path = end.folder / "summary.json" if end.folder else None
     found = json.loads(path.read_text(encoding="utf-8")) if path and path.is_file() else {}
     folder = end.folder.name if end.folder else end.reason and end.reason.splitlines()[0]
-    return {column: found.get(name) for column, name in COLUMNS.items()} | {"folder": folder}
+    finals = {match[1]: value for name, value in found.items() if (match := FINAL.fullmatch(name))}
+    last = {"loss": finals.pop("loss")} if "loss" in finals else {}  # the primary metric comes first
+    return finals | last | {column: found.get(name) for column, name in COLUMNS.items()} | {"folder": folder}
+
+
+def _final(metric: Metric, value: float | None) -> str:
+    """Return a metric's name, value and unit."""
+    return " ".join(filter(None, [metric.name, "-" if value is None else format(value, metric.format), metric.unit]))
 
 
 def _number(value: float | None, digits: int = 1) -> str:

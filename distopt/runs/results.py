@@ -16,7 +16,7 @@ from distopt.errors import ResultsError
 from distopt.files.lock import held
 from distopt.files.untrusted import BROKEN, need, read_mapping, reason, regular
 from distopt.metrics import convergence, diagnostics, efficiency, staleness
-from distopt.records import FINISHED
+from distopt.records import ACCURACY, FINISHED, LOSS, Metric
 from distopt.runs.growing_table import read_stream
 from distopt.runs.schema import CONFIG, INFO, NUMBER, REQUIRED, Rules, check_mapping, check_table
 
@@ -61,6 +61,12 @@ class Run:
         return str(self.config["optimizer"]["name"])
 
     @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """What evaluations record, the primary metric first; without those that have no value, as without classes."""
+        known = [each for each in metrics(self.info) if each.name in self.evals and self.evals[each.name].notna().any()]
+        return tuple(known) or (LOSS,)
+
+    @property
     def seed(self) -> int:
         """The seed that decides initial parameters and batches."""
         return int(self.config["seed"])
@@ -91,6 +97,14 @@ def _path(given: Any) -> Path:
     if not isinstance(given, str | os.PathLike):
         raise ResultsError(f"{given!r} is no path; give the folder of a run, or one with runs below it")
     return Path(given)
+
+
+def metrics(info: Mapping[str, Any]) -> tuple[Metric, ...]:
+    """Return the metrics that `run.json` names; runs older than that have accuracy and loss."""
+    told = info.get("metrics")
+    if told is None:
+        return (ACCURACY, LOSS)
+    return tuple(Metric(**{key: each[key] for key in Metric._fields if key in each}) for each in told)
 
 
 def find(paths: Sequence[str | Path]) -> list[Path]:
@@ -153,10 +167,10 @@ def summarize(commits: pd.DataFrame, evals: pd.DataFrame, info: Mapping[str, Any
         values |= {f"{column}_{name}": numbers[name] for name in names}
     values |= diagnostics.describe(commits, evals, info.get("parameters"))
     for split in sorted(evals["split"].unique()):
-        for metric in convergence.METRICS:
-            y = evals.loc[evals["split"] == split, metric].to_numpy(float)
-            values[f"{split}_{metric}_final"] = float(y[-1])
-            values[f"{split}_{metric}_best"] = convergence.best(y, metric)
+        for metric in metrics(info):
+            y = evals.loc[evals["split"] == split, metric.name].to_numpy(float)
+            values[f"{split}_{metric.name}_final"] = float(y[-1])
+            values[f"{split}_{metric.name}_best"] = convergence.best(y, metric.better)
     return {name: None if isinstance(v, float) and not math.isfinite(v) else v for name, v in values.items()}
 
 

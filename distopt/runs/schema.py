@@ -1,5 +1,6 @@
 """What the records of a run can hold: kinds and ranges, checked before anything is computed from them."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from distopt.errors import ResultsError
 from distopt.records import COLUMNS, STATUSES
 from distopt.settings import NAMED, WORD, Check, list_of, number, one_of, or_null, whole
 
-OPTIONAL = ("accepted", "kept")  # columns that the records of earlier versions do not have
+OPTIONAL = ("accepted", "kept", "accuracy")  # columns that not every table has
 REQUIRED = {table: tuple(name for name in columns if name not in OPTIONAL) for table, columns in COLUMNS.items()}
 MOST = 10_000_000  # workers, and updates of staleness: tables and histograms have a place for each
 COUNTS = {"update": 2**53, "worker": MOST, "staleness": MOST, "steps": 2**53, "samples": 2**53}
@@ -35,6 +36,7 @@ INFO: Rules = {
     "resumed": list_of(NAMED, "a list of settings"),
     "actors": or_null(list_of(NAMED, "a list of settings")),
     **dict.fromkeys(("versions", "host", "contents"), NAMED),
+    "metrics": Check("a list of names and whether higher or lower is better", lambda value: _are_metrics(value)),
 }
 CONFIG: Rules = {
     "seed": _COUNT,
@@ -44,6 +46,18 @@ CONFIG: Rules = {
     ),
     **dict.fromkeys(("local", "model", "dataset", "launcher", "cluster", "evaluate", "stop"), NAMED),
 }
+
+
+def _are_metrics(value: Any) -> bool:
+    """Return whether a value describes the metrics of a run."""
+    names = [each.get("name") for each in value] if list_of(NAMED, "", least=1).accepts(value) else [None]
+    words = all(isinstance(name, str) and name.isidentifier() for name in names) and len({*names}) == len(names)
+    return words and all(
+        each.get("better") in ("higher", "lower")
+        and all(isinstance(each.get(key, ""), str) for key in ("unit", "format"))
+        and re.fullmatch(r"#?,?(\.\d)?[fg%]", each.get("format", ".4f")) is not None
+        for each in value
+    )
 
 
 def check_mapping(path: Path, content: Mapping[str, Any], rules: Rules) -> None:

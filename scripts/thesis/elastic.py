@@ -93,7 +93,7 @@ def _early_end(runs: Runs) -> list[Part]:
     for window, claimed in ((50, "above 1"), (10, "1")):
         ended, full = (runs.pick("early", window=window, equilibrium=test) for test in ("thesis", "none"))
         pairs = [[curve(run.evals, "loss", "train") for run in pair] for pair in zip(ended, full, strict=True)]
-        ratio = geometric_mean_interval([temporal_efficiency(a, b, "loss") for a, b in pairs])
+        ratio = geometric_mean_interval([temporal_efficiency(a, b, "lower") for a, b in pairs])
         steps = mean_interval([run.commits["steps"].mean() for run in ended])
         words = f"window {window}, ended early after {show(steps, 1)} steps: E(early, full) over 40,000 steps, by areas"
         verdict = above(ratio, 1.0) if claimed == "above 1" else within(ratio, 0.99, 1.01)

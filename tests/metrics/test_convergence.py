@@ -54,12 +54,12 @@ def test_time_to_target():
     assert to_target(c, 0.7, interpolate=True) == pytest.approx(15)
     assert to_target(c, 0.1) == 0
     assert to_target(c, 0.91) == np.inf
-    assert to_target(line([0, 10], [2.0, 1.0]), 1.5, "loss", interpolate=True) == pytest.approx(5)
+    assert to_target(line([0, 10], [2.0, 1.0]), 1.5, "lower", interpolate=True) == pytest.approx(5)
     assert to_target(line([], []), 0.5) == np.inf
 
 
 def test_best_ignores_what_is_not_finite():
-    assert best(np.array([1.0, np.inf, 0.5]), "loss") == 0.5
+    assert best(np.array([1.0, np.inf, 0.5]), "lower") == 0.5
     assert best(np.array([0.2, 0.7, np.nan])) == 0.7
     assert np.isnan(best(np.array([])))
 

@@ -16,19 +16,19 @@ def random_curve(seed: int) -> Curve:
     return Curve(np.append(0, np.cumsum(rng.exponential(size=40))), rng.uniform(0.1, 1, 41))
 
 
-@pytest.mark.parametrize("metric", ["accuracy", "loss"])
-def test_temporal_efficiency_is_one_with_itself_and_antisymmetric(metric):
+@pytest.mark.parametrize("better", ["higher", "lower"])
+def test_temporal_efficiency_is_one_with_itself_and_antisymbetter(better):
     curves = [random_curve(seed) for seed in range(4)]
     for a in curves:
-        assert temporal_efficiency(a, a, metric) == 1.0
+        assert temporal_efficiency(a, a, better) == 1.0
         for b in curves:
-            product = temporal_efficiency(a, b, metric) * temporal_efficiency(b, a, metric)
+            product = temporal_efficiency(a, b, better) * temporal_efficiency(b, a, better)
             assert product == pytest.approx(1, rel=1e-12)
 
 
 def test_constant_curves_give_the_ratio_of_constants():
     assert temporal_efficiency(constant(0.8), constant(0.4, end=3)) == pytest.approx(2)
-    assert temporal_efficiency(constant(0.8), constant(0.4), "loss") == pytest.approx(0.5)
+    assert temporal_efficiency(constant(0.8), constant(0.4), "lower") == pytest.approx(0.5)
     above = temporal_efficiency(constant(0.8), constant(0.4), integrand="above_chance", classes=10)
     assert above == pytest.approx(7 / 3)
 

@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from distopt.errors import ResultsError
+from distopt.errors import ResultsError, listed
 from distopt.metrics import convergence, efficiency
+from distopt.records import Metric
 from distopt.report.comparison import reference as references
 from distopt.report.comparison.grid import cells, profiles, sensitivity
 from distopt.report.comparison.grouping import Configuration, Group, group
@@ -26,7 +27,7 @@ class Comparison(NamedTuple):
 
     rows: pd.DataFrame
     groups: list[Group]
-    chosen: list[tuple[str, str]]
+    chosen: list[tuple[Metric, str]]
 
     @property
     def parts(self) -> list[tuple[Group, pd.DataFrame]]:
@@ -78,7 +79,8 @@ def compare(
 
     Columns: `group` (the settings in which incomparable runs differ, empty for one group), `configuration`, `seeds` and
     `runs` (there are more runs than seeds only on the wall clock, where a seed's repetitions enter everything below as
-    their mean), `status`, `metric` as SPLIT METRIC; `final` and `best`, means over the runs that finished or
+    their mean), `status`, `metric` as SPLIT METRIC, and
+    whether higher or lower is `better`; `final` and `best`, means over the runs that finished or
     diverged (see `Measured.concluded`), and `final_std`; `target`; `time_to_target_s`, the median over all runs, where
     a run that never reaches the target, for whatever reason, counts as infinite; `success_rate`, the share of runs that
     reach it; `updates_to_target`, also a median over all runs. Against `reference`, in pairs of equal seeds:
@@ -94,7 +96,7 @@ def compare(
         reference: a run's folder or its name, a configuration's label, or an optimizer, whose configuration on the same
             workload is taken; by default each group's first optimizer with a finished run (see `reference.bases`).
         target: the value to reach; by default the best that every finished run of the group reached.
-        metric: `accuracy` or `loss`; by default accuracy where it exists.
+        metric: one of the runs' metrics; by default the primary one of each group, such as accuracy.
         split: `validation` or `train`; by default validation where it exists.
 
     Raises:
@@ -122,6 +124,7 @@ def compare_runs(
     _check(reference, target, metric, split)
     if not runs:
         raise ResultsError("no run to compare; give the folder of a run, or one with runs below it")
+    _check_metric(runs, metric)
     groups = group(runs)
     references.check(groups, reference)
     chosen = [choose(each.runs, metric, split) for each in groups]
@@ -131,24 +134,29 @@ def compare_runs(
 
 def _check(*given: Any) -> None:
     """Raise ResultsError if reference, target, metric or split is of a wrong kind."""
-    metric, split = (or_null(one_of(*names)) for names in (convergence.METRICS, convergence.SPLITS))
-    rules = {"reference": or_null(TEXT), "target": or_null(number()), "metric": metric, "split": split}
+    split = or_null(one_of(*convergence.SPLITS))
+    rules = {"reference": or_null(TEXT), "target": or_null(number()), "metric": or_null(TEXT), "split": split}
     for (key, rule), value in zip(rules.items(), given, strict=True):
         if words := problem(key, value.item() if isinstance(value, np.generic) else value, rule):
             raise ResultsError(words)
 
 
-def choose(runs: Sequence[Run], metric: str | None, split: str | None) -> tuple[str, str]:
-    """Return metric and split, by default accuracy and validation if the runs have them, else loss and train."""
-    evals = [run.evals for run in runs]
+def choose(runs: Sequence[Run], metric: str | None, split: str | None) -> tuple[Metric, str]:
+    """Return metric and split: by default the primary metric, and validation if the runs have it, else train."""
     if split is None:
-        split = "validation" if any((e["split"] == "validation").any() for e in evals) else "train"
-    if metric is None:
-        metric = "accuracy" if any(e["accuracy"].notna().any() for e in evals) else "loss"
-    return metric, split
+        split = "validation" if any((run.evals["split"] == "validation").any() for run in runs) else "train"
+    known = {each.name: each for run in runs for each in run.metrics}
+    return known.get(metric or "", next(iter(known.values()))), split
 
 
-def efficiency_matrix(configurations: Sequence[Configuration], metric: str, split: str) -> pd.DataFrame:
+def _check_metric(runs: Sequence[Run], metric: str | None) -> None:
+    """Raise ResultsError if no run has a metric of this name."""
+    known = dict.fromkeys(each.name for run in runs for each in run.metrics)
+    if metric is not None and metric not in known:
+        raise ResultsError(f"metric={metric}: these runs have no such metric; choose from {listed(known)}")
+
+
+def efficiency_matrix(configurations: Sequence[Configuration], metric: Metric, split: str) -> pd.DataFrame:
     """Return temporal efficiency, second definition, of rows over columns, both labelled by configuration.
 
     Only finished runs count: a run that broke off early would be compared only over its good start.
@@ -157,25 +165,25 @@ def efficiency_matrix(configurations: Sequence[Configuration], metric: str, spli
     return pd.DataFrame(_efficiencies(configurations, metric, split)[0], index=labels, columns=labels)
 
 
-def _efficiencies(configurations: Sequence[Configuration], metric: str, split: str) -> npt.NDArray[np.float64]:
-    curves = [[convergence.curve(run.evals, metric, split) for run in c.finished] for c in configurations]
-    return efficiency.matrix(curves, [[run.seed for run in c.finished] for c in configurations], metric)
+def _efficiencies(configurations: Sequence[Configuration], metric: Metric, split: str) -> npt.NDArray[np.float64]:
+    curves = [[convergence.curve(run.evals, metric.name, split) for run in c.finished] for c in configurations]
+    return efficiency.matrix(curves, [[run.seed for run in c.finished] for c in configurations], metric.better)
 
 
 def default_target(measured: Sequence[Measured]) -> float:
     """Return the best value that every finished run reached; NaN if none has finished."""
     bests = [
-        convergence.best(curve.y, one.metric)
+        convergence.best(curve.y, one.metric.better)
         for one in measured
         for run, curve in zip(one.configuration.runs, one.curves, strict=True)
         if run.finished
     ]
     if not bests:
         return float("nan")
-    return max(bests) if measured[0].metric == "loss" else min(bests)
+    return max(bests) if measured[0].metric.better == "lower" else min(bests)
 
 
-def _rows(group: Group, reference: str | None, target: float | None, metric: str, split: str) -> pd.DataFrame:
+def _rows(group: Group, reference: str | None, target: float | None, metric: Metric, split: str) -> pd.DataFrame:
     measured = [measure(configuration, metric, split) for configuration in group.configurations]
     goal = default_target(measured) if target is None else target
     found, by_label = [], {one.configuration.label: one for one in measured}

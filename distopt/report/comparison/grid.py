@@ -120,7 +120,7 @@ def grids(group: Group, rows: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataF
 
 def shortfall(rows: pd.DataFrame) -> npt.NDArray[np.float64]:
     """Return how much worse each final value is than the best, as a share of the best; infinite without a value."""
-    sign = 1.0 if str(rows["metric"].iloc[0]).endswith("loss") else -1.0
+    sign = 1.0 if rows["better"].iloc[0] == "lower" else -1.0
     finals = sign * rows["final"].to_numpy(float)
     if np.isnan(finals).all():
         return np.full(len(rows), np.inf)
@@ -152,7 +152,7 @@ def over_grid(group: Group, rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
     columns, with NaN where an optimizer has no run.
     """
     placed = located(group, rows).dropna(subset=["workers", "window"])
-    lower = str(rows["metric"].iloc[0]).endswith("loss")
+    lower = rows["better"].iloc[0] == "lower"
     tables = {
         str(name): (cells.min() if lower else cells.max()).unstack()
         for name, own in placed.groupby("optimizer")

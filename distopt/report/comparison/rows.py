@@ -13,6 +13,7 @@ import numpy.typing as npt
 from distopt.metrics import convergence, efficiency, statistics
 from distopt.metrics.convergence import Curve
 from distopt.metrics.statistics import Interval
+from distopt.records import Metric
 from distopt.report.comparison.grouping import Configuration
 from distopt.report.comparison.momentum import measured as measured_momentum
 
@@ -28,7 +29,7 @@ class Measured(NamedTuple):
     """A configuration on one metric: the curves of its runs over time, and over updates at the same evaluations."""
 
     configuration: Configuration
-    metric: str
+    metric: Metric
     split: str
     curves: tuple[Curve, ...]
     updates: tuple[Curve, ...]
@@ -51,7 +52,7 @@ class Measured(NamedTuple):
     @property
     def bests(self) -> dict[int, float]:
         """Each seed's best value, over the runs that `concluded`."""
-        return self.by_seed({i: convergence.best(self.curves[i].y, self.metric) for i in self.concluded})
+        return self.by_seed({i: convergence.best(self.curves[i].y, self.metric.better) for i in self.concluded})
 
     def costs(self, target: float, curves: Sequence[Curve]) -> dict[int, float]:
         """Return each seed's cost to reach the target: infinite if one of its runs never does, NaN without a target."""
@@ -71,7 +72,7 @@ class Measured(NamedTuple):
     def _costs(self, target: float, curves: Sequence[Curve]) -> list[float]:
         if np.isnan(target):
             return [float("nan")] * len(curves)
-        return [convergence.to_target(curve, target, self.metric) for curve in curves]
+        return [convergence.to_target(curve, target, self.metric.better) for curve in curves]
 
 
 def seed_means(seeds: Sequence[int], values: Mapping[int, float]) -> dict[int, float]:
@@ -82,11 +83,11 @@ def seed_means(seeds: Sequence[int], values: Mapping[int, float]) -> dict[int, f
     return {seed: float(np.mean(some)) for seed, some in found.items()}
 
 
-def measure(configuration: Configuration, metric: str, split: str) -> Measured:
+def measure(configuration: Configuration, metric: Metric, split: str) -> Measured:
     """Return a configuration with the curves of its runs."""
     curves, updates = zip(
         *[
-            [convergence.curve(run.evals, metric, split, axis) for axis in ("time", "updates")]
+            [convergence.curve(run.evals, metric.name, split, axis) for axis in ("time", "updates")]
             for run in configuration.runs
         ],
         strict=True,
@@ -103,7 +104,8 @@ def row(measured: Measured, target: float) -> dict[str, Any]:
         "seeds": len(configuration.seeds),
         "runs": len(configuration.runs),
         "status": configuration.status,
-        "metric": f"{measured.split} {measured.metric}",
+        "metric": f"{measured.split} {measured.metric.name}",
+        "better": measured.metric.better,
         **columns("final", statistics.mean_interval(finals)),
         "final_std": finals.std(ddof=1) if finals.size > 1 else np.nan,
         **columns("best", statistics.mean_interval([*measured.bests.values()])),
@@ -153,7 +155,7 @@ def _area_ratio(measured: Measured, base: Measured) -> Interval:
         ended = [(run.seed, c) for run, c in zip(one.configuration.runs, one.curves, strict=True) if run.finished]
         seeds.append([seed for seed, _ in ended])
         curves.append([curve for _, curve in ended])
-    return Interval(*efficiency.matrix(curves, seeds, measured.metric)[:, 0, 1].tolist())
+    return Interval(*efficiency.matrix(curves, seeds, measured.metric.better)[:, 0, 1].tolist())
 
 
 def _difference(measured: Measured, base: Measured) -> tuple[Interval, float]:

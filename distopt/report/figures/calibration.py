@@ -12,6 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from distopt.metrics import convergence, staleness
 from distopt.metrics.convergence import Curve
+from distopt.records import ACCURACY
 from distopt.report.comparison.compare import choose
 from distopt.report.comparison.grouping import caption
 from distopt.report.figures.plots import save
@@ -33,13 +34,19 @@ def errors(real: Run, simulated: Run) -> pd.DataFrame:
     measured, repeated = _numbers(real), _numbers(simulated)
     rows = [(name, value, repeated[name], relative_error(value, repeated[name])) for name, value in measured.items()]
     rows.append(("staleness distribution", np.nan, np.nan, 100 * total_variation(real.commits, simulated.commits)))
-    curves = [convergence.curve(run.evals, metric, split) for run in (real, simulated)]
-    scale = 1.0 if metric == "accuracy" else float(np.ptp(curves[0].y))
+    name = f"{split} {metric.name}"
+    curves = [convergence.curve(run.evals, metric.name, split) for run in (real, simulated)]
+    scale = 1.0 if metric == ACCURACY else float(np.ptp(curves[0].y))
     largest, mean = differences(*curves)
     rows += [
-        (f"final {split} {metric}", curves[0].y[-1], curves[1].y[-1], relative_error(curves[0].y[-1], curves[1].y[-1])),
-        (f"{split} {metric} over time, largest", np.nan, np.nan, 100 * largest / scale if scale else np.nan),
-        (f"{split} {metric} over time, mean", np.nan, np.nan, 100 * mean / scale if scale else np.nan),
+        (
+            f"final {name}",
+            curves[0].y[-1],
+            curves[1].y[-1],
+            relative_error(curves[0].y[-1], curves[1].y[-1]),
+        ),
+        (f"{name} over time, largest", np.nan, np.nan, 100 * largest / scale if scale else np.nan),
+        (f"{name} over time, mean", np.nan, np.nan, 100 * mean / scale if scale else np.nan),
     ]
     return pd.DataFrame(rows, columns=["quantity", "real", "simulated", "error_percent"])
 
@@ -90,13 +97,13 @@ def figure(real: Run, simulated: Run) -> Figure:
     }
     for (name, look), run in zip(looks.items(), (real, simulated), strict=True):
         _stairs(left, run.commits, name, look["color"], filled=name == "real")
-        curve = convergence.curve(run.evals, metric, split)
+        curve = convergence.curve(run.evals, metric.name, split)
         right.plot(curve.x, curve.y, label=name, linestyle="-" if name == "real" else "--", **look)
     left.set(xlabel="staleness (updates)", ylabel="share of commits")
     left.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     left.set_axisbelow(True)
     left.legend()
-    right.set(xlabel="training time (s)", ylabel=f"{split} {metric}")
+    right.set(xlabel="training time (s)", ylabel=f"{split} {metric.name}")
     right.set_xlim(left=0)
     right.legend()
     drawn.supxlabel(f"{real.optimizer} · {caption([real])}", fontsize=7, color="0.35")

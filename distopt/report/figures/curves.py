@@ -11,6 +11,7 @@ from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, MaxNLocat
 
 from distopt.metrics import convergence
 from distopt.metrics.convergence import Axis, Curve
+from distopt.records import Metric
 from distopt.report.comparison.grouping import Configuration
 from distopt.report.figures.style import COLUMN, PAGE, add_caption, add_legend, appearance, legend_columns
 from distopt.runs.results import Run
@@ -26,15 +27,16 @@ LINES = ("-", "--")
 
 
 def convergence_figure(
-    configurations: Sequence[Configuration], x: Axis = "time", metrics: Sequence[str] = convergence.METRICS
+    configurations: Sequence[Configuration], x: Axis = "time", metrics: Sequence[str] | None = None
 ) -> Figure:
-    """Draw each metric over x in a panel: validation solid, train dashed, shaded between the extremes over seeds.
+    """Draw each metric of the runs, or those named, over x in a panel.
 
-    An unfinished run is a separate thin line that ends in a cross. Metrics that no run has (analytic functions have no
-    accuracy) get no panel.
+    Validation is solid, train dashed, shaded between the extremes over seeds. An unfinished run is a separate thin line
+    that ends in a cross. Metrics that no run has (analytic functions have no accuracy) get no panel.
     """
     runs = [run for configuration in configurations for run in configuration.runs]
-    shown = [metric for metric in metrics if any(run.evals[metric].notna().any() for run in runs)] or ["loss"]
+    known = {metric.name: metric for run in runs for metric in run.metrics}
+    shown = [metric for name, metric in known.items() if metrics is None or name in metrics]
     splits = [s for s in ("validation", "train") if any((run.evals["split"] == s).any() for run in runs)]
     width = PAGE if len(shown) > 1 else COLUMN
     columns = legend_columns([configuration.label for configuration in configurations], width)
@@ -45,8 +47,8 @@ def convergence_figure(
         for configuration, shade, mark in appearance(configurations):
             for split, line in zip(splits, LINES, strict=False):
                 look = {"color": shade, "linestyle": line, "marker": mark if line == "-" else ""}
-                _draw(axes, configuration, metric, split, x, look)
-        axes.set(xlabel=x_label(x, runs), ylabel=metric)
+                _draw(axes, configuration, metric.name, split, x, look)
+        axes.set(xlabel=x_label(x, runs), ylabel=f"{metric.name} ({metric.unit})" if metric.unit else metric.name)
         _limits(axes, runs, metric, x)
     _legends(figure, configurations, splits)
     repeated = any(len(configuration.finished) > 1 for configuration in configurations)
@@ -81,16 +83,16 @@ def _draw(axes: Axes, runs: Configuration, metric: str, split: str, x: Axis, loo
             axes.plot(broken.x[-1:], broken.y[-1:], "X", color=look["color"], label=f"{runs.label} ({run.status})")
 
 
-def _limits(axes: Axes, runs: Sequence[Run], metric: str, x: Axis) -> None:
-    """Set the range of y by finished runs, so that diverged runs may leave the figure; steep losses are logarithmic."""
+def _limits(axes: Axes, runs: Sequence[Run], metric: Metric, x: Axis) -> None:
+    """Set the range of y by finished runs, so that diverged runs may leave the figure; a steep fall is logarithmic."""
     axes.set_xlim(left=0)
     axes.xaxis.set_major_locator(MaxNLocator(5))
     if x in ("samples", "bytes", "updates"):
         axes.xaxis.set_major_formatter(EngFormatter(unit="B" if x == "bytes" else "", sep=" " if x == "bytes" else ""))
-    if metric != "loss":
+    if metric.better != "lower":
         return
     chosen = [run for run in runs if run.finished] or runs
-    values = np.concatenate([run.evals["loss"].to_numpy(float) for run in chosen])
+    values = np.concatenate([run.evals[metric.name].to_numpy(float) for run in chosen if metric.name in run.evals])
     values = values[np.isfinite(values)]
     if not values.size or values.min() == values.max():
         return

@@ -71,7 +71,7 @@ def difference_figure(group: Group, rows: pd.DataFrame) -> Figure | None:
     base = named[0] if named else next(iter(tables))
     others = {name: table - tables[base] for name, table in tables.items() if name != base}
     figure, panels = _panels(len(others), tables[base].shape)
-    colors = "PuOr" if str(rows["metric"].iloc[0]).endswith("loss") else "PuOr_r"
+    colors = "PuOr" if rows["better"].iloc[0] == "lower" else "PuOr_r"
     span = _span(np.concatenate([table.to_numpy().ravel() for table in others.values()]), at_least=1e-3)
     for axes, (optimizer, table) in zip(panels, others.items(), strict=True):
         image = _draw(axes, table.to_numpy(), *_labels(table), "{:+.3f}".format, (-span, span), colors)

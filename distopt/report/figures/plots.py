@@ -8,8 +8,8 @@ import matplotlib
 import pandas as pd
 from matplotlib.figure import Figure
 
-from distopt.metrics import convergence
 from distopt.metrics.convergence import Axis
+from distopt.records import Metric
 from distopt.report.comparison.compare import compare_runs, efficiency_matrix
 from distopt.report.comparison.grid import cells, leading, profiles
 from distopt.report.comparison.grouping import Group, group
@@ -52,7 +52,7 @@ def plot_runs(
     runs: Sequence[Run],
     folder: str | Path,
     x: Axis = "time",
-    metrics: Sequence[str] = convergence.METRICS,
+    metrics: Sequence[str] | None = None,
     *,
     reference: str | None = None,
     target: float | None = None,
@@ -68,7 +68,7 @@ def plot_runs(
     more than a dozen configurations, figures with a line or panel per configuration show only the leading one of each
     optimizer.
     """
-    metric = metrics[0] if len(metrics) == 1 else None
+    metric = metrics[0] if metrics else None
     found = compare_runs(runs, reference=reference, target=target, metric=metric)
     written = []
     with matplotlib.rc_context(STYLE):
@@ -83,7 +83,9 @@ def plot_runs(
     return written
 
 
-def _figures(each: Group, rows: pd.DataFrame, x: Axis, metrics: Sequence[str]) -> Iterator[tuple[str, Figure | None]]:
+def _figures(
+    each: Group, rows: pd.DataFrame, x: Axis, metrics: Sequence[str] | None
+) -> Iterator[tuple[str, Figure | None]]:
     shown = leading(each, rows) if len(each.configurations) > MANY else each.configurations
     yield f"convergence_{x}", convergence_figure(shown, x, metrics)
     yield "staleness", staleness_figure(shown)
@@ -93,9 +95,9 @@ def _figures(each: Group, rows: pd.DataFrame, x: Axis, metrics: Sequence[str]) -
     if drawn := [c for c in shown if drawable(c.runs[0])]:
         yield "paths", paths_figure(drawn)
     if len(shown) > 1:
-        split, metric = str(rows["metric"].iloc[0]).split()
-        matrix = efficiency_matrix(shown, metric, split).to_numpy()
-        yield "temporal_efficiency", efficiency_figure(shown, matrix, f"{split} {metric}")
+        split, name = str(rows["metric"].iloc[0]).split()
+        matrix = efficiency_matrix(shown, Metric(name, rows["better"].iloc[0]), split).to_numpy()
+        yield "temporal_efficiency", efficiency_figure(shown, matrix, f"{split} {name}")
     yield "grid", grid_figure(each, rows)
     yield "grid_difference", difference_figure(each, rows)
     yield "scaling", scaling_figure(each, rows)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from distopt.metrics.statistics import CONFIDENCE
+from distopt.records import ACCURACY, Metric
 from distopt.report.comparison.grouping import Configuration, Group
 from distopt.report.comparison.rows import against, measure
 from distopt.report.page.race import Heat, first_by_workers, heats
@@ -25,14 +26,15 @@ class Answer(NamedTuple):
     evidence: list[str]
 
 
-def answers(group: Group, rows: Sequence[Mapping[str, Any]], metric: str, split: str) -> list[Answer]:
+def answers(group: Group, rows: Sequence[Mapping[str, Any]], metric: Metric, split: str) -> list[Answer]:
     """Return the answers of a group of comparable configurations; `rows` are those of the comparison, in order."""
     every = heats(group, rows)
     found = [heat for heat in every if heat.contested] or every
-    last = "Which ends with the lowest loss?" if metric == "loss" else "Which is the most accurate in the end?"
+    best = f"Which ends with the {'lowest' if metric.better == 'lower' else 'highest'} {metric.name}?"
+    last = "Which is the most accurate in the end?" if metric == ACCURACY else best
     target = float(rows[0]["target"])
     return [
-        Answer("Which optimizer reaches the target first?", *_first(found, f"{split} {metric}", target)),
+        Answer("Which optimizer reaches the target first?", *_first(found, f"{split} {metric.name}", target)),
         Answer("By how much, and how sure is that?", *_margin(found, metric, split)),
         Answer("Does it hold at other worker counts?", *_workers(found)),
         Answer(last, *_final(group, rows, metric, split)),
@@ -65,7 +67,7 @@ def _heat_line(heat: Heat) -> str:
     return f"{where}{_list(heat.winners)} after {with_interval('time_to_target_s', first.row)} s{median}"
 
 
-def _margin(found: Sequence[Heat], metric: str, split: str) -> tuple[str, list[str]]:
+def _margin(found: Sequence[Heat], metric: Metric, split: str) -> tuple[str, list[str]]:
     raced = [(heat, heat.margin(metric, split)) for heat in found if heat.decided and heat.contested]
     told = [(heat, margin) for heat, margin in raced if not np.isnan(margin["te_target"])]
     if not told:
@@ -113,8 +115,8 @@ def _workers(found: Sequence[Heat]) -> tuple[str, list[str]]:
     return "No: which one is first changes with the number of workers.", _short(lines)
 
 
-def _final(group: Group, rows: Sequence[Mapping[str, Any]], metric: str, split: str) -> tuple[str, list[str]]:
-    sign = 1 if metric == "loss" else -1
+def _final(group: Group, rows: Sequence[Mapping[str, Any]], metric: Metric, split: str) -> tuple[str, list[str]]:
+    sign = 1 if metric.better == "lower" else -1
     pairs = zip(group.configurations, rows, strict=True)
     ranked = sorted(
         [(c, row) for c, row in pairs if np.isfinite(row["final"])], key=lambda pair: sign * pair[1]["final"]
@@ -130,7 +132,7 @@ def _final(group: Group, rows: Sequence[Mapping[str, Any]], metric: str, split: 
         if np.isfinite(apart["difference"]):
             p_value = text("p_value", apart["p_value"])
             lines.append(f"difference, paired by seed: {with_interval('difference', apart)}, p-value {p_value}")
-    return f"{best.label} ends at a {split} {metric} of {text('final', row['final'])}.", lines
+    return f"{best.label} ends at a {split} {metric.name} of {text('final', row['final'])}.", lines
 
 
 def failures(runs: Sequence[Run]) -> tuple[str, list[str]]:

@@ -37,10 +37,10 @@ function curvesOf(each) {
   return places && Object.fromEntries(Object.entries(places).map(([name, place]) => [name, data.arrays[place]]));
 }
 
-/** Whether the losses of finished runs span more than a factor of 10, which needs a logarithmic scale. */
+/** Whether the values of finished runs, of a metric where lower is better, span more than a factor of 10, which needs a logarithmic scale. */
 function steep() {
   const values = range(group().configurations.map(curvesOf).filter(Boolean));
-  return find("#metric").value.endsWith("loss") && values[0] > 0 && values[1] / values[0] > 10;
+  return group().lower.includes(find("#metric").value) && values[0] > 0 && values[1] / values[0] > 10;
 }
 
 function range(curves) {

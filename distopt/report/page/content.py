@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.colors import to_hex
 
-from distopt.metrics.convergence import AXES
+from distopt.metrics.convergence import AXES, SPLITS
+from distopt.records import Metric
 from distopt.report.comparison.compare import Comparison
 from distopt.report.comparison.grouping import Configuration, Group, caption, differing, settings
 from distopt.report.comparison.samples import told
@@ -62,7 +63,7 @@ def _facts(runs: Sequence[Run], configurations: int) -> str:
     return " · ".join([*parts, *([" to ".join(dict.fromkeys([days[0], days[-1]]))] if days else [])])
 
 
-def _group(group: Group, rows: pd.DataFrame, chosen: tuple[str, str], curves: Curves) -> dict[str, Any]:
+def _group(group: Group, rows: pd.DataFrame, chosen: tuple[Metric, str], curves: Curves) -> dict[str, Any]:
     """Return one group's answers and tables, and under `data` the content of its charts."""
     metric, split = chosen
     if (rows["runs"] == rows["seeds"]).all():
@@ -78,7 +79,7 @@ def _group(group: Group, rows: pd.DataFrame, chosen: tuple[str, str], curves: Cu
     return {
         "name": group.name,
         "caption": " · ".join(filter(None, [caption(group.runs), told(group.left_out)])),
-        "metric": f"{split} {metric}",
+        "metric": f"{split} {metric.name}",
         "target": text("target", table[0]["target"]) if np.isfinite(table[0]["target"]) else "",
         "answers": answers(group, table, metric, split),
         "columns": shown,
@@ -88,7 +89,8 @@ def _group(group: Group, rows: pd.DataFrame, chosen: tuple[str, str], curves: Cu
             {"configuration": i, "cells": columns.cells(shown_runs, row)} for i, row in zip(order, own, strict=True)
         ],
         "data": {
-            "metric": f"{split} {metric}",
+            "metric": f"{split} {metric.name}",
+            "lower": [f"{s} {m.name}" for s in SPLITS for m in _metrics(group.runs) if m.better == "lower"],
             "target": plain(table[0]["target"]),
             "axes": {axis: x_label(axis, group.runs) for axis in AXES},
             "facets": facets(group.configurations),
@@ -125,8 +127,13 @@ def facets(configurations: Sequence[Configuration]) -> dict[str, list[str | None
     return dict(found.values())
 
 
-def _run_row(run: Run, metric: str, split: str) -> dict[str, Any]:
+def _metrics(runs: Sequence[Run]) -> list[Metric]:
+    """Return the metrics of runs, each once."""
+    return list({metric.name: metric for run in runs for metric in run.metrics}.values())
+
+
+def _run_row(run: Run, metric: Metric, split: str) -> dict[str, Any]:
     started = str(run.info.get("started") or "")[:19].replace("T", " ")
     row = {"seed": run.seed, "status": run.status, "total_s": run.info.get("total_s"), "started": started or None}
     row |= {key: run.summary.get(key) for key in ("time_s", "updates", "epochs")}
-    return row | {key: run.summary.get(f"{split}_{metric}_{key}") for key in ("final", "best")}
+    return row | {key: run.summary.get(f"{split}_{metric.name}_{key}") for key in ("final", "best")}

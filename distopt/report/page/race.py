@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from distopt.records import Metric
 from distopt.report.comparison.grid import workload
 from distopt.report.comparison.grouping import Configuration, Group, differing, words
 from distopt.report.comparison.rows import against, measure
@@ -56,7 +57,7 @@ class Heat(NamedTuple):
         best = self.entrants[0].time_s
         return [each.optimizer for each in self.entrants if self.decided and each.time_s == best]
 
-    def margin(self, metric: str, split: str) -> dict[str, Any]:
+    def margin(self, metric: Metric, split: str) -> dict[str, Any]:
         """Return the row of the first against the second (see `rows.against`), with the number of common `seeds`."""
         first, second = (measure(each.configuration, metric, split) for each in self.entrants[:2])
         row = against(first, second, float(self.entrants[0].row["target"]))

@@ -32,7 +32,7 @@ class Curves:
         y is the mean; low and high are the ends of the band, absent for a single run.
         """
         found: Series = {}
-        for metric in convergence.METRICS:
+        for metric in dict.fromkeys(each.name for run in runs for each in run.metrics):
             for split in convergence.SPLITS:
                 bands: dict[str, dict[str, int]] = {
                     axis: self._band(runs, metric, split, axis) for axis in convergence.AXES
@@ -61,7 +61,7 @@ def points_per_curve(single: int, bands: int) -> int:
 
     Per split and metric a band has four arrays for each axis; a single run has an x for each axis and one y.
     """
-    axes, metrics = len(convergence.AXES), len(convergence.SPLITS) * len(convergence.METRICS)
+    axes, metrics = len(convergence.AXES), len(convergence.SPLITS) * 2  # most runs have two metrics
     arrays = metrics * (single * (axes + 1) + bands * axes * 4)
     return int(np.clip(NUMBERS // max(1, arrays), LEAST, MOST))
 

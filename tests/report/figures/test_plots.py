@@ -5,6 +5,7 @@ import pytest
 
 import distopt
 from distopt import cli
+from distopt.records import ACCURACY
 from distopt.report.comparison.compare import efficiency_matrix
 from distopt.report.comparison.grouping import group
 from distopt.report.figures.curves import convergence_figure
@@ -84,7 +85,7 @@ def test_staleness_has_a_normalised_panel_per_configuration(configurations):
 
 
 def test_efficiency_is_annotated(configurations):
-    matrix = efficiency_matrix(configurations, "accuracy", "validation").to_numpy()
+    matrix = efficiency_matrix(configurations, ACCURACY, "validation").to_numpy()
     axes = efficiency_figure(configurations, matrix, "validation accuracy").axes[0]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["adag", "downpour"]
     assert [text.get_text() for text in axes.texts] == [f"{value:.2f}" for value in matrix.flat]

@@ -47,6 +47,8 @@ class Event(NamedTuple):
         return self._asdict()
 
 
+Kind = Literal["classes", "tokens"]
+"""What a sample is: numbers with a class, or a block of a text."""
 Better = Literal["higher", "lower"]
 
 

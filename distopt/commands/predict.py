@@ -28,8 +28,8 @@ def main(args: argparse.Namespace) -> int:
     cluster = Cluster.from_settings(config["cluster"])
     load = workload_from_config(config, args.samples, args.parameters)
     stop = config["stop"]
-    if stop["accuracy"] is not None or stop["loss"] is not None:
-        print("stop.accuracy and stop.loss need training and are left out", file=sys.stderr)
+    if any(stop[key] is not None for key in ("accuracy", "loss", "target")):
+        print("stop.accuracy, stop.loss and stop.target need training and are left out", file=sys.stderr)
     found = {"cluster": str(cluster), **predict(cluster, load, stop["updates"], stop["seconds"])}
     print(json.dumps(found) if args.format == "json" else _table(found))
     return 0

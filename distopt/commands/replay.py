@@ -32,7 +32,7 @@ def main(args: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="distopt-") as folder:
         launcher = {"name": "replay", "trace": str(recorded.folder.resolve())}
         # The trace ends where the run ended, so the criteria that ended it need not be evaluated.
-        stop = dict.fromkeys(recorded.config.get("stop", {}))
+        stop = dict.fromkeys(("updates", "seconds", "accuracy", "loss", "metric", "target"))
         evaluate = {**recorded.config.get("evaluate", {}), "points": 1, "every": None}
         config = {
             **ADDED,

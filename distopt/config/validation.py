@@ -14,7 +14,7 @@ from distopt.config.overrides import GROUPS, unknown
 from distopt.errors import ConfigError, listed
 from distopt.files.untrusted import reason
 from distopt.launchers.ray import faults
-from distopt.settings import FLAG, PATH, Check, list_of, number, one_of, or_null, problem, shown, whole
+from distopt.settings import FLAG, PATH, WORD, Check, list_of, number, one_of, or_null, problem, shown, whole
 
 MANY = 3  # missing parts that are named one by one
 FOLDER = PATH._replace(words="the name of a folder")
@@ -46,6 +46,8 @@ CHECKS: Mapping[str, Check] = {
     "stop.seconds": or_null(POSITIVE),
     "stop.accuracy": or_null(number(0, above=True, most=1)),
     "stop.loss": or_null(number()),
+    "stop.metric": or_null(WORD._replace(words="the name of a metric")),
+    "stop.target": or_null(number()),
     "optimizer.window": whole(1),
     "local.learning_rate": POSITIVE,
     "local.momentum": SHARE,
@@ -167,6 +169,7 @@ def _unlimited(plain: Mapping[str, Any]) -> list[str]:
     criteria = dict(plain["stop"])
     if without_data := plain["dataset"]["name"] == "none":
         del criteria["accuracy"]  # without data there is no accuracy
+    del criteria["metric"]
     endless = (without_data or plain["epochs"] is None) and all(value is None for value in criteria.values())
     if endless and plain["launcher"]["name"] != "replay":
         why = "dataset=none has no epochs" + " and no accuracy" * (plain["stop"]["accuracy"] is not None)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from distopt.datasets.dataset import Dataset
 from distopt.datasets.settings import check_settings
 from distopt.errors import DataError
+from distopt.records import Kind
 
 __all__ = ["NAMES", "SIZES", "Dataset", "Size", "check_settings", "found", "load", "size"]
 
@@ -19,6 +20,8 @@ _LOADERS = {
     "npz": "npz",
     "csv": "tables",
     "parquet": "tables",
+    "text": "text",
+    "pydoc": "text",
     "none": None,
 }
 NAMES = tuple(_LOADERS)
@@ -42,6 +45,7 @@ class Size(NamedTuple):
     samples: int  # of the training set
     shape: tuple[int, ...]  # of one sample
     classes: int
+    kind: Kind = "classes"
 
 
 SIZES = {
@@ -61,7 +65,7 @@ def size(settings: Mapping[str, Any]) -> Size | None:
     if settings["name"] in SIZES:
         return SIZES[settings["name"]]
     data = load(settings)
-    return Size(data.size, data.shape, data.classes) if data else None
+    return Size(data.size, data.shape, data.classes, data.kind) if data else None
 
 
 def found() -> dict[str, str | None]:

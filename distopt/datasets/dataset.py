@@ -4,31 +4,45 @@ from typing import NamedTuple
 
 import numpy as np
 
+from distopt.records import Kind
+
 
 class Dataset(NamedTuple):
     """Samples in memory: training part and validation part.
 
-    Features are float32 of shape (N, *shape), labels int32 of shape (N,) with values 0 .. classes - 1.
+    Features are float32 of shape (N, *shape), labels int32 of shape (N,) with values 0 .. classes - 1. A text, of the
+    kind `tokens`, has blocks of T + 1 tokens below `classes` as features of shape (T,), and no labels.
     """
 
     name: str
     train_x: np.ndarray
-    train_y: np.ndarray
+    train_y: np.ndarray | None
     validation_x: np.ndarray
-    validation_y: np.ndarray
+    validation_y: np.ndarray | None
     classes: int
     told: tuple[str, ...] = ()  # what was taken of a user's own file, in lines
     warnings: tuple[str, ...] = ()  # what looks wrong in it
+    kind: Kind = "classes"
+
+    @property
+    def train(self) -> tuple[np.ndarray, ...]:
+        """The training part as batches are cut from it."""
+        return (self.train_x,) if self.train_y is None else (self.train_x, self.train_y)
+
+    @property
+    def validation(self) -> tuple[np.ndarray, ...]:
+        """The validation part as batches are cut from it."""
+        return (self.validation_x,) if self.validation_y is None else (self.validation_x, self.validation_y)
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of one sample."""
-        return self.train_x.shape[1:]
+        """Shape of one sample, as a model takes it."""
+        return (self.train_x.shape[1] - 1,) if self.kind == "tokens" else self.train_x.shape[1:]
 
     @property
     def size(self) -> int:
         """Number of training samples."""
-        return len(self.train_y)
+        return len(self.train_x)
 
 
 def pixels(raw: np.ndarray) -> np.ndarray:

@@ -48,9 +48,9 @@ def assemble(settings: Mapping[str, Any], train: Part, validation: Part | None) 
     else:
         found = Dataset(settings["name"], train[0], labels[0], validation[0], labels[1], len(names))
         how = f"of dataset.{'validation_file' if settings.get('validation_file') else 'validation_x'}"
-    counts = [np.bincount(y, minlength=len(names)) for y in (found.train_y, found.validation_y)]
+    counts = [np.bincount(y, minlength=len(names)) for _, y in (found.train, found.validation)]
     told = f"{_label(settings)}: {len(names)} classes: {_counted(names, counts[0] + counts[1])}"
-    told += f"; {found.size:,} samples to train on, {len(found.validation_y):,} to validate on, {how}"
+    told += f"; {found.size:,} samples to train on, {len(found.validation_x):,} to validate on, {how}"
     return found._replace(told=(told,), warnings=tuple(_warnings(settings, names, *counts)))
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from distopt.datasets.partition import SCHEMES
+from distopt.datasets.partition import BY_LABEL, SCHEMES
 from distopt.settings import FLAG, TEXT, WORD, Check, list_of, number, one_of, or_null, problem, whole
 
 _SHARDS = ("partition", "alpha")
@@ -19,6 +19,8 @@ KEYS: dict[str, tuple[str, ...]] = {
     "npz": _ARRAYS,
     "csv": _CSV,
     "parquet": _TABLE,
+    "text": ("partition", "file", "context", "validation_fraction"),
+    "pydoc": ("partition", "context", "validation_fraction"),
     "none": (),
 }
 
@@ -34,6 +36,9 @@ def check_settings(settings: Mapping[str, Any]) -> list[str]:
         for key in settings
         if key != "name" and key not in keys
     ]
+    if settings.get("partition") in BY_LABEL and "alpha" not in keys:
+        choose = "choose iid, contiguous or shared"
+        problems.append(f"dataset.partition={settings['partition']}: {name} has no labels; {choose}")
     for key in keys:
         if key in settings or key == "file":
             problems += filter(None, [problem(f"dataset.{key}", settings.get(key), _RULES[key])])
@@ -59,6 +64,7 @@ _COLUMNS = list_of(TEXT, "a list of different column names", different=True, lea
 _RULES: dict[str, Check] = {
     "partition": one_of(*SCHEMES),
     "alpha": number(0, above=True)._replace(words="a number above 0"),
+    "context": whole(1),
     "root": or_null(TEXT._replace(words="a folder")),
     "download": FLAG,
     "file": _FILE,

@@ -10,6 +10,8 @@ from distopt import datasets, local, models, optimizers
 from distopt.cluster import Cluster, Workload
 from distopt.datasets.sampler import steps_for
 from distopt.errors import ConfigError
+from distopt.records import LOSS
+from distopt.tasks import Task
 from distopt.training.experiment import UNLIMITED, Experiment, whole_portions
 from distopt.training.shapes import shapes
 from distopt.trees import tree_bytes
@@ -77,13 +79,12 @@ def workload_from_config(
     return workload(experiment)
 
 
-def _model(config: Mapping[str, Any], data: datasets.Size | None, parameters: int | None) -> models.Model:
-    """Return the model, or a stand-in with the right number of parameters that is never evaluated."""
+def _model(config: Mapping[str, Any], data: datasets.Size | None, parameters: int | None) -> Task:
+    """Return the task, or a stand-in with the right number of parameters that is never evaluated."""
     if parameters is None:
-        return models.build(config["model"], data.shape if data else None, data.classes if data else None)
-    return models.Model(
-        init=lambda key: (jnp.zeros(parameters), {}), loss=lambda *_: (jnp.zeros(()), ({}, jnp.zeros(())))
-    )
+        given = (data.shape, data.classes, data.kind) if data else (None, None)
+        return models.build(config["model"], *given)
+    return Task(lambda key: (jnp.zeros(parameters), {}), lambda *_: ((), {}), lambda *_: {}, (LOSS,))
 
 
 def _budget(config: Mapping[str, Any], samples: int | None, workers: int) -> np.ndarray:

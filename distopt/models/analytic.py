@@ -9,13 +9,14 @@ from collections.abc import Callable, Sequence
 import jax
 import jax.numpy as jnp
 
-from distopt.models import Batch, Key, Model, ModelState
+from distopt.records import LOSS
 from distopt.rules import Params
+from distopt.tasks import Batch, Key, ModelState, Sums, Task
 
 
 def _analytic(
     function: Callable[[jax.Array], jax.Array], start: Sequence[float], noise: float, minimum: tuple[float, ...]
-) -> Model:
+) -> Task:
     """Wrap f: R^d → R, started at `start`, with gradient noise of standard deviation `noise`."""
     if len(start) != len(minimum) or not all(isinstance(value, int | float) for value in start):
         raise ValueError(f"model.start={list(start)} must be a list of {len(minimum)} numbers")
@@ -26,20 +27,22 @@ def _analytic(
         del key
         return {"x": jnp.array(start, jnp.float32)}, {}
 
-    def loss(
-        params: Params, state: ModelState, batch: Batch, key: Key
-    ) -> tuple[jax.Array, tuple[ModelState, jax.Array]]:
+    def forward(params: Params, state: ModelState, batch: Batch, key: Key) -> tuple[jax.Array, ModelState]:
         del batch
         x = params["x"]
         value = function(x)
         if key is not None and noise > 0:
             value += noise * jnp.dot(jax.lax.stop_gradient(jax.random.normal(key, x.shape)), x)
-        return value, (state, jnp.array(jnp.nan))
+        return value, state
 
-    return Model(init, loss, minimum)
+    def measure(value: jax.Array, batch: Batch) -> Sums:
+        del batch
+        return {"loss": (value, jnp.float32(1))}
+
+    return Task(init, forward, measure, (LOSS,), minimum=minimum)
 
 
-def beale(*, start: Sequence[float], noise: float = 0.0) -> Model:
+def beale(*, start: Sequence[float], noise: float = 0.0) -> Task:
     """Beale's function: Σᵢ (cᵢ − x (1 − yⁱ))² with c = (1.5, 2.25, 2.625); minimum 0 at (3, 0.5)."""
 
     def function(p: jax.Array) -> jax.Array:
@@ -49,7 +52,7 @@ def beale(*, start: Sequence[float], noise: float = 0.0) -> Model:
     return _analytic(function, start, noise, (3.0, 0.5))
 
 
-def booth(*, start: Sequence[float], noise: float = 0.0) -> Model:
+def booth(*, start: Sequence[float], noise: float = 0.0) -> Task:
     """Booth's function: (x + 2y − 7)² + (2x + y − 5)²; minimum 0 at (1, 3)."""
 
     def function(p: jax.Array) -> jax.Array:
@@ -59,7 +62,7 @@ def booth(*, start: Sequence[float], noise: float = 0.0) -> Model:
     return _analytic(function, start, noise, (1.0, 3.0))
 
 
-def rosenbrock(*, start: Sequence[float], noise: float = 0.0) -> Model:
+def rosenbrock(*, start: Sequence[float], noise: float = 0.0) -> Task:
     """Rosenbrock's function: (1 − x)² + 100 (y − x²)²; minimum 0 at (1, 1)."""
 
     def function(p: jax.Array) -> jax.Array:
@@ -69,7 +72,7 @@ def rosenbrock(*, start: Sequence[float], noise: float = 0.0) -> Model:
     return _analytic(function, start, noise, (1.0, 1.0))
 
 
-def quadratic(*, start: Sequence[float], curvatures: Sequence[float], noise: float = 0.0) -> Model:
+def quadratic(*, start: Sequence[float], curvatures: Sequence[float], noise: float = 0.0) -> Task:
     """A quadratic: ½ Σᵢ hᵢ xᵢ² with the given curvatures h; minimum 0 at the origin."""
 
     def function(x: jax.Array) -> jax.Array:

@@ -6,8 +6,8 @@ Strided convolutions replace pooling, because the backward pass of max-pooling i
 import flax.linen as nn
 import jax
 
-from distopt.models import Model
 from distopt.models.classifier import classifier
+from distopt.tasks import Task
 
 
 class CNN(nn.Module):
@@ -28,7 +28,7 @@ class CNN(nn.Module):
         return nn.Dense(self.classes)(x)
 
 
-def cnn(*, shape: tuple[int, ...], classes: int, features: int, hidden: int) -> Model:
+def cnn(*, shape: tuple[int, ...], classes: int, features: int, hidden: int) -> Task:
     """Build the convolutional network.
 
     Args:

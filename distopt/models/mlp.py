@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import flax.linen as nn
 import jax
 
-from distopt.models import Model
 from distopt.models.classifier import classifier
+from distopt.tasks import Task
 
 
 class MLP(nn.Module):
@@ -27,7 +27,7 @@ class MLP(nn.Module):
         return nn.Dense(self.classes)(x)
 
 
-def mlp(*, shape: tuple[int, ...], classes: int, hidden: Sequence[int], dropout: float = 0.0) -> Model:
+def mlp(*, shape: tuple[int, ...], classes: int, hidden: Sequence[int], dropout: float = 0.0) -> Task:
     """Build a multilayer perceptron.
 
     Args:

@@ -6,11 +6,11 @@ Glorot uniform.
 
 import math
 
-from distopt.models import Model
 from distopt.models.mlp import mlp
+from distopt.tasks import Task
 
 
-def mlp_thesis(*, shape: tuple[int, ...], classes: int) -> Model:
+def mlp_thesis(*, shape: tuple[int, ...], classes: int) -> Task:
     """Build the thesis's perceptron for 784 features and 10 classes.
 
     Raises:

@@ -2,13 +2,14 @@
 
 import time
 from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from distopt.records import News
+from distopt.records import LOSS, Metric, News
 
 LOG_EVERY_S = 10.0
 RECENT = 200  # commits that loss, accuracy and staleness are averaged over
@@ -17,11 +18,19 @@ RECENT = 200  # commits that loss, accuracy and staleness are averaged over
 class Display:
     """Shows the progress of one run; a context manager."""
 
-    def __init__(self, console: Console, title: str, train_samples: int | None, updates: int | None) -> None:
+    def __init__(
+        self,
+        console: Console,
+        title: str,
+        train_samples: int | None,
+        updates: int | None,
+        metrics: Sequence[Metric] = (LOSS,),
+    ) -> None:
         self._console = console
         self._title = title
         self._train_samples = train_samples
         self._updates = updates
+        self._metrics = metrics
         self._commits: deque[dict[str, Any]] = deque(maxlen=RECENT)
         self._samples = 0
         self._center: dict[str, Any] | None = None
@@ -53,15 +62,14 @@ class Display:
             self._console.print(line, soft_wrap=True, highlight=False)
 
     def _figures(self) -> dict[str, str]:
-        """Return the current numbers; loss and accuracy are of the workers' own batches."""
+        """Return the current numbers; metrics are of the workers' own batches."""
         last = self._commits[-1]
         seconds = last["time_s"] or float("inf")
         figures = {
             "time": f"{last['time_s']:.1f} s",
             "update": f"{last['update']:,}" + (f"/{self._updates:,}" if self._updates else ""),
             "updates/s": f"{last['update'] / seconds:,.1f}",
-            "loss": f"{_mean(self._commits, 'loss'):.4f}",
-            "accuracy": f"{_mean(self._commits, 'accuracy'):.4f}",
+            **{each.name: f"{_mean(self._commits, each.name):{each.format}}" for each in reversed(self._metrics)},
             "staleness": f"{_mean(self._commits, 'staleness'):.1f}",
         }
         if self._train_samples:
@@ -70,7 +78,8 @@ class Display:
                 "samples/s": f"{self._samples / seconds:,.0f}",
             }
         if self._center and self._center["update"] > 0:
-            figures["center accuracy"] = f"{self._center['accuracy']:.4f}"
+            first = self._metrics[0]
+            figures[f"center {first.name}"] = f"{self._center[first.name]:{first.format}}"
         return figures
 
     def _render(self) -> Table:

@@ -233,6 +233,7 @@ def _info(experiment: Experiment, clock: str) -> dict[str, Any]:
         "train_samples": data.size if data else None,
         "classes": data.classes if data else None,
         "data": list(data.told) if data else [],
+        "metrics": [metric._asdict() for metric in experiment.model.metrics],
         "shard_sizes": [len(shard) for shard in experiment.shards] if data else None,
         "local_steps": int(experiment.budget.sum()) if experiment.limited else None,
         "warnings": [],
@@ -252,7 +253,7 @@ def _drive(
     updates, outcomes = built[0].expected_updates, dict[int, Outcome]()
     with (
         Interrupt(listens=signals) as interrupted,
-        Display(console, title(built), built[0].train_samples, updates) as display,
+        Display(console, title(built), built[0].train_samples, updates, built[0].model.metrics) as display,
     ):
         training = launcher.launch(built, watch, interrupted)
         try:

@@ -47,6 +47,7 @@ class Tracking:
             warn: called once with a message for each tracker that is dropped.
         """
         self._every = every
+        self._metrics = info["metrics"]
         self._warn = warn
         self._commits: list[dict[str, Any]] = []
         self._trackers: dict[str, Tracker] = {}
@@ -62,7 +63,7 @@ class Tracking:
         if self._commits and self._commits[-1]["update"] - self._commits[0]["update"] + 1 >= self._every:
             self._flush()
         for row in news.evals:
-            values = {f"{row['split']}/{metric}": row[metric] for metric in ("loss", "accuracy")}
+            values = {f"{row['split']}/{metric['name']}": row[metric["name"]] for metric in self._metrics}
             self._log(row["update"], values | {"time_s": row["time_s"]})
 
     def finish(self, status: str, summary: Mapping[str, Any]) -> None:

@@ -1,48 +1,48 @@
 """Evaluation of the center, or of the optimizer's `Result`, always outside the training clock."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 
-from distopt.models import Model, ModelState
 from distopt.rules import Params
-from distopt.training.experiment import Experiment
+from distopt.tasks import ModelState, Sums, Task
+from distopt.training.experiment import Experiment, Goal
 from distopt.training.program_cache import shared
 
-Measures = dict[str, Any]  # numbers by name; arrays of shape (n,) for the members of an ensemble
-CHUNK = 2000  # examples evaluated at once: bounds the memory of activations
+MEMBER = "member_"  # prefix of what is measured of each member of an ensemble
+Split = tuple[Any, ...]
 
 
 class Evaluator:
-    """Computes loss and accuracy of parameters on the validation data and on a fixed subset of the training data.
+    """Measures parameters on the validation data and on a fixed subset of the training data.
 
-    The parameters of an ensemble have a leading axis of members. Its loss and accuracy are those of the mean of its
-    members' probabilities. Its rows have more columns: `mean_logits_loss` and `mean_logits_accuracy` of the mean of the
-    logits, and `best_member_loss` and `best_member_accuracy` of the best single member on this split, each by its own
-    measure. Where a model has no logits, the ensemble is its best member.
+    The parameters of an ensemble have a leading axis of members. Its metrics are those of the outputs that the task's
+    first way to `combine` makes of its members', and other ways have columns with their prefix. `best_member_METRIC` is
+    that of the best single member on this split, each by its own metric. Where a task combines nothing, the ensemble is
+    its best member.
     """
 
     def __init__(self, experiment: Experiment, model_state: ModelState) -> None:
         self._model_state = model_state
-        model = experiment.model
+        self._task = task = experiment.model
         result = experiment.optimizer.result
         self._ensemble = result is not None and result.members
-        name, measures = ("ensemble", _ensemble) if self._ensemble else ("loss", _single)
-        self._measures = shared(experiment, name, lambda: jax.jit(partial(measures, model)), on=model)
-        self._norm = shared(experiment, "norm", lambda: jax.jit(optax.tree.norm), on=model)
-        self._analytic = model.minimum is not None
-        self._splits: dict[str, Any] = {"train": ()}
+        name, measures = ("ensemble", _ensemble) if self._ensemble else ("sums", _single)
+        self._sums = shared(experiment, name, lambda: jax.jit(partial(measures, task)), on=task)
+        self._norm = shared(experiment, "norm", lambda: jax.jit(optax.tree.norm), on=task)
+        self._analytic = task.minimum is not None
+        self._splits: dict[str, Split] = {"train": ()}
         if data := experiment.dataset:
             samples = min(experiment.config["evaluate"]["samples"], data.size)
             # Independent of the run's seed, so that every run on this data set is evaluated on the same subset.
             subset = np.sort(np.random.default_rng(0).permutation(data.size)[:samples])
             self._splits = {
-                "train": jax.device_put((data.train_x[subset], data.train_y[subset])),
-                "validation": jax.device_put((data.validation_x, data.validation_y)),
+                "train": jax.device_put(tuple(array[subset] for array in data.train)),
+                "validation": jax.device_put(data.validation),
             }
 
     def __call__(self, params: Params, *, update: int, time_s: float, samples: int) -> list[dict[str, Any]]:
@@ -54,11 +54,11 @@ class Evaluator:
         members = len(jax.tree.leaves(params)[0]) if self._ensemble else 1
         norm = float(self._norm(params)) / members**0.5
         for split, data in self._splits.items():
-            measured = self._mean(params, data)
+            measured = self._measured(params, data)
             point = params["x"] if self._analytic else ()
             if self._ensemble:
-                point = point[measured["member_loss"].argmin()] if self._analytic else ()
-                measured = _with_best(measured)
+                point = point[measured[f"{MEMBER}loss"].argmin()] if self._analytic else ()
+                measured = self._with_best(measured)
             rows.append(
                 {
                     "update": update,
@@ -72,54 +72,52 @@ class Evaluator:
             )
         return rows
 
-    def _mean(self, params: Params, data: Any) -> Measures:
-        """Return the measures averaged over the examples, in double precision."""
-        size = len(data[1]) if data else 1
-        total: Measures = {}
-        for first in range(0, size, CHUNK):
-            batch = jax.tree.map(lambda a, first=first: a[first : first + CHUNK], data)
-            weight = len(batch[1]) if data else 1
-            for name, value in self._measures(params, self._model_state, batch).items():
-                total[name] = total.get(name, 0.0) + weight * np.asarray(value, np.float64)
-        return {name: value / size for name, value in total.items()}
+    def _measured(self, params: Params, data: Split) -> dict[str, Any]:
+        """Return the metrics over all examples; of each member of an ensemble as arrays, with a prefix."""
+        total: dict[str, Any] = {}
+        step = self._task.at_once
+        for first in range(0, len(data[0]) if data else 1, step):
+            batch = tuple(array[first : first + step] for array in data)
+            found = jax.device_get(self._sums(params, self._model_state, batch))
+            double = jax.tree.map(lambda value: np.asarray(value, np.float64), found)
+            total = jax.tree.map(np.add, total, double) if total else double
+        metrics: dict[str, Any] = {}
+        for prefix, sums in total.items():
+            metrics |= {f"{prefix}{name}": value for name, value in self._task.finish(sums, np).items()}
+        return metrics
+
+    def _with_best(self, measured: dict[str, Any]) -> dict[str, Any]:
+        """Replace the members' metrics by the best of each; these are also the ensemble's if it has none of its own."""
+        best = {}
+        for name, better, *_ in self._task.metrics:
+            members = measured.pop(f"{MEMBER}{name}")
+            best[name] = members.min() if better == "lower" else members.max()
+        return best | measured | {f"best_member_{name}": value for name, value in best.items()}
 
 
-def _single(model: Model, params: Params, state: ModelState, batch: Any) -> dict[str, jax.Array]:
-    loss, (_, accuracy) = model.loss(params, state, batch, None)
-    return {"loss": loss, "accuracy": accuracy}
+def _single(task: Task, params: Params, state: ModelState, batch: Split) -> dict[str, Sums]:
+    """Return the sums over a batch, under an empty prefix."""
+    outputs, _ = task.forward(params, state, batch, None)
+    return {"": task.measure(outputs, batch)}
 
 
-def _ensemble(model: Model, members: Params, state: ModelState, batch: Any) -> dict[str, jax.Array]:
-    """Return measures of each member, shape (n,), and of the means of their probabilities and of their logits."""
-    each = jax.lax.map(lambda params: _single(model, params, state, batch), members)  # one by one, to save memory
-    measures = {f"member_{name}": value for name, value in each.items()}
-    if model.logits is None:
-        return measures
-    x, y = batch
-    logits = jax.lax.map(lambda params: model.logits(params, state, x), members)
-    log_mean = jax.nn.logsumexp(jax.nn.log_softmax(logits), axis=0) - jnp.log(len(logits))
-    for prefix, z in (("", log_mean), ("mean_logits_", jnp.mean(logits, axis=0))):
-        measures[f"{prefix}loss"] = jnp.mean(optax.softmax_cross_entropy_with_integer_labels(z, y))
-        measures[f"{prefix}accuracy"] = jnp.mean(jnp.argmax(z, axis=-1) == y)
-    return measures
+def _ensemble(task: Task, members: Params, state: ModelState, batch: Split) -> dict[str, Sums]:
+    """Return the sums of each member, with arrays of shape (members,), and of what is combined of their outputs."""
+    outputs = jax.lax.map(lambda params: task.forward(params, state, batch, None)[0], members)  # to save memory
+    found = {MEMBER: jax.lax.map(lambda one: task.measure(one, batch), outputs)}
+    return found | {prefix: task.measure(combine(outputs), batch) for prefix, combine in task.combine}
 
 
-def _with_best(measured: Measures) -> Measures:
-    """Replace the members' measures by the best of each; without logits these are also the ensemble's."""
-    best = {"loss": measured.pop("member_loss").min(), "accuracy": measured.pop("member_accuracy").max()}
-    return best | measured | {f"best_member_{name}": value for name, value in best.items()}
-
-
-def reached(stop: Any, rows: list[dict[str, Any]]) -> str | None:
-    """Return the stop criterion that an evaluation meets, with the values, or None.
+def reached(goals: Sequence[Goal], rows: list[dict[str, Any]]) -> str | None:
+    """Return the goal that an evaluation reaches, with the values, or None.
 
     Args:
-        stop: the configuration group `stop`.
+        goals: of the experiment.
         rows: of one evaluation; `validation` decides, or the only split there is.
     """
     row = rows[-1]
-    if stop["accuracy"] is not None and row["accuracy"] >= stop["accuracy"]:
-        return f"stop.accuracy={stop['accuracy']} reached: {row['split']} accuracy {row['accuracy']:.4f}"
-    if stop["loss"] is not None and row["loss"] <= stop["loss"]:
-        return f"stop.loss={stop['loss']} reached: {row['split']} loss {row['loss']:.4g}"
+    for metric, target, key in goals:
+        value = row[metric.name]
+        if value <= target if metric.better == "lower" else value >= target:
+            return f"{key}={target} reached: {row['split']} {metric.name} {value:{metric.format}}"
     return None

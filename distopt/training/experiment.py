@@ -13,11 +13,20 @@ from distopt.datasets import Dataset
 from distopt.datasets.partition import partition
 from distopt.datasets.sampler import steps_for
 from distopt.errors import ConfigError
-from distopt.records import Checkpoint
+from distopt.records import Checkpoint, Metric
 from distopt.rules import DistributedOptimizer
+from distopt.tasks import Task
 from distopt.windows import count, length
 
 UNLIMITED = 2**31 - 1  # local steps of a worker whose budget is not in samples
+
+
+class Goal(NamedTuple):
+    """A value of a metric that ends training."""
+
+    metric: Metric
+    target: float
+    key: str  # the setting that asks for it
 
 
 class Experiment(NamedTuple):
@@ -25,7 +34,7 @@ class Experiment(NamedTuple):
 
     config: Mapping[str, Any]
     dataset: Dataset | None
-    model: models.Model
+    model: Task
     local: optax.GradientTransformation  # what workers run
     optimizer: DistributedOptimizer
     workers: int  # n, workers that really train
@@ -43,6 +52,14 @@ class Experiment(NamedTuple):
         return bool(self.budget.max() < UNLIMITED)
 
     @property
+    def goals(self) -> list[Goal]:
+        """Return the values of metrics that end training; `stop.accuracy` and `stop.loss` are short forms."""
+        stop, known = self.config["stop"], {metric.name: metric for metric in self.model.metrics}
+        wanted = [(name, stop[name], f"stop.{name}") for name in ("accuracy", "loss")]
+        wanted.append((stop["metric"], stop["target"], "stop.target"))
+        return [Goal(known[name], target, key) for name, target, key in wanted if target is not None]
+
+    @property
     def guarded(self) -> bool:
         """Return whether commits that are not finite are refused while training continues."""
         return bool(self.config["on_bad_commit"] != "stop")
@@ -50,7 +67,8 @@ class Experiment(NamedTuple):
     @property
     def program(self) -> Hashable:
         """Return the key of the compiled programs: runs with equal keys share them."""
-        shapes = tuple((a.shape, a.dtype) for a in self.dataset[1:5]) if self.dataset else ()
+        data = (*self.dataset.train, *self.dataset.validation) if self.dataset else ()
+        shapes = tuple((array.shape, array.dtype) for array in data)
         reset = self.config["local"]["on_pull"]
         return self.model, self.local, self.optimizer, reset, self.workers, self.window, self.batch_size, shapes
 
@@ -179,10 +197,12 @@ def build(config: Mapping[str, Any], dataset: Dataset | str | None = "load") -> 
     data = _attempt(problems, datasets.load, config["dataset"]) if isinstance(dataset, str) else dataset
     if problems:
         raise ConfigError(problems)
-    given = (data.shape, data.classes) if data else (None, None)
+    given = (data.shape, data.classes, data.kind) if data else (None, None)
     model = _attempt(problems, _once, models.build, config["model"], *given)
     workers = min(config["workers"], optimizer.workers or config["workers"])
     divided = _attempt(problems, _divide, config, data, workers)
+    if model:
+        problems += _unknown_goals(config, model)
     if problems:
         raise ConfigError(problems)
     shards, budget = divided
@@ -199,6 +219,17 @@ def build(config: Mapping[str, Any], dataset: Dataset | str | None = "load") -> 
         shards=shards,
         budget=whole_portions(budget, optimizer, config["optimizer"]["window"]),
     )
+
+
+def _unknown_goals(config: Mapping[str, Any], task: Task) -> list[str]:
+    """Return a problem for each criterion on a metric that the task does not have, or without its other half."""
+    stop, names = config["stop"], [metric.name for metric in task.metrics]
+    if (stop["metric"] is None) != (stop["target"] is None):
+        return ["stop.metric and stop.target: give both or neither"]
+    wanted = {f"stop.{name}": name for name in ("accuracy", "loss") if stop[name] is not None}
+    wanted |= {f"stop.metric={stop['metric']}": stop["metric"]} if stop["metric"] is not None else {}
+    has = f"model={config['model']['name']} has {', '.join(names)}"
+    return [f"{key}: no such metric, {has}" for key, name in wanted.items() if name not in names]
 
 
 def _rules(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -236,7 +267,9 @@ def _divide(config: Mapping[str, Any], data: Dataset | None, workers: int) -> tu
     if data is None:
         return [np.empty(0, np.int32)] * workers, np.full(workers, UNLIMITED, np.int64)
     settings = config["dataset"]
-    shards = partition(data.train_y, workers, settings["partition"], settings["alpha"], config["seed"])
+    shards = partition(
+        data.size, data.train_y, workers, settings["partition"], settings.get("alpha", 1.0), config["seed"]
+    )
     if config["epochs"] is None:
         return shards, np.full(workers, UNLIMITED, np.int64)
     sizes = [len(shard) for shard in shards]

@@ -24,8 +24,7 @@ class Delivery(NamedTuple):
     message: Message
     steps: int
     samples: int
-    loss: Any  # a number, or an array that may not be computed yet
-    accuracy: Any
+    measured: Mapping[str, Any]  # the metrics of its window, `loss` among them; they may not be computed yet
     compute_s: float
     exchange_s: float
     bytes_up: int

@@ -201,7 +201,7 @@ class Server:
         messages, workers = [d.message for d in deliveries], [d.worker for d in deliveries]
         kept = list(range(len(deliveries)))
         if self._guarded:
-            loss = [d.loss for d in deliveries]
+            loss = [d.measured["loss"] for d in deliveries]
             folded, kept, measured = sift(self._fold, self.center, self.state, messages, loss, *whence)
             accepted = {workers[i] for i in kept}
             self.refused = self.refused.union(workers) - accepted
@@ -253,7 +253,7 @@ class Server:
             applied = self.measure(applied)
         gone = applied.dropped
         deliveries = [*applied.deliveries, *([gone.delivery] if gone else [])]
-        told = [{"loss": d.loss, "accuracy": d.accuracy, **d.columns} for d in deliveries]
+        told = [{**d.measured, **d.columns} for d in deliveries]
         measured, told = jax.device_get((applied.measured, told))
         for d, norm, window in zip(applied.deliveries, measured.get("commit_norm", ()), told, strict=False):
             if not self._guarded and not (math.isfinite(window["loss"]) and math.isfinite(norm)):

@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from distopt.models import ModelState
 from distopt.optimizers.parts import probes
 from distopt.rules import Message, Params, Reply, State, Window
+from distopt.tasks import ModelState, Sums
 from distopt.training.batches import Batches, portion_indices
 from distopt.training.experiment import Experiment
 from distopt.training.shapes import landing
@@ -43,8 +43,7 @@ class Flight(NamedTuple):
     model: ModelState
     rule: State
     message: Message = None  # None while the commit waits for the center, and once it was sent
-    loss: Any = None  # mean over the window's steps, of the mini-batch at the parameters of that step; shape ()
-    accuracy: Any = None
+    measured: Any = None  # the task's metrics by name, over the window's steps, each at the parameters of its step
     ended: Any = None  # whether the worker rule ended the window, 0 or 1; None if it cannot
 
     @property
@@ -62,7 +61,7 @@ class Progress(NamedTuple):
     model: ModelState
     gradient: Params | None  # Σ g so far, if the worker rule asks for it
     loss: jax.Array  # sum over the steps; shape ()
-    accuracy: jax.Array
+    sums: Sums  # of the task, over the steps
     ended: jax.Array | None  # whether the worker rule ends the window; None if it cannot; shape ()
 
 
@@ -98,7 +97,7 @@ class Worker:
             model=model,
             gradient=jax.tree.map(jnp.zeros_like, params) if steps.takes != "local" else None,
             loss=jnp.zeros(()),
-            accuracy=jnp.zeros(()),
+            sums=self._model.no_sums(),
             ended=jnp.zeros((), bool) if isinstance(steps.until, Judged) else None,
         )
 
@@ -110,7 +109,7 @@ class Worker:
         key = jax.random.fold_in(step_key, batches.worker)
         indices = batches.indices
         if passes and data:
-            indices = portion_indices(passes.portion(rule, batches.worker), len(data[1]), indices.shape)
+            indices = portion_indices(passes.portion(rule, batches.worker), len(data[0]), indices.shape)
         differentiate = jax.value_and_grad(self._model.loss, has_aux=True)
 
         def more(progress: Progress) -> jax.Array:
@@ -118,9 +117,9 @@ class Worker:
             return left if progress.ended is None else left & ~progress.ended
 
         def step(progress: Progress) -> Progress:
-            i, theta, local, model, total, loss, accuracy, ended = progress
+            i, theta, local, model, total, loss, sums, ended = progress
             batch = jax.tree.map(lambda a: a[indices[i]], data)
-            (value, (model, hits)), g = differentiate(
+            (value, (model, more_sums)), g = differentiate(
                 theta, model, batch, jax.random.fold_in(key, batches.first_step + i)
             )
             if takes != "local":
@@ -131,13 +130,14 @@ class Worker:
                 theta = optax.apply_updates(theta, updates)
             if isinstance(until, Judged):
                 ended = until.ends(Window(start, theta, i + 1, total), g, rule)
-            return Progress(i + 1, theta, local, model, total, loss + value, accuracy + hits, ended)
+            sums = jax.tree.map(jnp.add, sums, more_sums)
+            return Progress(i + 1, theta, local, model, total, loss + value, sums, ended)
 
         return jax.lax.while_loop(more, step, progress)
 
     def arrive(self, progress: Progress, start: Params, rule: State, batches: Batches, step_key: jax.Array) -> Flight:
         """End a window and make its commit; pure."""
-        steps, end, local, model, total, loss, accuracy, ended = progress
+        steps, end, local, model, total, loss, sums, ended = progress
         key = jax.random.fold_in(step_key, batches.worker)
         draw = jax.random.fold_in(key, ~batches.first_step)  # negative, so no step has that number
         window = Window(start, end, steps, total, key=draw, loss=loss)
@@ -145,7 +145,7 @@ class Worker:
         if not self._rules.worker.pull:
             message, rule = self.commit(window, local, rule)
             window = landing(window)
-        return Flight(window, local, model, rule, message, loss / steps, accuracy / steps, ended)
+        return Flight(window, local, model, rule, message, self._model.finish(sums, jnp), ended)
 
     def commit(self, window: Window, local: optax.OptState, rule: State) -> tuple[Message, State]:
         """Make the commit of a window; pure."""

@@ -33,19 +33,24 @@ class Replica:
         # bits, taken one by one or all at once.
         self._depart = shared(experiment, "departure", lambda: jax.jit(worker.depart, donate_argnums=1))
         self._steps = shared(experiment, "steps", lambda: jax.jit(worker.steps, donate_argnums=0))
-        self._arrive = shared(experiment, "arrival", lambda: jax.jit(worker.arrive, donate_argnums=0))
+        # Not of use for anything that comes out, so the sums are not donated.
+        self._arrive = shared(
+            experiment,
+            "arrival",
+            lambda: jax.jit(lambda p, sums, *rest: worker.arrive(p._replace(sums=sums), *rest), donate_argnums=0),
+        )
         self.adopt = shared(experiment, "adoption", self._compile_adoption)
         self._commit = shared(experiment, "commit", lambda: jax.jit(worker.commit))
         self._positions = shared(experiment, "positions", lambda: jax.jit(worker.positions))
 
     @cached_property
     def data(self) -> Any:
-        """The training samples on the device, features and labels; () without data."""
+        """The training samples on the device; () without data."""
         data = self.experiment.dataset
         if data and self.experiment.portions:  # shuffled, so that each portion is a fair sample; the same for all seeds
             order = np.random.default_rng(0).permutation(data.size)
-            return jax.device_put((data.train_x[order], data.train_y[order]))
-        return jax.device_put((data.train_x, data.train_y) if data else ())
+            return jax.device_put(tuple(array[order] for array in data.train))
+        return jax.device_put(data.train if data else ())
 
     def begin(self, center: Params | None = None, kept: Kept | None = None) -> Position:
         """Return the position a worker starts from.
@@ -92,7 +97,8 @@ class Replica:
 
     def arrive(self, position: Position, progress: Progress, batches: Batches) -> Flight:
         """End a window where it is, and make its commit as `fly` does."""
-        return self._arrive(progress, position.params, position.rule, batches, self.step_key)
+        rest = (position.params, position.rule, batches, self.step_key)
+        return self._arrive(progress._replace(sums={}), progress.sums, *rest)
 
     def commit(self, flight: Flight, center: Params) -> Flight:
         """Make the commit of a flight whose worker has pulled the center."""

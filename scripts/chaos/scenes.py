@@ -85,4 +85,4 @@ def undisturbed(experiment: Experiment, task: Sequence[str], folder: Path) -> tu
     assert experiment.dataset is not None
     configs = [configuration.compose([*task, *UNDISTURBED, f"seed={k}", f"output={folder}"]) for k in range(SEEDS)]
     accuracies = [run.summary["validation_accuracy_final"] for run in runner.run_together(configs)]
-    return interval(accuracies, len(experiment.dataset.validation_y))
+    return interval(accuracies, len(experiment.dataset.validation_x))

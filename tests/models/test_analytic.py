@@ -9,17 +9,17 @@ import pytest
 
 from distopt import models
 from distopt.errors import ConfigError
-from distopt.models import Model
+from distopt.tasks import Task
 
 EXACT = {"noise": 0.0}
 
 
-def build(name: str, start: list[float], **settings: Any) -> Model:
+def build(name: str, start: list[float], **settings: Any) -> Task:
     extra = {"curvatures": [1.0, 10.0]} if name == "quadratic" else {}
     return models.build({"name": name, "start": start, **EXACT, **extra, **settings}, None, None)
 
 
-def at(model: Model, key: jax.Array | None = None) -> tuple[float, np.ndarray]:
+def at(model: Task, key: jax.Array | None = None) -> tuple[float, np.ndarray]:
     """The value and the gradient where the model starts."""
     params, state = model.init(jax.random.key(0))
     (value, _), gradient = jax.value_and_grad(model.loss, has_aux=True)(params, state, (), key)
@@ -66,8 +66,8 @@ def test_evaluation_is_exact() -> None:
 
 def test_there_is_no_accuracy() -> None:
     model = build("booth", [0.0, 0.0])
-    _, (_, accuracy) = model.loss({"x": jnp.zeros(2)}, {}, (), None)
-    assert np.isnan(accuracy)
+    _, (_, sums) = model.loss({"x": jnp.zeros(2)}, {}, (), None)
+    assert list(sums) == [metric.name for metric in model.metrics] == ["loss"]
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,15 @@ from distopt.errors import ConfigError
 
 SOURCE = """
 import jax.numpy as jnp
-from distopt.models import Model
+from distopt.records import LOSS
+from distopt.tasks import Task
 
 def constant(*, shape, classes, value):
-    def loss(params, state, batch, key):
-        return params["x"] * 0 + value, (state, jnp.float32(classes))
-    return Model(lambda key: ({"x": jnp.zeros(())}, {}), loss)
+    def forward(params, state, batch, key):
+        return params["x"] * 0 + value, state
+    def measure(outputs, batch):
+        return {"loss": (outputs, jnp.float32(1)), "classes": (jnp.float32(classes), jnp.float32(1))}
+    return Task(lambda key: ({"x": jnp.zeros(())}, {}), forward, measure, (LOSS,), sums=("loss", "classes"))
 """
 
 
@@ -28,8 +31,8 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_factory_elsewhere_gets_shape_classes_and_its_settings() -> None:
     model = models.build({"name": "somebodys_models:constant", "value": 3.0}, (8, 8), 10)
     params, state = model.init(jax.random.key(0))
-    loss, (_, accuracy) = model.loss(params, state, (), None)
-    assert (float(loss), float(accuracy)) == (3, 10)
+    loss, (_, sums) = model.loss(params, state, (), None)
+    assert (float(loss), float(sums["classes"][0])) == (3, 10)
 
 
 @pytest.mark.parametrize("name", ["somebodys_models:other", "nobodys_models:constant", ":x", "x:"])

@@ -12,13 +12,13 @@ import pytest
 
 from distopt import config, models
 from distopt.errors import ConfigError
-from distopt.models import Model
+from distopt.tasks import Task
 
 MLP = {"name": "mlp", "hidden": [5], "dropout": 0.0}
 CNN = {"name": "cnn", "features": 2, "hidden": 3}
 
 
-def size(model: Model) -> int:
+def size(model: Task) -> int:
     params, _ = jax.eval_shape(lambda: model.init(jax.random.key(0)))
     return sum(leaf.size for leaf in jax.tree.leaves(params))
 
@@ -28,7 +28,7 @@ def batch(shape: tuple[int, ...], classes: int, count: int = 4) -> tuple[jax.Arr
     return x, jnp.arange(count, dtype=jnp.int32) % classes
 
 
-@pytest.mark.parametrize("name", models.TRAINABLE + models.ANALYTIC)
+@pytest.mark.parametrize("name", [*models.TRAINABLE, *models.ANALYTIC])
 def test_yaml_has_the_settings_of_the_factory(name: str) -> None:
     module = "analytic" if name in models.ANALYTIC else name
     parameters = inspect.signature(getattr(importlib.import_module(f"distopt.models.{module}"), name)).parameters
@@ -37,7 +37,7 @@ def test_yaml_has_the_settings_of_the_factory(name: str) -> None:
 
 
 def test_every_model_has_a_yaml() -> None:
-    assert set(models.TRAINABLE + models.ANALYTIC) == set(config.choices("model"))
+    assert {*models.TRAINABLE, *models.ANALYTIC} == set(config.choices("model"))
 
 
 @pytest.mark.parametrize(
@@ -80,13 +80,14 @@ def test_what_does_not_fit_is_refused(settings: dict[str, Any], shape: tuple[int
 def test_the_loss_is_the_cross_entropy_of_the_logits(settings: dict[str, Any]) -> None:
     model = models.build(settings, (8, 8), 5)
     params, state = model.init(jax.random.key(0))
-    loss, (_, accuracy) = model.loss(params, state, batch((8, 8), 5), jax.random.key(1))
+    loss, (_, sums) = model.loss(params, state, batch((8, 8), 5), jax.random.key(1))
     assert np.isfinite(loss)
-    assert float(accuracy) in (0, 0.25, 0.5, 0.75, 1)
+    assert float(sums["accuracy"][0]) in (0, 1, 2, 3, 4)
+    assert float(sums["accuracy"][1]) == float(sums["loss"][1]) == 4
     # without weights all classes are equally likely, and the first one is called
-    loss, (_, accuracy) = model.loss(jax.tree.map(jnp.zeros_like, params), state, batch((8, 8), 5), None)
+    loss, (_, sums) = model.loss(jax.tree.map(jnp.zeros_like, params), state, batch((8, 8), 5), None)
     assert float(loss) == pytest.approx(math.log(5), rel=1e-6)
-    assert float(accuracy) == 0.25
+    assert float(model.finish(sums, jnp)["accuracy"]) == 0.25
 
 
 @pytest.mark.parametrize("settings", [MLP, CNN], ids=lambda settings: settings["name"])

@@ -48,7 +48,7 @@ def server(
 
 def delivery(worker: int, sequence: int, message: float, last: bool = False) -> Delivery:
     """A commit of one number."""
-    return Delivery(worker, sequence, array(message), 5, 160, 1.0, 0.5, 0.1, 0.0, 4, last)
+    return Delivery(worker, sequence, array(message), 5, 160, {"loss": 1.0}, 0.1, 0.0, 4, last)
 
 
 def served(

@@ -27,7 +27,8 @@ def server(quorum: int = 1, workers: int = 3, optimizer: DistributedOptimizer | 
 def commit(worker: int, sequence: int = 1, message: float | None = None, **other: Any) -> Delivery:
     """Worker k's message is 100, 10 or 1 unless told."""
     values = FIRST_ONLY[worker] if message is None else [message]
-    fields = {"steps": 5, "samples": 160, "loss": 1.0, "accuracy": 0.5, "compute_s": 0.1, "exchange_s": 0.0}
+    measured = {"loss": other.pop("loss", 1.0), "accuracy": 0.5}
+    fields = {"steps": 5, "samples": 160, "measured": measured, "compute_s": 0.1, "exchange_s": 0.0}
     fields |= {"bytes_up": 4, "last": False} | other
     return Delivery(worker, sequence, jnp.array(values, jnp.float32), **fields)
 

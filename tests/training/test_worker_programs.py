@@ -7,7 +7,6 @@ import numpy as np
 import optax
 import pytest
 
-from distopt.models import Model
 from distopt.training.batches import Batches, Itinerary
 from distopt.training.experiment import Experiment
 from distopt.training.shapes import shapes
@@ -54,8 +53,8 @@ def test_a_window_is_a_loop_of_optax_steps() -> None:
     assert batches.steps == 4
     close(flight.window.end, params)
     close(flight.message, jax.tree.map(lambda a, b: a - b, params, replica.params))
-    assert float(flight.loss) == pytest.approx(np.mean(losses), rel=1e-5)
-    assert 0 <= float(flight.accuracy) <= 1
+    assert float(flight.measured["loss"]) == pytest.approx(np.mean(losses), rel=1e-5)
+    assert 0 <= float(flight.measured["accuracy"]) <= 1
 
 
 def test_a_synchronous_worker_stays_and_sums_gradients() -> None:
@@ -157,11 +156,11 @@ def test_what_a_rule_knows_of_the_center_is_that_of_the_last_pull(optimizer: str
 def test_full_and_tail_windows_share_one_program() -> None:
     it, traces = small(epochs=3, window=7), []
 
-    def loss(*arguments: Any) -> Any:
+    def forward(*arguments: Any) -> Any:
         traces.append(0)
-        return it.model.loss(*arguments)
+        return it.model.forward(*arguments)
 
-    replica, itinerary = Replica(it._replace(model=Model(it.model.init, loss))), Itinerary(it, 0)
+    replica, itinerary = Replica(it._replace(model=it.model._replace(forward=forward))), Itinerary(it, 0)
     flight = fly(replica, itinerary.next())
     after_first = len(traces)
     tail = replica.fly(replica.land(replica.params, flight), itinerary.next())

@@ -153,7 +153,7 @@ class Judge:
 
     def __init__(self, experiment: Experiment, evaluate: Evaluator, watch: Watch) -> None:
         self.reason: str | None = None
-        self._stop = experiment.config["stop"]
+        self._stop, self._goals = experiment.config["stop"], experiment.goals
         self._evaluate = evaluate
         self._watch = watch
         self.evaluated = -1  # the last update with an evaluation
@@ -165,7 +165,7 @@ class Judge:
         phase = self._watch.enter("evaluate")
         rows = self._evaluate(engine.result, update=engine.version, time_s=time_s, samples=engine.samples)
         self.evaluated = engine.version
-        self.reason = self.reason or reached(self._stop, rows)
+        self.reason = self.reason or reached(self._goals, rows)
         self._watch.enter(phase)
         return rows
 

@@ -60,10 +60,9 @@ class Crew:
         self._wait(self._actors.reserved(), "free places on the cluster")
         self._server = self._actors.server(self._epoch)
         self._workers = [self._actors.worker(hosted) for hosted in self.layout.hosted]
-        stop = experiment.config["stop"]
-        early = any(stop[key] is not None for key in ("accuracy", "loss"))
-        meanwhile = early or wanted(experiment.config)  # needed during training
-        self._evaluation = Evaluation(self._ray, self._actors, self._server, self._ask, stop, meanwhile)
+        goals = experiment.goals
+        meanwhile = bool(goals) or wanted(experiment.config)  # needed during training
+        self._evaluation = Evaluation(self._ray, self._actors, self._server, self._ask, goals, meanwhile)
         node = self._wait(self._server.call.remote("open"))
         watch.enter("compile")
         path, *_ = self._wait(

@@ -1,12 +1,13 @@
 """Evaluations of the center on Ray actors, seen from the driver: during training if wanted, the rest after it."""
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
 from distopt.errors import DistoptError
 from distopt.launchers.ray.actors import Actors
 from distopt.records import News
 from distopt.training.evaluation import reached
+from distopt.training.experiment import Goal
 
 ATTEMPTS = 3  # evaluators that may be lost in a row
 
@@ -23,12 +24,12 @@ class Evaluation:
         actors: makes evaluators.
         server: the actor that has the snapshots.
         ask: calls a method of an actor; raises Lost.
-        stop: criteria that end training.
+        goals: that end training when one is reached.
         meanwhile: evaluate during training.
     """
 
     def __init__(
-        self, ray: Any, actors: Actors, server: Any, ask: Callable[..., Any], stop: Mapping[str, Any], meanwhile: bool
+        self, ray: Any, actors: Actors, server: Any, ask: Callable[..., Any], goals: Sequence[Goal], meanwhile: bool
     ) -> None:
         self.done = 0  # snapshots evaluated
         self.last = -1  # the update of the latest of them
@@ -37,7 +38,7 @@ class Evaluation:
         self._actors = actors
         self._server = server
         self._ask = ask
-        self._stop = stop
+        self._goals = goals
         self._lost = 0  # evaluators lost in a row
 
     def follow(self, snapshots: int) -> list[dict[str, Any]]:
@@ -56,7 +57,7 @@ class Evaluation:
                 continue
             self._lost = 0
             found += rows
-            if reason := reached(self._stop, rows):
+            if reason := reached(self._goals, rows):
                 self._ask(self._server, "end", "stopped", reason)
         return found
 

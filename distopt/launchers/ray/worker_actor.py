@@ -151,7 +151,7 @@ class WorkerGroup:
         while not (last or self._failed.is_set()):
             began = time.perf_counter()
             flight = self._fly(worker, position, itinerary, place.steps if place.taken else 0)
-            loss, accuracy = float(flight.loss), float(flight.accuracy)  # waits for the window to be computed
+            measured = {name: float(value) for name, value in flight.measured.items()}  # waits for the window
             computed = time.perf_counter()
             sequence += 1
             if rule.pull:
@@ -159,7 +159,7 @@ class WorkerGroup:
             steps, last = itinerary.last, place.taken or itinerary.remaining <= 0
             samples = steps * self._experiment.batch_size if self._experiment.dataset else 0
             head = Delivery(
-                worker, sequence, None, steps, samples, loss, accuracy, computed - began, exchange_s,
+                worker, sequence, None, steps, samples, measured, computed - began, exchange_s,
                 self._up.payload_bytes, last, jax.device_get(self._replica.columns(flight)),
                 incarnation=self._sender[0], epoch=self._sender[1],
             )  # fmt: skip

@@ -31,7 +31,7 @@ def commit(crew: Members, worker: int, steps: int = WINDOW) -> None:
     """Let a worker commit a window of what it is at."""
     place, sequence = crew.places[worker], crew._server.applied[worker] + 1
     last = place.taken or place.steps <= steps
-    delivery = Delivery(worker, sequence, {"x": jnp.ones(2)}, steps, 0, 0.0, 0.0, 0.0, 0.0, 0, last)
+    delivery = Delivery(worker, sequence, {"x": jnp.ones(2)}, steps, 0, {"loss": 0.0}, 0.0, 0.0, 0, last)
     if (applied := crew._server.deliver(delivery)) is not None:
         crew.applied(applied)
 

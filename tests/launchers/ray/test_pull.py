@@ -76,7 +76,7 @@ def test_a_pull_that_is_sent_again_is_answered_with_the_same_center() -> None:
         return center.read(server.pull(0, sequence, True, 0, 0).payload)["x"].tolist()
 
     assert pulled(1) == [0, 0]
-    head = Delivery(1, 1, None, 1, 0, 1.0, 1.0, 0.0, 0.0, 8, last=False)
+    head = Delivery(1, 1, None, 1, 0, {"loss": 1.0}, 0.0, 0.0, 8, last=False)
     asyncio.run(server.exchange(head, message.pack({"x": np.ones(2, np.float32)})))
     assert [pulled(1), pulled(2)] == [[0, 0], [1, 1]]
     server.end("interrupted", None)

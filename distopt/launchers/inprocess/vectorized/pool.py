@@ -48,8 +48,8 @@ class Recorded(NamedTuple):
 
     def read(self) -> dict[str, np.ndarray]:
         """Wait until it is computed, and return one array of shape (updates, q) for each column."""
-        columns = {**self.served._asdict(), **self.served.metrics}
-        del columns["metrics"]
+        columns = {**self.served._asdict(), **self.served.measured, **self.served.metrics}
+        del columns["measured"], columns["metrics"]
         return {name: np.asarray(leaf)[: self.updates, self.run] for name, leaf in columns.items()}
 
 

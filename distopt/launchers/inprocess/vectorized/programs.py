@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from distopt.models import ModelState
 from distopt.rules import Commits, Params, State, Window
+from distopt.tasks import ModelState
 from distopt.training.batches import Batches
 from distopt.training.experiment import Experiment
 from distopt.training.program_cache import quick
@@ -27,8 +27,7 @@ class Fleet(NamedTuple):
     end: Params
     steps: jax.Array
     message: Any
-    loss: jax.Array
-    accuracy: jax.Array
+    measured: dict[str, jax.Array]  # the metrics of each worker's last computed window
     positions: dict[str, jax.Array]  # what is recorded of where each worker's last window opened and ended
     pulled: Params
     version: jax.Array  # of the center each worker pulled last
@@ -47,8 +46,7 @@ class Served(NamedTuple):
     """What is recorded of a stretch of updates; every leaf has the shape (updates, S, q)."""
 
     staleness: jax.Array
-    loss: jax.Array
-    accuracy: jax.Array
+    measured: dict[str, jax.Array]
     commit_norm: jax.Array
     distance: jax.Array
     metrics: dict[str, jax.Array]
@@ -83,8 +81,7 @@ class Programs:
             end=rows.params,
             steps=jnp.zeros(runs * n, jnp.int32),
             message=jax.tree.map(lambda m: jnp.zeros((runs * n, *m.shape), m.dtype), shapes(self.experiment).message),
-            loss=jnp.zeros(runs * n),
-            accuracy=jnp.zeros(runs * n),
+            measured={metric.name: jnp.zeros(runs * n) for metric in self.experiment.model.metrics},
             positions={name: jnp.zeros(runs * n) for name in jax.eval_shape(self.worker.positions, *params[:1] * 2)},
             pulled=rows.params,
             version=jnp.zeros(runs * n, jnp.int32),
@@ -110,8 +107,7 @@ class Programs:
             end=put(fleet.end, flights.window.end),
             steps=put(fleet.steps, jnp.broadcast_to(batches.steps, rows.shape)),
             message=put(fleet.message, flights.message),
-            loss=put(fleet.loss, flights.loss),
-            accuracy=put(fleet.accuracy, flights.accuracy),
+            measured=put(fleet.measured, flights.measured),
             positions=put(fleet.positions, jax.vmap(self.worker.positions)(start.params, flights.window.end)),
         )
 
@@ -130,14 +126,14 @@ class Programs:
         updates, runs, q = who.shape
         rows = who + n * jnp.arange(runs)[:, None]
         messages, pulled, versions = _rows((fleet.message, fleet.pulled, fleet.version), rows)
-        loss, accuracy, positions = _rows((fleet.loss, fleet.accuracy, fleet.positions), rows)
+        measured, positions = _rows((fleet.measured, fleet.positions), rows)
 
         def each(central: Central, x: tuple) -> tuple[Central, Any]:
             i, *rest = x
             given = [jnp.broadcast_to(i, (runs,)) < counts, *rest]
             return jax.vmap(self._update)(central, *given)
 
-        xs = (jnp.arange(updates), who, messages, pulled, versions, loss)
+        xs = (jnp.arange(updates), who, messages, pulled, versions, measured["loss"])
         central, (replies, centers, now, record) = jax.lax.scan(each, central, xs)
         valid = jnp.arange(updates)[:, None, None] < counts[:, None]
         landing = jnp.where(valid, rows, runs * n).reshape(-1)
@@ -145,7 +141,7 @@ class Programs:
         centers, now = jax.tree.map(lambda c: jnp.repeat(c.reshape(-1, *c.shape[2:]), q, axis=0), (centers, now))
         fleet = self._land(fleet, landing, replies, centers, now)
         staleness, norm, distance, metrics = record
-        return fleet, central, Served(staleness, loss, accuracy, norm, distance, metrics | positions)
+        return fleet, central, Served(staleness, measured, norm, distance, metrics | positions)
 
     def _update(
         self,

@@ -1,0 +1,82 @@
+"""What tasks measure: sums and weights, against NumPy."""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from distopt.datasets.dataset import Dataset
+from distopt.records import Metric
+from distopt.tasks import Task, classes, tokens
+from distopt.training.evaluation import Evaluator, reached
+from distopt.training.experiment import Goal
+from tests.small import experiment
+
+RNG = np.random.default_rng(0)
+
+
+def log_softmax(logits: np.ndarray) -> np.ndarray:
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+
+
+def test_classes_are_measured_as_by_numpy() -> None:
+    logits, y = RNG.normal(size=(7, 5)), RNG.integers(5, size=7)
+    sums = classes.measure(jnp.array(logits, jnp.float32), (None, jnp.array(y)))
+    assert sums["loss"][1] == sums["accuracy"][1] == 7
+    assert float(sums["loss"][0]) == pytest.approx(-log_softmax(logits)[np.arange(7), y].sum(), rel=1e-5)
+    assert int(sums["accuracy"][0]) == (logits.argmax(axis=1) == y).sum()
+
+
+def test_tokens_are_measured_as_by_numpy() -> None:
+    logits, blocks = RNG.normal(size=(3, 4, 9)), RNG.integers(9, size=(3, 5), dtype=np.uint8)
+    sums = tokens.measure(jnp.array(logits, jnp.float32), (jnp.array(blocks),))
+    nll = -np.take_along_axis(log_softmax(logits), blocks[:, 1:, None].astype(int), axis=2).sum()
+    assert float(sums["loss"][0]) == pytest.approx(nll, rel=1e-5)
+    assert float(sums["loss"][1]) == 12
+    for xp in (np, jnp):
+        told = tokens.finish(sums, xp)
+        assert list(told) == [metric.name for metric in tokens.METRICS]
+        assert float(told["bits_per_byte"]) == pytest.approx(nll / 12 / math.log(2), rel=1e-5)
+        assert float(told["perplexity"]) == pytest.approx(math.exp(nll / 12), rel=1e-5)
+
+
+@pytest.mark.parametrize("at_once", [1, 4, 7, 100])
+def test_evaluation_is_the_same_however_it_is_cut(at_once: int) -> None:
+    """A mean of the chunks' means would count the samples of a short last chunk more than others."""
+    it = experiment("agn")
+    x, y = RNG.normal(size=(10, 3)).astype(np.float32), RNG.integers(2, size=10).astype(np.int32)
+    data = Dataset("some", x, y, x, y, 2)
+
+    def forward(params: Any, state: Any, batch: Any, key: Any) -> tuple[Any, Any]:
+        return batch[0][:, :2] * params["x"][0], state
+
+    task = Task(it.model.init, forward, classes.measure, classes.METRICS, at_once=at_once)
+    rows = Evaluator(it._replace(model=task, dataset=data), {})(
+        {"x": jnp.array([2.0, 0.0])}, update=1, time_s=0.0, samples=0
+    )
+    logits = x[:, :2] * 2
+    assert [row["split"] for row in rows] == ["train", "validation"]
+    for row in rows:
+        assert row["loss"] == pytest.approx(-log_softmax(logits)[np.arange(10), y].mean(), rel=1e-6)
+        assert row["accuracy"] == (logits.argmax(axis=1) == y).mean()
+
+
+@pytest.mark.parametrize(
+    ("better", "value", "ends"),
+    [("lower", 0.5, True), ("lower", 0.7, False), ("higher", 0.7, True), ("higher", 0.5, False)],
+)
+def test_a_goal_is_reached_from_its_own_side(better: Any, value: float, ends: bool) -> None:
+    goal = Goal(Metric("score", better, format=".2f"), 0.6, "stop.target")
+    said = reached([goal], [{"split": "train", "score": 9.0}, {"split": "validation", "score": value}])
+    assert said == (f"stop.target=0.6 reached: validation score {value:.2f}" if ends else None)
+
+
+def test_an_ensemble_of_texts_has_the_mean_of_probabilities() -> None:
+    logits = jnp.array(RNG.normal(size=(3, 2, 4, 9)), jnp.float32)  # of three members
+    combined = dict(tokens.COMBINE)[""](logits)
+    expected = np.exp(log_softmax(np.asarray(logits, np.float64))).mean(axis=0)
+    np.testing.assert_allclose(jax.nn.softmax(combined), expected, rtol=1e-5)

@@ -7,6 +7,7 @@ import flax.linen as nn
 import jax
 
 from distopt.models.classifier import classifier
+from distopt.models.convolution import Conv
 from distopt.tasks import Task
 
 
@@ -22,8 +23,8 @@ class CNN(nn.Module):
         """Map images (batch, height, width[, channels]) to logits (batch, classes)."""
         del train
         x = x if x.ndim == 4 else x[..., None]
-        x = nn.relu(nn.Conv(self.features, (3, 3), strides=2)(x))
-        x = nn.relu(nn.Conv(2 * self.features, (3, 3), strides=2)(x))
+        x = nn.relu(Conv(self.features, stride=2)(x))
+        x = nn.relu(Conv(2 * self.features, stride=2)(x))
         x = nn.relu(nn.Dense(self.hidden)(x.reshape(x.shape[0], -1)))
         return nn.Dense(self.classes)(x)
 

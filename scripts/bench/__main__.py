@@ -16,6 +16,7 @@ import numpy as np
 
 from scripts.bench.compare import comparison
 from scripts.bench.long import flat_memory, many_commits
+from scripts.bench.models import model_speed
 from scripts.bench.page import report_page
 from scripts.bench.server import server_cost
 from scripts.bench.sim import simulated_cost, simulated_memory, simulated_throughput
@@ -139,6 +140,7 @@ BENCHMARKS: dict[str, Callable[[Path], list[Line]]] = {
     "sim": simulated_throughput,
     "sim-cost": simulated_cost,
     "sim-memory": simulated_memory,
+    "models": model_speed,
     "long": flat_memory,
     "million": many_commits,
     "compare": comparison,

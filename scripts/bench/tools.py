@@ -44,9 +44,10 @@ def run(*overrides: str, data: Path) -> Any:
     return distopt.load(folder)
 
 
-def plain_loop(overrides: list[str], data: Path, windows: int = 12) -> float:
-    """Return the steps per second of the plain loop, measured in its own process."""
-    code = f"from scripts.bench.plain_loop import measure; print(measure({overrides!r}, {str(data)!r}, {windows}))"
+def plain_loop(overrides: list[str], data: Path, windows: int = 12, *, xla: bool = False) -> float:
+    """Return the steps per second of the plain loop, measured in its own process; see `plain_loop.measure`."""
+    arguments = f"{overrides!r}, {str(data)!r}, {windows}, xla={xla}"
+    code = f"from scripts.bench.plain_loop import measure; print(measure({arguments}))"
     root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
     return float(done.stdout.split()[-1])

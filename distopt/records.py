@@ -47,8 +47,8 @@ class Event(NamedTuple):
         return self._asdict()
 
 
-Kind = Literal["classes", "tokens"]
-"""What a sample is: numbers with a class, or a block of a text."""
+Kind = Literal["classes", "numbers", "tokens"]
+"""What is to be predicted: a class, a number, or the next token of a text."""
 Better = Literal["higher", "lower"]
 
 

@@ -34,6 +34,8 @@ def assemble(settings: Mapping[str, Any], train: Part, validation: Part | None) 
             raise DataError(f"{file}: {len(x)} samples, but {len(y)} labels")
         if x.shape[1:] != train[0].shape[1:]:
             raise DataError(f"{file}: training samples of shape {train[0].shape[1:]}, validation of {x.shape[1:]}")
+    if settings.get("kind", "classes") == "numbers":
+        return _numbers(settings, train, validation)
     names, labels = _classes(settings, [y for _, y in parts])
     if validation is None:
         x, y = train[0], labels[0]
@@ -52,6 +54,34 @@ def assemble(settings: Mapping[str, Any], train: Part, validation: Part | None) 
     told = f"{_label(settings)}: {len(names)} classes: {_counted(names, counts[0] + counts[1])}"
     told += f"; {found.size:,} samples to train on, {len(found.validation_x):,} to validate on, {how}"
     return found._replace(told=(told,), warnings=tuple(_warnings(settings, names, *counts)))
+
+
+def _numbers(settings: Mapping[str, Any], train: Part, validation: Part | None) -> Dataset:
+    """Make a data set with numbers to predict; they are scaled as the training part is."""
+    for _, y in filter(None, (train, validation)):
+        if y.dtype.kind not in "fiu" or not np.isfinite(y.astype(np.float64)).all():
+            raise DataError(
+                f"{_label(settings)}: is text, or missing in some samples; dataset.kind=numbers needs numbers"
+            )
+    if validation is None:
+        fraction = float(settings.get("validation_fraction", VALIDATION_FRACTION))
+        order = np.random.default_rng(0).permutation(len(train[1]))
+        held_out = int(len(order) * fraction)
+        if held_out < 1 or held_out == len(order):
+            raise DataError(
+                f"dataset.validation_fraction={fraction:g}: leaves no sample in one of the parts, {settings['file']} "
+                f"holds {len(order)}"
+            )
+        places = np.sort(order[held_out:]), np.sort(order[:held_out])
+        train, validation = ((train[0][some], train[1][some]) for some in places)
+    y = train[1].astype(np.float64)
+    mean, spread = float(y.mean()), float(y.std())
+    if spread == 0:
+        raise DataError(f"{_label(settings)}: all values are {mean:g}; there is nothing to predict")
+    scaled = [((part[1].astype(np.float64) - mean) / spread).astype(np.float32) for part in (train, validation)]
+    told = f"{_label(settings)}: numbers of mean {mean:.6g} and standard deviation {spread:.6g}, scaled to 0 and 1; "
+    told += f"{len(y):,} samples to train on, {len(validation[1]):,} to validate on"
+    return Dataset(settings["name"], train[0], scaled[0], validation[0], scaled[1], 1, told=(told,), kind="numbers")
 
 
 def _label(settings: Mapping[str, Any]) -> str:
@@ -74,7 +104,7 @@ def _classes(settings: Mapping[str, Any], labels: list[np.ndarray]) -> tuple[np.
     if len(names) > SMALL and 2 * len(names) > len(raw):
         raise DataError(
             f"{_label(settings)}: {len(names)} different values in {len(raw)} samples of {file}; "
-            "choose another label: a class needs several samples"
+            "choose another label, as a class needs several samples, or dataset.kind=numbers"
         )
     found = np.split(codes.astype(np.int32), np.cumsum([len(y) for y in labels])[:-1])
     if unseen := [names[i] for i in np.setdiff1d(found[-1], found[0])]:

@@ -8,9 +8,19 @@ from distopt.settings import FLAG, TEXT, WORD, Check, list_of, number, one_of, o
 
 _SHARDS = ("partition", "alpha")
 _DOWNLOAD = (*_SHARDS, "root", "download")
-_TABLE = (*_SHARDS, "file", "features", "label", "index_col", "standardize", "validation_file", "validation_fraction")
+_TABLE = (
+    *_SHARDS,
+    "file",
+    "kind",
+    "features",
+    "label",
+    "index_col",
+    "standardize",
+    "validation_file",
+    "validation_fraction",
+)
 _CSV = (*_TABLE, "sep", "decimal", "na_values", "keep_default_na")
-_ARRAYS = (*_SHARDS, "file", "train_x", "train_y", "validation_x", "validation_y", "validation_fraction")
+_ARRAYS = (*_SHARDS, "file", "kind", "train_x", "train_y", "validation_x", "validation_y", "validation_fraction")
 KEYS: dict[str, tuple[str, ...]] = {
     "digits": _SHARDS,
     "mnist": _DOWNLOAD,
@@ -65,6 +75,7 @@ _RULES: dict[str, Check] = {
     "partition": one_of(*SCHEMES),
     "alpha": number(0, above=True)._replace(words="a number above 0"),
     "context": whole(1),
+    "kind": one_of("classes", "numbers"),
     "root": or_null(TEXT._replace(words="a folder")),
     "download": FLAG,
     "file": _FILE,

@@ -15,12 +15,16 @@ from distopt.errors import ConfigError, listed
 from distopt.records import Kind
 from distopt.tasks import Task
 
-WORDS = {"classes": "numbers with a class", "tokens": "a text"}
+WORDS = {"classes": "samples with a class", "numbers": "samples with a number to predict", "tokens": "a text"}
 ANALYTIC = ("beale", "booth", "rosenbrock", "quadratic")
-TRAINABLE: dict[str, Kind] = {
-    **dict.fromkeys(("mlp", "mlp_thesis", "cnn", "logistic"), "classes"),
-    "gpt": "tokens",
-}  # and the kind of data they take
+TRAINABLE: dict[str, tuple[Kind, ...]] = {
+    "mlp": ("classes", "numbers"),
+    "mlp_thesis": ("classes",),
+    "cnn": ("classes", "numbers"),
+    "logistic": ("classes",),
+    "linear": ("numbers",),
+    "gpt": ("tokens",),
+}  # and the kinds of data they take
 
 
 def build(
@@ -31,7 +35,7 @@ def build(
     Args:
         settings: `name` and the model's own settings.
         shape: of one example; None for `dataset=none`.
-        classes: number of classes, or of different tokens; None for `dataset=none`.
+        classes: number of classes, or of different tokens, 1 for numbers; None for `dataset=none`.
         kind: of the data.
 
     Raises:
@@ -47,12 +51,13 @@ def build(
     elif make := plugins.find("models", name) or _trainable(name):
         if shape is None:
             raise ConfigError(f"model={name} needs data: choose a dataset other than none")
-        if TRAINABLE.get(name, kind) != kind:
-            fitting = listed(other for other, takes in TRAINABLE.items() if takes == kind)
-            raise ConfigError(
-                f"model={name} takes {WORDS[TRAINABLE[name]]}, the data set has {WORDS[kind]}: use model={fitting}"
-            )
+        if kind not in TRAINABLE.get(name, (kind,)):
+            fitting = listed(other for other, takes in TRAINABLE.items() if kind in takes)
+            taken = " or ".join(WORDS[each] for each in TRAINABLE[name])
+            raise ConfigError(f"model={name} takes {taken}, the data set has {WORDS[kind]}: use model={fitting}")
         arguments |= {"shape": shape, "classes": classes}
+        if "kind" in inspect.signature(make).parameters:
+            arguments["kind"] = kind
     else:
         raise ConfigError(f"model.name={name}: no such model; choose from {', '.join([*TRAINABLE, *ANALYTIC])}")
     try:

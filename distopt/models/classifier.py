@@ -1,15 +1,16 @@
-"""Make a task from a Flax module: softmax cross-entropy over classes."""
+"""Make a task from a Flax module: softmax cross-entropy over classes, or squared error of numbers."""
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from distopt.records import Kind
 from distopt.rules import Params
-from distopt.tasks import Batch, Key, ModelState, Task, classes
+from distopt.tasks import Batch, Key, ModelState, Task, classes, numbers
 
 
-def classifier(module: nn.Module, shape: tuple[int, ...]) -> Task:
-    """Wrap a Flax module that maps examples of `shape` to logits.
+def classifier(module: nn.Module, shape: tuple[int, ...], kind: Kind = "classes") -> Task:
+    """Wrap a Flax module that maps examples of `shape` to logits, or for `numbers` to one output each.
 
     The module is called as `module(x, train=...)`; it may use the random stream `dropout`, and mutable collections such
     as `batch_stats`, which become the model state.
@@ -28,4 +29,6 @@ def classifier(module: nn.Module, shape: tuple[int, ...]) -> Task:
             return module.apply(variables, x, train=True, rngs=rngs, mutable=list(state))
         return module.apply(variables, x, train=train, rngs=rngs), state
 
+    if kind == "numbers":
+        return Task(init, forward, numbers.measure, numbers.METRICS, numbers.finish, numbers.SUMS, numbers.COMBINE)
     return Task(init, forward, classes.measure, classes.METRICS, combine=classes.COMBINE)

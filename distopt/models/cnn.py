@@ -8,6 +8,7 @@ import jax
 
 from distopt.models.classifier import classifier
 from distopt.models.convolution import Conv
+from distopt.records import Kind
 from distopt.tasks import Task
 
 
@@ -29,7 +30,7 @@ class CNN(nn.Module):
         return nn.Dense(self.classes)(x)
 
 
-def cnn(*, shape: tuple[int, ...], classes: int, features: int, hidden: int) -> Task:
+def cnn(*, shape: tuple[int, ...], classes: int, features: int, hidden: int, kind: Kind = "classes") -> Task:
     """Build the convolutional network.
 
     Args:
@@ -37,6 +38,7 @@ def cnn(*, shape: tuple[int, ...], classes: int, features: int, hidden: int) -> 
         classes: number of logits.
         features: channels of the first convolution; the second has twice as many.
         hidden: units of the dense layer.
+        kind: of the data.
 
     Raises:
         ValueError: examples that are no images, or sizes out of range.
@@ -49,4 +51,4 @@ def cnn(*, shape: tuple[int, ...], classes: int, features: int, hidden: int) -> 
     for name, value in (("features", features), ("hidden", hidden)):
         if not isinstance(value, int) or value < 1:
             raise ValueError(f"model.{name}={value} must be a whole number > 0")
-    return classifier(CNN(features, hidden, classes), shape)
+    return classifier(CNN(features, hidden, classes), shape, kind)

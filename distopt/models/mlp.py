@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax
 
 from distopt.models.classifier import classifier
+from distopt.records import Kind
 from distopt.tasks import Task
 
 
@@ -27,14 +28,17 @@ class MLP(nn.Module):
         return nn.Dense(self.classes)(x)
 
 
-def mlp(*, shape: tuple[int, ...], classes: int, hidden: Sequence[int], dropout: float = 0.0) -> Task:
+def mlp(
+    *, shape: tuple[int, ...], classes: int, hidden: Sequence[int], dropout: float = 0.0, kind: Kind = "classes"
+) -> Task:
     """Build a multilayer perceptron.
 
     Args:
         shape: of one example; flattened.
-        classes: number of logits.
+        classes: number of logits, 1 for numbers.
         hidden: sizes of the hidden layers.
         dropout: fraction of hidden units dropped in training, in [0, 1).
+        kind: of the data.
 
     Raises:
         ValueError: sizes or dropout out of range.
@@ -43,4 +47,4 @@ def mlp(*, shape: tuple[int, ...], classes: int, hidden: Sequence[int], dropout:
         raise ValueError(f"model.hidden={list(hidden)} must be a list of whole numbers > 0")
     if not isinstance(dropout, int | float) or not 0 <= dropout < 1:
         raise ValueError(f"model.dropout={dropout} must be in [0, 1)")
-    return classifier(MLP(tuple(hidden), classes, float(dropout)), shape)
+    return classifier(MLP(tuple(hidden), classes, float(dropout)), shape, kind)

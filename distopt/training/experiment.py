@@ -268,7 +268,12 @@ def _divide(config: Mapping[str, Any], data: Dataset | None, workers: int) -> tu
         return [np.empty(0, np.int32)] * workers, np.full(workers, UNLIMITED, np.int64)
     settings = config["dataset"]
     shards = partition(
-        data.size, data.train_y, workers, settings["partition"], settings.get("alpha", 1.0), config["seed"]
+        data.size,
+        data.train_y if data.kind == "classes" else None,
+        workers,
+        settings["partition"],
+        settings.get("alpha", 1.0),
+        config["seed"],
     )
     if config["epochs"] is None:
         return shards, np.full(workers, UNLIMITED, np.int64)

@@ -10,7 +10,7 @@ import pytest
 
 from distopt.datasets.dataset import Dataset
 from distopt.records import Metric
-from distopt.tasks import Task, classes, tokens
+from distopt.tasks import Task, classes, numbers, tokens
 from distopt.training.evaluation import Evaluator, reached
 from distopt.training.experiment import Goal
 from tests.small import experiment
@@ -42,6 +42,19 @@ def test_tokens_are_measured_as_by_numpy() -> None:
         assert list(told) == [metric.name for metric in tokens.METRICS]
         assert float(told["bits_per_byte"]) == pytest.approx(nll / 12 / math.log(2), rel=1e-5)
         assert float(told["perplexity"]) == pytest.approx(math.exp(nll / 12), rel=1e-5)
+
+
+def test_numbers_are_measured_as_by_numpy() -> None:
+    f, y = RNG.normal(size=(9, 1)), RNG.normal(2, 3, size=9)
+    sums = numbers.measure(jnp.array(f, jnp.float32), (None, jnp.array(y, jnp.float32)))
+    error = y - f[:, 0]
+    expected = [np.sqrt((error**2).mean()), 1 - (error**2).mean() / y.var(), abs(error).mean(), (error**2).mean() / 2]
+    for xp in (np, jnp):
+        told = numbers.finish(sums, xp)
+        assert list(told) == [metric.name for metric in numbers.METRICS]
+        np.testing.assert_allclose([float(value) for value in told.values()], expected, rtol=1e-4)
+    same = numbers.finish({name: (np.float64(2), np.float64(2)) for name in numbers.SUMS}, np)
+    assert np.isnan(same["r2"])
 
 
 @pytest.mark.parametrize("at_once", [1, 4, 7, 100])

@@ -1,5 +1,6 @@
 """Small helpers for pytrees of arrays."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -13,6 +14,13 @@ def named(tree: Any) -> dict[str, np.ndarray]:
     """Return the leaves of a pytree as NumPy arrays, named by their path, e.g. `Dense_0/kernel`."""
     leaves, _ = jax.tree.flatten_with_path(tree)
     return {jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(leaf) for path, leaf in leaves}
+
+
+def unnamed(arrays: Mapping[str, np.ndarray], like: Any) -> Any:
+    """Return the pytree of which `named` made the arrays; `like` has its structure."""
+    leaves, structure = jax.tree.flatten_with_path(like)
+    names = [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves]
+    return jax.tree.unflatten(structure, [arrays[name] for name in names])
 
 
 def is_key(leaf: Any) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from distopt.records import Metric
+from distopt.records import SHOWN, Metric
 from distopt.report.table import render
 from distopt.runs.results import Run
 
@@ -24,7 +24,7 @@ def summary(run: Run) -> str:
     """Return how a run ended and its most important numbers, one per line."""
     info, numbers = run.info, run.summary
     train_s = info.get("virtual_s") if info["clock"] == "virtual" else info["train_s"]
-    rows = {
+    rows: dict[str, str | None] = {
         "updates": f"{numbers['updates']:,} from {numbers['commits']:,} commits{_refused(numbers)}, "
         f"{numbers['samples']:,} samples",
         "time": f"{train_s or 0:.2f} s {info['clock']} (start-up {info['startup_s']:.1f} s, compilation "
@@ -37,9 +37,14 @@ def summary(run: Run) -> str:
         if f"{split}_loss_final" in numbers:
             finals = [_final(metric, numbers.get(f"{split}_{metric.name}_final")) for metric in reversed(run.metrics)]
             rows[split] = f"{', '.join(finals)} (of the {what})"
+    rows["parameters"] = f"{info['parameters']:,}" if info.get("parameters") else None
     rows["plots"] = str(run.folder / "plots")
     reason = f" ({info['reason']})" if info["reason"] else ""
-    return "\n".join([f"{run.status}{reason}", *(f"  {name:<11} {words}" for name, words in rows.items())])
+    lines = [f"  {name:<11} {words}" for name, words in rows.items() if words is not None]
+    shown = run.folder / SHOWN
+    sample = _printable(shown.read_text(encoding="utf-8", errors="replace")) if shown.is_file() else []
+    written = ["", f"  a sample of what it writes ({SHOWN}):", *(f"    {line}" for line in sample)] if sample else []
+    return "\n".join([f"{run.status}{reason}", *lines, *written])
 
 
 def table(ends: Sequence["End"]) -> str:
@@ -59,6 +64,11 @@ def _numbers(end: "End") -> dict[str, Any]:
     finals = {match[1]: value for name, value in found.items() if (match := FINAL.fullmatch(name))}
     last = {"loss": finals.pop("loss")} if "loss" in finals else {}  # the primary metric comes first
     return finals | last | {column: found.get(name) for column, name in COLUMNS.items()} | {"folder": folder}
+
+
+def _printable(text: str) -> list[str]:
+    """Return the lines of a text, without characters that would steer a terminal."""
+    return ["".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line) for line in text.split("\n")]
 
 
 def _final(metric: Metric, value: float | None) -> str:

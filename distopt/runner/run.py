@@ -6,14 +6,16 @@ from collections.abc import Mapping, Sequence
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+import jax
 import numpy as np
 from omegaconf import DictConfig
 from rich.console import Console
 
 from distopt import config as configuration
 from distopt.errors import ConfigError, DistoptError, listed, out_of_memory, unwritten
+from distopt.files.atomic import write_atomically
 from distopt.launchers import launcher as launcher_of
-from distopt.records import FINISHED, News, Outcome, Watch
+from distopt.records import FINISHED, SHOWN, News, Outcome, Watch
 from distopt.runner.display import Display
 from distopt.runner.resume import Cut, pick_up
 from distopt.runs.checkpoints import wanted
@@ -23,6 +25,7 @@ from distopt.trackers import Tracking
 from distopt.training import experiment as experiments
 from distopt.training import shape_check
 from distopt.training.experiment import Experiment
+from distopt.trees import unnamed
 
 if TYPE_CHECKING:
     from distopt.runs.results import Run
@@ -202,11 +205,26 @@ class _Records:
         rules = self._experiment.optimizer
         told = outcome._replace(details=details)
         self._recorder.finish(told, seconds, pulls=rules.pulls_apart, fetch=rules.synchrony.fetch)
+        self._show(told)
         from distopt.runs import results  # imports pandas: late, for a quick start
 
         finished = results.load(self._recorder.folder)
         self._tracking.finish(finished.status, finished.summary)
         return finished
+
+    def _show(self, outcome: Outcome) -> None:
+        """Write what the task shows of the final center, beside the other results."""
+        experiment = self._experiment
+        task, result = experiment.model, experiment.optimizer.result
+        if task.show is None or outcome.center is None or (result and result.members):
+            return
+        params, state = task.init(jax.random.key(experiment.seed))
+        text = task.show(unnamed(outcome.center, params), state, jax.random.key(experiment.seed))
+        try:
+            write_atomically(self._recorder.folder / SHOWN, text.encode())
+        except OSError as error:
+            words = f"warning: no {SHOWN}: {unwritten(error)}"
+            self._console.print(words, style="yellow", markup=False, soft_wrap=True, highlight=False)
 
 
 def _sound(outcome: Outcome) -> Outcome:

@@ -40,6 +40,7 @@ class Task(NamedTuple):
     - `combine` has ways to make the outputs of an ensemble from those of its members, which have a leading axis: pairs
       of a prefix of the metrics' names and a function; the first prefix is empty. Without any, an ensemble is measured
       by its best member.
+    - `show(params, state, key)` returns a text that lets people see what was learnt; None: there is no such thing.
     - `at_once` is the number of examples that are evaluated together: it bounds the memory of activations.
     - `minimum` is the point where the function is smallest, None if it is unknown. With a minimum, the parameters are
       the coordinates `{"x": array of shape (d,)}` of a point, and runs record the paths of center and workers.
@@ -54,6 +55,7 @@ class Task(NamedTuple):
     combine: tuple[tuple[str, Callable[[Outputs], Outputs]], ...] = ()
     minimum: tuple[float, ...] | None = None
     at_once: int = 2000
+    show: Callable[[Params, ModelState, jax.Array], str] | None = None
 
     def loss(
         self, params: Params, state: ModelState, batch: Batch, key: Key

@@ -12,6 +12,8 @@ import pytest
 import distopt
 from distopt import models
 from distopt.errors import ConfigError
+from distopt.models import gpt
+from distopt.report.ends import summary
 from distopt.tasks import Task
 from tests.launchers.test_replay import center
 from tests.marks import slow
@@ -121,6 +123,31 @@ def test_it_learns_a_text_in_both_engines_and_is_repeated(tmp_path: Path, text: 
     assert one.commits["bits_per_byte"].iloc[-1] == pytest.approx(one.commits["loss"].iloc[-1] / math.log(2), rel=1e-6)
     again = distopt.run(["launcher=replay", f"launcher.trace={one.folder}", *overrides])
     assert center(again) == center(one)
+
+
+def test_a_sample_of_text_is_kept_and_shown(tmp_path: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("distopt.models.gpt.WRITTEN", 40)
+    overrides = [*RUN, text, "launcher=sim", "optimizer=adag"]
+    runs = [distopt.run([*overrides, f"output={tmp_path / name}"]) for name in "ab"]
+    samples = [(run.folder / "sample.txt").read_bytes() for run in runs]
+    assert samples[0] == samples[1]
+    assert len(samples[0].decode()) == 40
+    told = summary(runs[0])
+    assert "a sample of what it writes (sample.txt):" in told
+    assert f"parameters  {runs[0].info['parameters']:,}" in told
+    (runs[0].folder / "sample.txt").write_bytes(b"the owl\x1b[31m\xff\nand the cat\r")
+    assert summary(runs[0]).splitlines()[-2:] == ["    the owl\ufffd[31m\ufffd", "    and the cat\ufffd"]
+    ensemble = distopt.run([*RUN, text, "launcher=sim", "optimizer=ensemble", f"output={tmp_path / 'c'}"])
+    assert not (ensemble.folder / "sample.txt").exists()
+
+
+def test_a_model_that_knows_one_letter_writes_it() -> None:
+    params = {"logits": jnp.zeros(256).at[ord("x")].set(50.0)}
+
+    def forward(params: Any, state: Any, batch: Any, key: Any) -> tuple[Any, Any]:
+        return jnp.broadcast_to(params["logits"], (*batch[0][:, 1:].shape, 256)), state
+
+    assert gpt.write(forward, 8, params, {}, jax.random.key(0)) == "x" * gpt.WRITTEN
 
 
 def test_lower_is_better_wherever_runs_are_compared(tmp_path: Path, text: str) -> None:

@@ -42,7 +42,7 @@ def summary(run: Run) -> str:
     reason = f" ({info['reason']})" if info["reason"] else ""
     lines = [f"  {name:<11} {words}" for name, words in rows.items() if words is not None]
     shown = run.folder / SHOWN
-    sample = _printable(shown.read_text(encoding="utf-8", errors="replace")) if shown.is_file() else []
+    sample = _printable(shown.read_bytes().decode(errors="replace")) if shown.is_file() else []
     written = ["", f"  a sample of what it writes ({SHOWN}):", *(f"    {line}" for line in sample)] if sample else []
     return "\n".join([f"{run.status}{reason}", *lines, *written])
 

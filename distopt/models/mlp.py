@@ -1,35 +1,69 @@
-"""Multilayer perceptron: dense layers with ReLU, logits at the end."""
+"""Multilayer perceptron: dense layers with activation, norm and dropout of choice, and a dense layer at the end."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
-from distopt.models.classifier import classifier
+from distopt.models.classifier import Mode, classifier
 from distopt.records import Kind
 from distopt.tasks import Task
 
 
+def maxout(x: jax.Array) -> jax.Array:
+    """Return the larger of each unit's two pieces, of features (..., 2 h) as (..., h) (Goodfellow et al. 2013)."""
+    return jnp.max(x.reshape(*x.shape[:-1], -1, 2), axis=-1)
+
+
+ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
+    "relu": nn.relu,
+    "tanh": nn.tanh,
+    "gelu": nn.gelu,
+    "maxout": maxout,
+}
+NORMS = ("none", "batch", "layer")
+
+
 class MLP(nn.Module):
-    """Dense layers of the given sizes with ReLU and optional dropout, then one logit per class."""
+    """Dense layers of the given sizes, each with norm, activation and dropout, then one output per class."""
 
     hidden: tuple[int, ...]
     classes: int
     dropout: float = 0.0
+    dropout_input: float = 0.0
+    activation: str = "relu"
+    norm: str = "none"
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+    def __call__(self, x: jax.Array, train: Mode) -> jax.Array:
         """Map examples (batch, ...) to logits (batch, classes)."""
         x = x.reshape(x.shape[0], -1)
+        drops = train is True
+        if self.dropout_input:
+            x = nn.Dropout(self.dropout_input, deterministic=not drops)(x)
         for size in self.hidden:
-            x = nn.relu(nn.Dense(size)(x))
+            x = nn.Dense(size * (2 if self.activation == "maxout" else 1))(x)
+            if self.norm == "batch":
+                x = nn.BatchNorm(use_running_average=not train)(x)
+            elif self.norm == "layer":
+                x = nn.LayerNorm()(x)
+            x = ACTIVATIONS[self.activation](x)
             if self.dropout:
-                x = nn.Dropout(self.dropout, deterministic=not train)(x)
+                x = nn.Dropout(self.dropout, deterministic=not drops)(x)
         return nn.Dense(self.classes)(x)
 
 
 def mlp(
-    *, shape: tuple[int, ...], classes: int, hidden: Sequence[int], dropout: float = 0.0, kind: Kind = "classes"
+    *,
+    shape: tuple[int, ...],
+    classes: int,
+    hidden: Sequence[int],
+    dropout: float = 0.0,
+    dropout_input: float = 0.0,
+    activation: str = "relu",
+    norm: str = "none",
+    kind: Kind = "classes",
 ) -> Task:
     """Build a multilayer perceptron.
 
@@ -38,13 +72,21 @@ def mlp(
         classes: number of logits, 1 for numbers.
         hidden: sizes of the hidden layers.
         dropout: fraction of hidden units dropped in training, in [0, 1).
+        dropout_input: fraction of inputs dropped in training, in [0, 1).
+        activation: one of `ACTIVATIONS`.
+        norm: of the hidden layers, before the activation; one of `NORMS`.
         kind: of the data.
 
     Raises:
-        ValueError: sizes or dropout out of range.
+        ValueError: sizes or dropout out of range, or no such activation or norm.
     """
     if not all(isinstance(size, int) and size > 0 for size in hidden):
         raise ValueError(f"model.hidden={list(hidden)} must be a list of whole numbers > 0")
-    if not isinstance(dropout, int | float) or not 0 <= dropout < 1:
-        raise ValueError(f"model.dropout={dropout} must be in [0, 1)")
-    return classifier(MLP(tuple(hidden), classes, float(dropout)), shape, kind)
+    for name, value in (("dropout", dropout), ("dropout_input", dropout_input)):
+        if not isinstance(value, int | float) or not 0 <= value < 1:
+            raise ValueError(f"model.{name}={value} must be in [0, 1)")
+    for name, choice, choices in (("activation", activation, ACTIVATIONS), ("norm", norm, NORMS)):
+        if choice not in choices:
+            raise ValueError(f"model.{name}={choice} must be one of {', '.join(choices)}")
+    module = MLP(tuple(hidden), classes, float(dropout), float(dropout_input), activation, norm)
+    return classifier(module, shape, kind)

@@ -40,6 +40,8 @@ class Task(NamedTuple):
     - `combine` has ways to make the outputs of an ensemble from those of its members, which have a leading axis: pairs
       of a prefix of the metrics' names and a function; the first prefix is empty. Without any, an ensemble is measured
       by its best member.
+    - `refresh(params, state, batch)` returns the model state with the statistics of one batch at these parameters; they
+      are averaged over batches before an evaluation, as no worker's running averages are those of the center.
     - `show(params, state, key)` returns a text that lets people see what was learnt; None: there is no such thing.
     - `at_once` is the number of examples that are evaluated together: it bounds the memory of activations.
     - `minimum` is the point where the function is smallest, None if it is unknown. With a minimum, the parameters are
@@ -53,6 +55,7 @@ class Task(NamedTuple):
     finish: Callable[[Mapping[str, tuple[Any, Any]], Any], dict[str, Any]] = ratios
     sums: tuple[str, ...] | None = None
     combine: tuple[tuple[str, Callable[[Outputs], Outputs]], ...] = ()
+    refresh: Callable[[Params, ModelState, Batch], ModelState] | None = None
     minimum: tuple[float, ...] | None = None
     at_once: int = 2000
     show: Callable[[Params, ModelState, jax.Array], str] | None = None

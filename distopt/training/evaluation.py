@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -13,6 +14,7 @@ from distopt.tasks import ModelState, Sums, Task
 from distopt.training.experiment import Experiment, Goal
 from distopt.training.program_cache import shared
 
+STATISTICS = 1024  # training samples whose statistics an evaluation takes
 MEMBER = "member_"  # prefix of what is measured of each member of an ensemble
 Split = tuple[Any, ...]
 
@@ -23,7 +25,8 @@ class Evaluator:
     The parameters of an ensemble have a leading axis of members. Its metrics are those of the outputs that the task's
     first way to `combine` makes of its members', and other ways have columns with their prefix. `best_member_METRIC` is
     that of the best single member on this split, each by its own metric. Where a task combines nothing, the ensemble is
-    its best member.
+    its best member. Statistics such as those of batch normalisation are computed anew at the parameters, over a fixed
+    part of the training data: they are a function of the parameters, as everything else.
     """
 
     def __init__(self, experiment: Experiment, model_state: ModelState) -> None:
@@ -31,6 +34,9 @@ class Evaluator:
         self._task = task = experiment.model
         result = experiment.optimizer.result
         self._ensemble = result is not None and result.members
+        refreshes = bool(model_state) and task.refresh is not None
+        what, fresh = ("member statistics", _each) if self._ensemble else ("statistics", _fresh)
+        self._refresh = shared(experiment, what, lambda: jax.jit(partial(fresh, task)), on=task) if refreshes else None
         name, measures = ("ensemble", _ensemble) if self._ensemble else ("sums", _single)
         self._sums = shared(experiment, name, lambda: jax.jit(partial(measures, task)), on=task)
         self._norm = shared(experiment, "norm", lambda: jax.jit(optax.tree.norm), on=task)
@@ -44,6 +50,10 @@ class Evaluator:
                 "train": jax.device_put(tuple(array[subset] for array in data.train)),
                 "validation": jax.device_put(data.validation),
             }
+            size = min(experiment.batch_size, data.size)
+            count = min(-(-STATISTICS // size), data.size // size)
+            rows = np.random.default_rng(0).permutation(data.size)[: count * size].reshape(count, size)
+            self._batches = jax.device_put(tuple(array[rows] for array in data.train)) if refreshes else ()
 
     def __call__(self, params: Params, *, update: int, time_s: float, samples: int) -> list[dict[str, Any]]:
         """Return one row per split, with the norm of the parameters; of an ensemble, the root mean square over members.
@@ -53,8 +63,9 @@ class Evaluator:
         rows = []
         members = len(jax.tree.leaves(params)[0]) if self._ensemble else 1
         norm = float(self._norm(params)) / members**0.5
+        state = self._state(params, members)
         for split, data in self._splits.items():
-            measured = self._measured(params, data)
+            measured = self._measured(params, state, data)
             point = params["x"] if self._analytic else ()
             if self._ensemble:
                 point = point[measured[f"{MEMBER}loss"].argmin()] if self._analytic else ()
@@ -72,13 +83,21 @@ class Evaluator:
             )
         return rows
 
-    def _measured(self, params: Params, data: Split) -> dict[str, Any]:
+    def _state(self, params: Params, members: int) -> ModelState:
+        """Return the model state at the parameters; of an ensemble, with a leading axis of members."""
+        if self._refresh is not None:
+            return self._refresh(params, self._model_state, self._batches)
+        if not self._ensemble:
+            return self._model_state
+        return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (members, *jnp.shape(leaf))), self._model_state)
+
+    def _measured(self, params: Params, state: ModelState, data: Split) -> dict[str, Any]:
         """Return the metrics over all examples; of each member of an ensemble as arrays, with a prefix."""
         total: dict[str, Any] = {}
         step = self._task.at_once
         for first in range(0, len(data[0]) if data else 1, step):
             batch = tuple(array[first : first + step] for array in data)
-            found = jax.device_get(self._sums(params, self._model_state, batch))
+            found = jax.device_get(self._sums(params, state, batch))
             double = jax.tree.map(lambda value: np.asarray(value, np.float64), found)
             total = jax.tree.map(np.add, total, double) if total else double
         metrics: dict[str, Any] = {}
@@ -101,9 +120,22 @@ def _single(task: Task, params: Params, state: ModelState, batch: Split) -> dict
     return {"": task.measure(outputs, batch)}
 
 
-def _ensemble(task: Task, members: Params, state: ModelState, batch: Split) -> dict[str, Sums]:
+def _fresh(task: Task, params: Params, state: ModelState, batches: Split) -> ModelState:
+    """Return the model state with statistics that are means over batches, which have a leading axis."""
+    refresh = task.refresh
+    assert refresh is not None
+    each = jax.lax.map(lambda batch: refresh(params, state, batch), batches)
+    return jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0), each)
+
+
+def _each(task: Task, members: Params, state: ModelState, batches: Split) -> ModelState:
+    """Return the fresh model state of each member."""
+    return jax.lax.map(lambda params: _fresh(task, params, state, batches), members)
+
+
+def _ensemble(task: Task, members: Params, states: ModelState, batch: Split) -> dict[str, Sums]:
     """Return the sums of each member, with arrays of shape (members,), and of what is combined of their outputs."""
-    outputs = jax.lax.map(lambda params: task.forward(params, state, batch, None)[0], members)  # to save memory
+    outputs = jax.lax.map(lambda one: task.forward(one[0], one[1], batch, None)[0], (members, states))  # to save memory
     found = {MEMBER: jax.lax.map(lambda one: task.measure(one, batch), outputs)}
     return found | {prefix: task.measure(combine(outputs), batch) for prefix, combine in task.combine}
 

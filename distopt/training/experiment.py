@@ -203,6 +203,10 @@ def build(config: Mapping[str, Any], dataset: Dataset | str | None = "load") -> 
     divided = _attempt(problems, _divide, config, data, workers)
     if model:
         problems += _unknown_goals(config, model)
+    if config["model"].get("norm") == "batch" and config["batch_size"] == 1:
+        problems.append(
+            "model.norm=batch: a batch of one sample has no spread; take batch_size > 1 or model.norm=layer"
+        )
     if problems:
         raise ConfigError(problems)
     shards, budget = divided

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from distopt.metrics.convergence import Axis
-from distopt.records import Metric
+from distopt.records import ACCURACY, LOSS, Metric
 from distopt.report.comparison.compare import compare_runs, efficiency_matrix
 from distopt.report.comparison.grid import cells, leading, profiles
 from distopt.report.comparison.grouping import Group, group
@@ -32,11 +32,14 @@ MANY = 12  # configurations that one figure can show
 def plot_run(run: Run, folder: str | Path, x: Axis = "time", written: Sequence[Path] = ()) -> list[Path]:
     """Draw a run's own figures into `folder`, but for files that were just written there; return the files written.
 
-    `loss_accuracy`, `staleness`, and `paths` if its center is a point in the plane.
+    `loss_accuracy`, or with another primary metric `loss_METRIC`, `staleness`, and `paths` if its center is a point in
+    the plane.
     """
     ((one,),) = [each.configurations for each in group([run])]
     drawn = {path.resolve().with_suffix("") for path in written}
-    figures = {"loss_accuracy": partial(convergence_figure, [one], x), "staleness": partial(staleness_figure, [one])}
+    primary = run.metrics[0]
+    name = f"loss_{(ACCURACY if primary == LOSS else primary).name}"
+    figures = {name: partial(convergence_figure, [one], x), "staleness": partial(staleness_figure, [one])}
     if drawable(run):
         figures["paths"] = partial(paths_figure, [one])
     with matplotlib.rc_context(STYLE):

@@ -134,7 +134,7 @@ PLAIN = compose(["launcher=sim", "workers=2"])
         (lambda: distopt.compare(None), "None is no path"),  # type: ignore[arg-type]
         (lambda: distopt.compare([]), "no run to compare"),
         (lambda: distopt.compare({"nowhere"}), "nowhere: no such folder"),
-        (lambda: distopt.compare(["nowhere"], metric="acc"), "metric=acc must be one of accuracy, loss or null"),
+        (lambda: distopt.compare(["nowhere"], metric=5), "metric=5 must be text or null"),  # type: ignore[arg-type]
         (lambda: distopt.compare(["nowhere"], split="test"), "split=test must be one of validation, train or null"),
         (lambda: distopt.compare(["nowhere"], target="high"), "target=high must be a number or null"),
         (lambda: distopt.compare(["nowhere"], reference=1), "reference=1 must be text or null"),

@@ -188,8 +188,8 @@ def test_criteria_that_make_no_sense(tmp_path: Path, text: str, overrides: list[
 @pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["downpour", "easgd"])
 def test_real_processes_train_it_and_are_repeated(tmp_path: Path, text: str, optimizer: str) -> None:
-    overrides = [*RUN, text, f"optimizer={optimizer}", f"output={tmp_path}", "launcher.workers_per_actor=3"]
-    run = distopt.run(["launcher=ray", *overrides])
+    overrides = [*RUN, text, f"optimizer={optimizer}", f"output={tmp_path}"]
+    run = distopt.run(["launcher=ray", "launcher.workers_per_actor=3", *overrides])
     assert run.status == "done", run.info["reason"]
     assert run.evals["bits_per_byte"].iloc[-1] < run.evals["bits_per_byte"].iloc[0]
     again = distopt.run(["launcher=replay", f"launcher.trace={run.folder}", *overrides])

@@ -19,6 +19,8 @@ from distopt.trackers import Tracking
 SMALL = ["launcher=sim", "model=booth", "dataset=none", "optimizer=agn", "local=sgd", "local.learning_rate=0.01"]
 SMALL += ["workers=2", "stop.updates=8", "evaluate.points=4"]
 
+METRICS = [{"name": "accuracy", "better": "higher"}, {"name": "loss", "better": "lower"}]
+
 
 class Recording:
     """Keeps what it is told, and fails where it is asked to."""
@@ -57,7 +59,9 @@ def run(folder: Path, *overrides: str) -> Run:
 def test_commits_are_averaged_and_evaluations_passed_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     tracker = install(monkeypatch, "wandb", Recording())
     warnings: list[str] = []
-    tracking = Tracking({"trackers": ["wandb"], "trackers_output": None}, {}, tmp_path, 3, warnings.append)
+    tracking = Tracking(
+        {"trackers": ["wandb"], "trackers_output": None}, {"metrics": METRICS}, tmp_path, 3, warnings.append
+    )
     commits = [{"update": u, "worker": 0, "time_s": u / 2, "staleness": u, "loss": 2.0 * u} for u in range(1, 6)]
     commits[-1]["loss"] = float("nan")
     evaluation = {"update": 4, "time_s": 2.0, "split": "train", "loss": 0.5, "accuracy": float("nan")}

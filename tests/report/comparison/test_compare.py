@@ -190,3 +190,9 @@ def test_nothing_to_compare(tmp_path):
         compare([])
     with pytest.raises(ResultsError, match=str(tmp_path)):
         compare([tmp_path])
+
+
+def test_a_metric_that_no_run_has_is_refused_with_those_they_have(tmp_path):
+    folder = make(tmp_path, {"agn": [0.08]})
+    with pytest.raises(ResultsError, match="metric=acc: these runs have no such metric; choose from accuracy, loss"):
+        compare([folder], metric="acc")

@@ -55,6 +55,23 @@ def test_steps(settings: dict[str, Any], expected: list[float]) -> None:
     np.testing.assert_allclose(steps(settings, [2.0, 1.0]), expected, rtol=1e-5)
 
 
+def test_gradients_are_clipped_before_anything_else() -> None:
+    """The norm of (3, 4) is 5; momentum then sums what is left of it."""
+    settings = {"name": "momentum", "learning_rate": 0.1, "momentum": 0.5, "clip_norm": 2.5}
+    tx, params = local.build(settings), {"a": jnp.ones(1), "b": jnp.ones(1)}
+    state = tx.init(params)
+    for expected in ([-0.15, -0.2], [-0.225, -0.3]):
+        update, state = tx.update({"a": jnp.full(1, 3.0), "b": jnp.full(1, 4.0)}, state, params)
+        np.testing.assert_allclose([float(update["a"][0]), float(update["b"][0])], expected, rtol=1e-6)
+    assert steps(settings, [1.0]) == steps(settings | {"clip_norm": None}, [1.0])
+
+
+@pytest.mark.parametrize("norm", [0, -1, "some", True])
+def test_norms_that_make_no_sense(norm: Any) -> None:
+    with pytest.raises(ConfigError, match=r"local\.clip_norm="):
+        local.build({"name": "sgd", "learning_rate": 0.1, "clip_norm": norm})
+
+
 @pytest.mark.parametrize("name", ["adam", "adamw"])
 def test_adam_starts_with_a_step_of_the_learning_rate(name: str) -> None:
     settings = {"name": name, "learning_rate": 0.1, "b1": 0.9, "b2": 0.999, "eps": 1e-8}

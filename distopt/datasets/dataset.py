@@ -51,7 +51,7 @@ def pixels(raw: np.ndarray) -> np.ndarray:
 
 
 def stratified(labels: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the indices of a training part and of a validation part of floor(fraction * N) samples.
+    """Return the indices of a training part and of a validation part of at most floor(fraction * N) samples.
 
     The samples are shuffled and sorted by label, and evenly spaced positions are held out, so that the share of every
     class is `fraction` to within one sample; no class is held out whole. The split depends only on the labels, not on a

@@ -44,9 +44,9 @@ def read(settings: Mapping[str, Any], key: str) -> Frame:
         ) from error
     except BROKEN as error:
         raise DataError(f"dataset.{key}={file}: cannot be read as {settings['name']} ({reason(error)})") from error
-    if frame.table.empty:
+    if not len(frame.table):
         raise DataError(f"dataset.{key}={file}: holds no samples")
-    return frame._replace(apart=_without_index(frame, settings))
+    return frame._replace(apart=_without_index(frame, settings, key))
 
 
 def _read_csv(settings: Mapping[str, Any], key: str) -> Frame:
@@ -123,20 +123,21 @@ def _kind(type: Any) -> str | None:
     return "text" if text else None
 
 
-def _without_index(frame: Frame, settings: Mapping[str, Any]) -> dict[str, str]:
+def _without_index(frame: Frame, settings: Mapping[str, Any], key: str) -> dict[str, str]:
     """Return the columns to keep apart once `dataset.index_col` is known: null (judge by the name), false, or one."""
     index, names = settings.get("index_col"), list(frame.table.columns)
     apart = {name: why for name, why in frame.apart.items() if index is not False or why == "no name, no values"}
     if index is False:
         return apart
-    if index is not None:
-        if index not in names and not (isinstance(index, int) and index < len(names)):
-            raise DataError(f"dataset.index_col={index}: no such column in {settings['file']}")
+    there = index in names or (isinstance(index, int) and index < len(names))
+    if index is not None and there:
         apart[index if index in names else names[index]] = "dataset.index_col"
+    elif index is not None and key == "file":
+        raise DataError(f"dataset.index_col={index}: no such column in {settings[key]}")
     nameless = [i for i, name in enumerate(names) if apart.get(name) == "no name"]
     if any(nameless) and settings["name"] == "csv":
         raise DataError(
-            f"{settings['file']}: column {max(nameless) + 1} has values, but the first line has no name for it"
+            f"{settings[key]}: column {max(nameless) + 1} has values, but the first line has no name for it"
         )
     return {name: "row numbers without a name" if why == "no name" else why for name, why in apart.items()}
 

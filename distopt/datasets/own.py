@@ -59,10 +59,13 @@ def assemble(settings: Mapping[str, Any], train: Part, validation: Part | None) 
 def _numbers(settings: Mapping[str, Any], train: Part, validation: Part | None) -> Dataset:
     """Make a data set with numbers to predict; they are scaled as the training part is."""
     for _, y in filter(None, (train, validation)):
-        if y.dtype.kind not in "fiu" or not np.isfinite(y.astype(np.float64)).all():
+        if y.dtype.kind not in "fiu":
             raise DataError(
-                f"{_label(settings)}: is text, or missing in some samples; dataset.kind=numbers needs numbers"
+                f"{_label(settings)}: is text such as {str(y[0])!r}, and dataset.kind=numbers needs numbers; choose "
+                "another label, or say with dataset.decimal how they are written"
             )
+        if not np.isfinite(y.astype(np.float64)).all():
+            raise DataError(f"{_label(settings)}: is missing or infinite in some samples; remove or fill them")
     if validation is None:
         fraction = float(settings.get("validation_fraction", VALIDATION_FRACTION))
         order = np.random.default_rng(0).permutation(len(train[1]))
@@ -76,7 +79,7 @@ def _numbers(settings: Mapping[str, Any], train: Part, validation: Part | None) 
         train, validation = ((train[0][some], train[1][some]) for some in places)
     y = train[1].astype(np.float64)
     mean, spread = float(y.mean()), float(y.std())
-    if spread == 0:
+    if y.min() == y.max():
         raise DataError(f"{_label(settings)}: all values are {mean:g}; there is nothing to predict")
     scaled = [((part[1].astype(np.float64) - mean) / spread).astype(np.float32) for part in (train, validation)]
     told = f"{_label(settings)}: numbers of mean {mean:.6g} and standard deviation {spread:.6g}, scaled to 0 and 1; "

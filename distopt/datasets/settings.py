@@ -62,8 +62,6 @@ def _contradictions(settings: Mapping[str, Any]) -> list[str]:
     features = settings.get("features")
     if features and _COLUMNS.accepts(features) and settings.get("label", "label") in features:
         problems.append(f"dataset.label={settings.get('label', 'label')}: is also one of dataset.features")
-    if settings.get("sep", ",") == settings.get("decimal", "."):
-        problems.append(f"dataset.sep={settings.get('sep', ',')}: is also dataset.decimal")
     return problems
 
 

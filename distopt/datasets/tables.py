@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 LONGEST_LABEL = 1000  # characters; NumPy gives every label the memory of the longest one
 NAMED = 5  # columns that are told by name
+THOUSANDS = r"-?[1-9]\d{0,2}([., ']\d{3})+([.,]\d+)?"
+COUNTED = 10_000  # texts that are looked at
 COUNTING = 10  # rows from which a column that counts them is no accident
 
 
@@ -68,7 +70,17 @@ def _check_text(column: "pd.Series", settings: Mapping[str, Any]) -> None:
     if share > 0.5:
         but = repr(slip) if slip else "missing values"
         raise DataError(f"{where} is all numbers but for {but}; mend it or set dataset.features")
-    if settings["name"] == "csv" and settings.get("decimal", ".") == "." and like_numbers(column, ",")[0] > 0.5:
+    _check_decimal(column, settings, where, slip)
+
+
+def _check_decimal(column: "pd.Series", settings: Mapping[str, Any], where: str, slip: str) -> None:
+    """Refuse text that is numbers with a decimal comma, or with separators of thousands."""
+    grouped = column.dropna().astype(str).head(COUNTED).str.fullmatch(THOUSANDS)
+    comma = settings["name"] == "csv" and settings.get("decimal", ".") == "." and like_numbers(column, ",")[0] > 0.5
+    if len(grouped) and grouped.mean() > 0.5:
+        way = ", or set 'dataset.decimal=\",\"' if that is its decimal sign" if comma else ""
+        raise DataError(f"{where} has numbers such as {slip!r}: write them without separators of thousands{way}")
+    if comma:
         raise DataError(f"{where} has numbers such as {slip!r}: set 'dataset.decimal=\",\"', or mend it")
 
 
@@ -84,8 +96,9 @@ def _part(frame: Frame, columns: list[str], settings: Mapping[str, Any], key: st
         raise DataError(f"dataset.features={', '.join(text)}: not numeric in {file}; leave out or encode as numbers")
     x = [finite(table[name].to_numpy(np.float64, na_value=np.nan), file, f"column {name}") for name in columns]
     if missing_rows := int(table[label].isna().sum()):
+        named = settings["name"] == "csv" and settings.get("keep_default_na", True)
         way = "; if NA, None or null is a class there, set dataset.keep_default_na=false"
-        way = way if settings["name"] == "csv" and settings.get("keep_default_na", True) else "; remove them"
+        way = way if named and settings.get("kind", "classes") == "classes" else "; remove them"
         raise DataError(f"dataset.label={label}: missing in {missing_rows} rows of {file}{way}")
     whole = np.stack(x, axis=1)
     return whole if settings.get("standardize", True) else whole.astype(np.float32), _labels(table[label], file)
@@ -102,8 +115,9 @@ def _labels(column: "pd.Series", file: str) -> np.ndarray:
     from pandas.api.types import is_integer_dtype, is_numeric_dtype
 
     if is_numeric_dtype(column):
-        whole = is_integer_dtype(column) and column.max() < 2**63  # in float64 large ones would become equal
-        return column.to_numpy(np.int64 if whole else np.float64)
+        if not is_integer_dtype(column):
+            return column.to_numpy(np.float64)
+        return column.to_numpy(np.int64 if column.max() < 2**63 else np.uint64)  # float64 has not all of them
     if max(len(str(name)) for name in column.unique()) > LONGEST_LABEL:
         raise DataError(
             f"{file}: column {column.name} has labels of more than {LONGEST_LABEL} characters; is it the label?"
@@ -157,7 +171,8 @@ def _some(names: Sequence[str]) -> str:
 def _standardized(dataset: Dataset) -> Dataset:
     mean = dataset.train_x.mean(axis=0)
     spread = dataset.train_x.std(axis=0)
-    spread[spread == 0] = 1
+    constant = dataset.train_x.min(axis=0) == dataset.train_x.max(axis=0)  # rounding may leave a spread of 1e-15
+    mean[constant], spread[constant] = dataset.train_x[0, constant], 1
     return dataset._replace(
         train_x=((dataset.train_x - mean) / spread).astype(np.float32),
         validation_x=((dataset.validation_x - mean) / spread).astype(np.float32),

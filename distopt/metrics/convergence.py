@@ -49,8 +49,11 @@ def curve(
 
     Units of x: time in seconds on the run's clock; updates; samples drawn by all workers together; epochs, which is
     samples / `train_samples`; bytes sent up and down by all commits applied so far (needs `commits`). NaN values (the
-    model has no such metric, or the run diverged) are left out; infinite ones are kept.
+    model has no such metric, or the run diverged) are left out; infinite ones are kept. A run that was never evaluated
+    has an empty curve.
     """
+    if metric not in evals:
+        return Curve(np.empty(0), np.empty(0))
     y = evals[metric].to_numpy(np.float64)
     kept = (evals["split"].to_numpy() == split) & ~np.isnan(y)
     return Curve(_abscissa(evals, x, commits, train_samples)[kept], y[kept])

@@ -41,6 +41,7 @@ class Job(NamedTuple):
     family: str  # the fingerprint without the seed
     workload: str
     code: str
+    output: str  # of the sweep, also where the configuration is that of a run to go on with
 
 
 class Made(NamedTuple):
@@ -127,7 +128,13 @@ class Sweep:
                     told = True
                     labels = ", ".join(job.label for job in pending.values())
                     self._say(f"waiting for what another process is making: {labels}")
-                time.sleep(POLL_S if pending else 0)
+                while pending and not any(_is_free(job) for job in pending.values()):
+                    time.sleep(POLL_S)
+                history = History({job.output for job in pending.values()}) if pending else history
+                for i, job in [*pending.items()]:
+                    if past := _answer(job, history):
+                        ends[i] = self._tell(End(job.label, past.status, None, past.folder, before=True))
+                        del pending[i]
         for i, first in twins.items():
             if (same := ends[first]) is not None:
                 ends[i] = self._tell(same._replace(label=jobs[i].label, before=True))
@@ -194,23 +201,24 @@ class Sweep:
         tasks = [groups[first : first + self._chunk] for first in range(0, len(groups), self._chunk)]
         most = min(self._processes, len(tasks))
         spawn = get_context("spawn")  # JAX's threads do not survive a fork
+        futures: dict[Future[list[Made]], list[list[int]]] = {}
         with ProcessPoolExecutor(most, spawn, _be_idle, max_tasks_per_child=TASKS_PER_PROCESS) as pool:
-            futures = {
-                pool.submit(_attempt_elsewhere, [[jobs[i] for i in group] for group in task]): task for task in tasks
-            }
-            waiting = set(futures)
-            while waiting:
-                try:
-                    done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-                except KeyboardInterrupt:
-                    self._interrupted = True
-                    pool.shutdown(wait=False, cancel_futures=True)
-                    continue
-                for future in done:
-                    for numbers, made in zip(futures[future], _results(future, futures[future]), strict=True):
-                        if _interrupted(made):
-                            pool.shutdown(wait=False, cancel_futures=True)
-                        yield numbers, made
+            try:
+                while (tasks and not self._interrupted) or futures:
+                    while tasks and len(futures) < most and not self._interrupted:  # none waits in the pool
+                        task = tasks.pop(0)
+                        futures[pool.submit(_attempt_elsewhere, [[jobs[i] for i in group] for group in task])] = task
+                    try:
+                        done, _ = wait(futures, return_when=FIRST_COMPLETED)
+                    except KeyboardInterrupt:
+                        self._interrupted, done = True, {future for future in futures if future.cancel()}
+                    for future in done:
+                        task = futures.pop(future)
+                        for numbers, made in zip(task, _results(future, task), strict=True):
+                            self._interrupted |= _interrupted(made)
+                            yield numbers, made
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)
 
     def _tell(self, end: End, run: "Run | None" = None) -> End:
         if end.status not in FINISHED and not end.before:
@@ -228,7 +236,21 @@ def _job(label: str, config: DictConfig) -> Job:
     plain = configuration.validate(config)
     code = provenance.code(plain["optimizer"]["name"])
     family = configuration.fingerprint({**plain, "seed": None})
-    return Job(label, config, configuration.fingerprint(plain), family, configuration.workload(plain), code)
+    output = str(plain["output"])
+    return Job(label, config, configuration.fingerprint(plain), family, configuration.workload(plain), code, output)
+
+
+def _answer(job: Job, history: History) -> Past | None:
+    """Return a run that ended by itself of the same configuration and code."""
+    past = history.answer(job.fingerprint, job.code)
+    return past if past and past.code == job.code else None
+
+
+def _is_free(job: Job) -> bool:
+    """Return whether nobody is making a job."""
+    attempt = claim(job.output, job.fingerprint, job.code)
+    attempt.release()
+    return attempt.taken
 
 
 def _together(jobs: Mapping[int, Job]) -> list[list[int]]:
@@ -260,10 +282,10 @@ def _attempt(
     claims: list[Claim] = []
     try:
         for job in jobs:
-            claims.append(claim(job.config["output"], job.fingerprint, job.code))
+            claims.append(claim(job.output, job.fingerprint, job.code))
             if not claims[-1].taken:
                 return Made([None] * len(jobs), elsewhere=True)
-        found = [_found(job) for job in jobs]
+        found = [_found(job, alone=len(jobs) == 1) for job in jobs]
         configs = [each.config for each in found if isinstance(each, Job)]
         if not configs:
             return Made([past for past in found if isinstance(past, Past)])
@@ -276,13 +298,15 @@ def _attempt(
             each.release()
 
 
-def _found(job: Job) -> Past | Job:
-    """Return what another process has made of a job since the sweep began, or the job, to go on where it was cut."""
-    history = History([job.config["output"]], job.fingerprint)
-    past = history.answer(job.fingerprint, job.code)
-    if past and past.code == job.code:
+def _found(job: Job, *, alone: bool) -> Past | Job:
+    """Return what another process has made of a job since the sweep began, or the job, to go on where it was cut.
+
+    Runs that train together begin together.
+    """
+    history = History([job.output], job.fingerprint)
+    if past := _answer(job, history):
         return past
-    cut = history.unfinished(job.fingerprint, job.code)
+    cut = history.unfinished(job.fingerprint, job.code) if alone else None
     return job._replace(config=configuration.resuming(cut)) if cut else job
 
 

@@ -62,8 +62,11 @@ class Run:
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
-        """What evaluations record, the primary metric first; without those that have no value, as without classes."""
-        known = [each for each in metrics(self.info) if each.name in self.evals and self.evals[each.name].notna().any()]
+        """What evaluations record, the primary metric first; of runs that do not tell, those that have a value."""
+        told = metrics(self.info)
+        if "metrics" in self.info or self.evals.empty:
+            return told
+        known = [each for each in told if each.name in self.evals and self.evals[each.name].notna().any()]
         return tuple(known) or (LOSS,)
 
     @property

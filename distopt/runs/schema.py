@@ -36,7 +36,7 @@ INFO: Rules = {
     "resumed": list_of(NAMED, "a list of settings"),
     "actors": or_null(list_of(NAMED, "a list of settings")),
     **dict.fromkeys(("versions", "host", "contents"), NAMED),
-    "metrics": Check("a list of names and whether higher or lower is better", lambda value: _are_metrics(value)),
+    "metrics": Check("a list of names and whether higher or lower is better", lambda value: are_metrics(value)),
 }
 CONFIG: Rules = {
     "seed": _COUNT,
@@ -48,14 +48,14 @@ CONFIG: Rules = {
 }
 
 
-def _are_metrics(value: Any) -> bool:
+def are_metrics(value: Any) -> bool:
     """Return whether a value describes the metrics of a run."""
     names = [each.get("name") for each in value] if list_of(NAMED, "", least=1).accepts(value) else [None]
     words = all(isinstance(name, str) and name.isidentifier() for name in names) and len({*names}) == len(names)
     return words and all(
         each.get("better") in ("higher", "lower")
         and all(isinstance(each.get(key, ""), str) for key in ("unit", "format"))
-        and re.fullmatch(r"#?,?(\.\d)?[fg%]", each.get("format", ".4f")) is not None
+        and re.fullmatch(r"#?,?(\.\d)?[efg%]", each.get("format", ".4f")) is not None
         for each in value
     )
 

@@ -15,6 +15,7 @@ from distopt.datasets.sampler import steps_for
 from distopt.errors import ConfigError
 from distopt.records import Checkpoint, Metric
 from distopt.rules import DistributedOptimizer
+from distopt.runs.schema import are_metrics
 from distopt.tasks import Task
 from distopt.windows import count, length
 
@@ -202,7 +203,7 @@ def build(config: Mapping[str, Any], dataset: Dataset | str | None = "load") -> 
     workers = min(config["workers"], optimizer.workers or config["workers"])
     divided = _attempt(problems, _divide, config, data, workers)
     if model:
-        problems += _unknown_goals(config, model)
+        problems += _odd_metrics(config, model) or _unknown_goals(config, model)
     if config["model"].get("norm") == "batch" and config["batch_size"] == 1:
         problems.append(
             "model.norm=batch: a batch of one sample has no spread; take batch_size > 1 or model.norm=layer"
@@ -223,6 +224,16 @@ def build(config: Mapping[str, Any], dataset: Dataset | str | None = "load") -> 
         shards=shards,
         budget=whole_portions(budget, optimizer, config["optimizer"]["window"]),
     )
+
+
+def _odd_metrics(config: Mapping[str, Any], task: Task) -> list[str]:
+    """Return a problem if the metrics of a task, which may be somebody's, cannot be recorded."""
+    if are_metrics([metric._asdict() for metric in task.metrics]) and "loss" in [each.name for each in task.metrics]:
+        return []
+    return [
+        f"model={config['model']['name']}: its metrics must have different names of letters, digits and _, `better`, a "
+        "format such as '.4f', and one of them the name loss"
+    ]
 
 
 def _unknown_goals(config: Mapping[str, Any], task: Task) -> list[str]:

@@ -43,7 +43,9 @@ def test_arrays_of_numbers(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("column", "told"),
     [
-        (["a"] * 200, "dataset.label=price: is text, or missing in some samples; dataset.kind=numbers needs numbers"),
+        (["a"] * 200, "dataset.label=price: is text such as 'a', and dataset.kind=numbers needs numbers"),
+        ([1.0, np.inf] * 100, "dataset.label=price: is missing or infinite in some samples"),
+        ([0.1] * 200, "dataset.label=price: all values are 0.1; there is nothing to predict"),
         ([3.5] * 200, "dataset.label=price: all values are 3.5; there is nothing to predict"),
     ],
 )

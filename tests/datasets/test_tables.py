@@ -262,3 +262,48 @@ def test_large_whole_numbers_are_labels_of_their_own(tmp_path: Path) -> None:
     frame = pd.DataFrame({"a": NOISE, "label": [big + i % 2 for i in range(ROWS)]})
     for name in ("csv", "parquet"):
         assert load(name, file=save(frame, tmp_path / f"t.{name}")).classes == 2
+
+
+def test_a_constant_that_is_no_binary_number_becomes_0(tmp_path: Path) -> None:
+    train, validation = tmp_path / "t.csv", tmp_path / "v.csv"
+    train.write_text(lines("a,b,label", "0.1,1,0", "0.1,2,1"))
+    validation.write_text(lines("a,b,label", "0.2,1,0", "0.1,2,1"))
+    found = load("csv", file=str(train), validation_file=str(validation))
+    assert (found.train_x[:, 0] == 0).all()
+    assert np.abs(found.validation_x[:, 0]).max() == pytest.approx(0.1, rel=1e-5)
+
+
+def test_hashes_as_labels_stay_apart(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"a": NOISE, "label": np.array([2**64 - 1 - i % 3 for i in range(ROWS)], np.uint64)})
+    assert load("parquet", file=save(frame, tmp_path / "t.parquet")).classes == 3
+
+
+def test_a_quoted_decimal_comma_is_read(tmp_path: Path) -> None:
+    text = lines("a,label", '"0,5",0', '"1,25",1')
+    with pytest.raises(DataError, match=r"set 'dataset\.decimal="):
+        csv(tmp_path, text)
+    assert set(csv(tmp_path, text, decimal=",", standardize=False).train_x.ravel().tolist()) == {0.5, 1.25}
+
+
+@pytest.mark.parametrize(("number", "settings"), [('"125,730"', {}), ("1.234,50", {"sep": ";", "decimal": ","})])
+def test_separators_of_thousands_are_refused(tmp_path: Path, number: str, settings: dict[str, Any]) -> None:
+    sep = settings.get("sep", ",")
+    text = "\n".join([f"a{sep}b{sep}label", *(f"{number}{sep}{i % 5}{sep}{i % 2}" for i in range(ROWS))])
+    with pytest.raises(DataError, match="write them without separators of thousands"):
+        csv(tmp_path, text, **settings)
+
+
+def test_problems_of_a_validation_file_name_it(tmp_path: Path) -> None:
+    train, validation = tmp_path / "t.csv", tmp_path / "v.csv"
+    train.write_text(lines("id,a,label", "{i},1.5,0", "{i},2,1"))
+    validation.write_text(lines("a,label", "1.5,0", "2,1"))
+    assert load("csv", file=str(train), validation_file=str(validation), index_col="id").shape == (1,)
+    validation.write_text(lines("a,,label", "1.5,7,0", "2,8,1"))
+    with pytest.raises(DataError, match=r"v\.csv: column 2 has values"):
+        load("csv", file=str(train), validation_file=str(validation), index_col="id")
+
+
+def test_a_parquet_without_numbers_or_text_is_not_empty(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"many": [[1.0]] * ROWS}), tmp_path / "t.parquet")
+    with pytest.raises(DataError, match=r"no numeric column besides the label label, but many \(list<"):
+        load("parquet", file=str(tmp_path / "t.parquet"))

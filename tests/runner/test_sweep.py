@@ -196,6 +196,40 @@ def test_what_another_process_makes_comes_last_and_is_made_if_that_one_ends_with
     assert "waiting for what another process is making: batch_size=1" in told
 
 
+def test_a_run_that_another_process_made_under_a_name_is_not_made_again(tmp_path: Path) -> None:
+    first, _ = sweep(tmp_path, "seed=5", "name=mine")
+    assert first[0].folder
+    info = json.loads((first[0].folder / "run.json").read_text())
+    hidden = first[0].folder.rename(tmp_path / ".mine")
+    other, order = claim(tmp_path, info["fingerprint"], info["code"]), []
+
+    def note(end: End, run: Any) -> None:
+        order.append(end.label)
+        if len(order) == 1:  # the other process ends, and its folder is there
+            hidden.rename(tmp_path / "mine")
+            other.release()
+
+    ends, _ = sweep(tmp_path, "checkpoint.every=3", "seed=5,6", ended=note)
+    assert order == ["seed=6", "seed=5"]
+    assert [(end.folder and end.folder.name == "mine", end.before) for end in ends] == [(True, True), (False, False)]
+
+
+@pytest.mark.parametrize("moment", ["between", "meanwhile"])
+def test_ctrl_c_ends_a_sweep_of_several_processes(tmp_path: Path, moment: str) -> None:
+    def interrupt(end: End, run: Any) -> None:
+        if moment == "between":
+            raise KeyboardInterrupt
+        signal.raise_signal(signal.SIGINT)
+
+    ends, _ = sweep(tmp_path, "batch_size=1,2,3,4,5,6", ended=interrupt, processes=2)
+    counts = {status: [end.status for end in ends].count(status) for status in {end.status for end in ends}}
+    assert counts["not started"] >= 3
+    made = [path.parent for path in tmp_path.glob("*/run.json")]
+    assert len(made) <= 3
+    again, _ = sweep(tmp_path, "batch_size=1,2,3,4,5,6", processes=2)
+    assert {end.status for end in again} == {"stopped"}
+
+
 def test_damaged_folders_are_named_and_cost_nothing(tmp_path: Path) -> None:
     sweep(tmp_path, "seed=0")
     (tmp_path / "damaged").mkdir()

@@ -2,7 +2,7 @@
 
 Training starts when every actor has compiled its programs. The driver collects records during training, and evaluates
 snapshots of the center after it. So neither compilation nor evaluation takes time from training, except where
-checkpoints, `stop.accuracy` or `stop.loss` need evaluations during training.
+checkpoints, `stop.accuracy`, `stop.loss` or `stop.target` need evaluations during training.
 """
 
 import os

@@ -124,8 +124,8 @@ def compare_runs(
     _check(reference, target, metric, split)
     if not runs:
         raise ResultsError("no run to compare; give the folder of a run, or one with runs below it")
-    _check_metric(runs, metric)
     groups = group(runs)
+    _check_metric(groups, metric)
     references.check(groups, reference)
     chosen = [choose(each.runs, metric, split) for each in groups]
     rows = [_rows(each, reference, target, *pair) for each, pair in zip(groups, chosen, strict=True)]
@@ -145,15 +145,19 @@ def choose(runs: Sequence[Run], metric: str | None, split: str | None) -> tuple[
     """Return metric and split: by default the primary metric, and validation if the runs have it, else train."""
     if split is None:
         split = "validation" if any((run.evals["split"] == "validation").any() for run in runs) else "train"
-    known = {each.name: each for run in runs for each in run.metrics}
-    return known.get(metric or "", next(iter(known.values()))), split
+    evaluated = sorted(runs, key=lambda run: run.evals.empty)  # these know best what there is
+    known = {each.name: each for run in reversed(evaluated) for each in run.metrics}
+    primary = evaluated[0].metrics[0]
+    return (primary if metric is None else known[metric]), split
 
 
-def _check_metric(runs: Sequence[Run], metric: str | None) -> None:
-    """Raise ResultsError if no run has a metric of this name."""
-    known = dict.fromkeys(each.name for run in runs for each in run.metrics)
-    if metric is not None and metric not in known:
-        raise ResultsError(f"metric={metric}: these runs have no such metric; choose from {listed(known)}")
+def _check_metric(groups: Sequence[Group], metric: str | None) -> None:
+    """Raise ResultsError if runs of a group have no metric of this name."""
+    for each in groups:
+        known = dict.fromkeys(one.name for run in each.runs for one in run.metrics)
+        if metric is not None and metric not in known:
+            which = f"those with {each.name}" if each.name else "these runs"
+            raise ResultsError(f"metric={metric}: {which} have no such metric; choose from {listed(known)}")
 
 
 def efficiency_matrix(configurations: Sequence[Configuration], metric: Metric, split: str) -> pd.DataFrame:

@@ -8,6 +8,7 @@ import matplotlib
 import pandas as pd
 from matplotlib.figure import Figure
 
+from distopt.errors import ResultsError
 from distopt.metrics.convergence import Axis
 from distopt.records import ACCURACY, LOSS, Metric
 from distopt.report.comparison.compare import compare_runs, efficiency_matrix
@@ -71,6 +72,9 @@ def plot_runs(
     more than a dozen configurations, figures with a line or panel per configuration show only the leading one of each
     optimizer.
     """
+    for name in metrics or ():
+        if not any(name == each.name for run in runs for each in run.metrics):
+            raise ResultsError(f"metric={name}: no run has such a metric; see `metrics` in run.json")
     metric = metrics[0] if metrics else None
     found = compare_runs(runs, reference=reference, target=target, metric=metric)
     written = []

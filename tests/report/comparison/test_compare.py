@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -196,3 +198,28 @@ def test_a_metric_that_no_run_has_is_refused_with_those_they_have(tmp_path):
     folder = make(tmp_path, {"agn": [0.08]})
     with pytest.raises(ResultsError, match="metric=acc: these runs have no such metric; choose from accuracy, loss"):
         compare([folder], metric="acc")
+
+
+def test_a_run_without_evaluations_changes_neither_metric_nor_the_others(tmp_path):
+    make(tmp_path / "runs", {"agn": [0.08, 0.06]})
+    before = compare([tmp_path / "runs"])
+    empty = folders.write(
+        tmp_path / "runs" / "early", settings=folders.config("agn", seed=-1 + 1), facts=folders.info("failed")
+    )
+    for name in ("evals.parquet", "commits.parquet"):
+        (empty / name).unlink()
+    (empty / "summary.json").unlink(missing_ok=True)
+    for told in ({}, {"metrics": [{"name": "accuracy", "better": "higher"}, {"name": "loss", "better": "lower"}]}):
+        info = json.loads((empty / "run.json").read_text()) | told
+        (empty / "run.json").write_text(json.dumps(info))
+        after = compare([tmp_path / "runs"])
+        assert after["metric"].tolist() == before["metric"].tolist() == ["validation accuracy"]
+        assert after["final"].tolist() == before["final"].tolist()
+
+
+def test_runs_from_before_a_setting_are_of_its_default(tmp_path):
+    """An earlier `mlp` has neither activation nor norm in its configuration."""
+    folders.write(tmp_path / "old", settings=folders.config("agn"))
+    new = {"name": "mlp", "hidden": [64], "activation": "relu", "norm": "none", "dropout_input": 0.0}
+    folders.write(tmp_path / "new", settings=folders.config("agn", seed=1, model=new))
+    assert compare([tmp_path])["seeds"].tolist() == [2]

@@ -108,6 +108,8 @@ def gpt(
         raise ValueError(f"model.width={width} must be a multiple of model.heads={heads}")
     if not isinstance(dropout, int | float) or not 0 <= dropout < 1:
         raise ValueError(f"model.dropout={dropout} must be in [0, 1)")
+    if not isinstance(tied, bool):
+        raise ValueError(f"model.tied={tied} must be true or false")
     (context,) = shape
     module = GPT(classes, context, width, layers, heads, float(dropout), tied)
 

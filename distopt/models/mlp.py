@@ -86,7 +86,7 @@ def mlp(
         if not isinstance(value, int | float) or not 0 <= value < 1:
             raise ValueError(f"model.{name}={value} must be in [0, 1)")
     for name, choice, choices in (("activation", activation, ACTIVATIONS), ("norm", norm, NORMS)):
-        if choice not in choices:
+        if not isinstance(choice, str) or choice not in choices:
             raise ValueError(f"model.{name}={choice} must be one of {', '.join(choices)}")
     module = MLP(tuple(hidden), classes, float(dropout), float(dropout_input), activation, norm)
     return classifier(module, shape, kind)

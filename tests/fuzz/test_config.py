@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
@@ -29,6 +29,7 @@ WORDS = st.text(alphabet="abwk=.,[]{}()'\"\\$:@~+/|é\n 01-", max_size=20)
 FILE = yaml.safe_dump({"name": "agn", "window": 5, "more": [1, {"a": None}]}).encode()
 
 
+@example(key="diagnostics", value=[[]])
 @given(key=st.sampled_from(KEYS), value=VALUES)
 def test_any_value_of_any_key(key: str, value: Any) -> None:
     config = OmegaConf.create(PLAIN)

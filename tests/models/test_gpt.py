@@ -68,6 +68,7 @@ def test_number_of_parameters() -> None:
     [
         ({"heads": 3}, "model.width=16 must be a multiple of model.heads=3"),
         ({"layers": 0}, "model.layers=0 must be a whole number > 0"),
+        ({"tied": "no"}, "model.tied=no must be true or false"),
         ({"dropout": 1}, r"model.dropout=1 must be in \[0, 1\)"),
     ],
 )

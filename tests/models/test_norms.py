@@ -113,6 +113,7 @@ def test_both_engines_and_a_replay_agree(tmp_path: Path, optimizer: str) -> None
     ("overrides", "told"),
     [
         (["model.norm=group"], "model.norm=group must be one of none, batch, layer"),
+        (["model.activation=[relu]"], r"model.activation=\['relu'\] must be one of relu"),
         (["model.activation=swish"], "model.activation=swish must be one of relu, tanh, gelu, maxout"),
         (["model.dropout_input=1"], r"model.dropout_input=1 must be in \[0, 1\)"),
         (["model.norm=batch", "batch_size=1"], "model.norm=batch: a batch of one sample has no spread"),

@@ -36,7 +36,7 @@ def observed(optimizer: DistributedOptimizer, names: Sequence[str] | None) -> Di
     """
     if names is None or names == []:
         return optimizer
-    if not isinstance(names, list) or not set(names) <= set(NAMES):
+    if not isinstance(names, list) or not all(name in NAMES for name in names):
         raise ValueError(f"{names} must be a list of some of {', '.join(NAMES)}, or null")
     kind, server = optimizer.worker.sends, optimizer.server
     if kind is None:

@@ -4,7 +4,7 @@ import difflib
 import itertools
 import os
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -50,14 +50,12 @@ def words(overrides: Any) -> list[str]:
     Raises:
         ConfigError: they are no texts.
     """
-    found: list[Any]
-    try:
-        found = shlex.split(overrides) if isinstance(overrides, str) else list(overrides)
-    except ValueError as error:
-        raise ConfigError(f"{overrides}: cannot be split into overrides ({reason(error)})") from None
-    except TypeError:
-        found = [overrides]
-    found = [overrides] if isinstance(overrides, bytes) else found
+    if isinstance(overrides, str):
+        try:
+            return shlex.split(overrides)
+        except ValueError as error:
+            raise ConfigError(f"{overrides}: cannot be split into overrides ({reason(error)})") from None
+    found = list(overrides) if isinstance(overrides, Iterable) and not isinstance(overrides, bytes) else [overrides]
     for word in found:
         if not isinstance(word, str):
             raise ConfigError(f"{word!r} is no override; give texts such as ['optimizer=agn', 'workers=8']")

@@ -64,3 +64,13 @@ def stratified(labels: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndar
     _, first = np.unique(labels[order], return_index=True)
     held_out[first[kept[labels[order[first]]] == 0]] = False
     return np.sort(order[~held_out]), np.sort(order[held_out])
+
+
+def scattered(values: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the indices of a training part and of a validation part of floor(fraction * N) samples, at random.
+
+    The split depends only on the number of samples.
+    """
+    order = np.random.default_rng(0).permutation(len(values))
+    held_out = int(len(order) * fraction)
+    return np.sort(order[held_out:]), np.sort(order[:held_out])

@@ -18,6 +18,8 @@ SEPARATORS = (",", ";", "\t", "|")
 TAB = ("tab", r"\t")  # what a shell lets one type
 UNNAMED = re.compile(r"Unnamed: \d+|__index_level_\d+__")  # what pandas calls columns without a name
 
+NAMELESS, EMPTY = "row numbers without a name", "no name, no values"  # why columns are no features by themselves
+
 
 class Frame(NamedTuple):
     """A table with columns of numbers, truth values and text."""
@@ -63,9 +65,9 @@ def _read_csv(settings: Mapping[str, Any], key: str) -> Frame:
     apart = {}
     for i, name in enumerate(table.columns):
         if UNNAMED.fullmatch(name) and i and table[name].isna().all():
-            apart[name] = "no name, no values"
+            apart[name] = EMPTY
         elif UNNAMED.fullmatch(name):
-            apart[name] = "no name"
+            apart[name] = NAMELESS
     return Frame(table, apart, {})
 
 
@@ -102,7 +104,7 @@ def _read_parquet(path: Path) -> Frame:
     table = found.to_pandas(use_threads=False, ignore_metadata=True)
     levels = (schema.pandas_metadata or {}).get("index_columns", ())
     apart = dict.fromkeys([level for level in levels if isinstance(level, str)], "the table's index")
-    apart |= dict.fromkeys([name for name in table if UNNAMED.fullmatch(name)], "no name")
+    apart |= dict.fromkeys([name for name in table if UNNAMED.fullmatch(name)], NAMELESS)
     return Frame(table, apart, {field.name: str(field.type) for field in schema if not kinds[field.name]})
 
 
@@ -126,7 +128,7 @@ def _kind(type: Any) -> str | None:
 def _without_index(frame: Frame, settings: Mapping[str, Any], key: str) -> dict[str, str]:
     """Return the columns to keep apart once `dataset.index_col` is known: null (judge by the name), false, or one."""
     index, names = settings.get("index_col"), list(frame.table.columns)
-    apart = {name: why for name, why in frame.apart.items() if index is not False or why == "no name, no values"}
+    apart = {name: why for name, why in frame.apart.items() if index is not False or why == EMPTY}
     if index is False:
         return apart
     there = index in names or (isinstance(index, int) and index < len(names))
@@ -134,12 +136,12 @@ def _without_index(frame: Frame, settings: Mapping[str, Any], key: str) -> dict[
         apart[index if index in names else names[index]] = "dataset.index_col"
     elif index is not None and key == "file":
         raise DataError(f"dataset.index_col={index}: no such column in {settings[key]}")
-    nameless = [i for i, name in enumerate(names) if apart.get(name) == "no name"]
+    nameless = [i for i, name in enumerate(names) if apart.get(name) == NAMELESS]
     if any(nameless) and settings["name"] == "csv":
         raise DataError(
             f"{settings[key]}: column {max(nameless) + 1} has values, but the first line has no name for it"
         )
-    return {name: "row numbers without a name" if why == "no name" else why for name, why in apart.items()}
+    return apart
 
 
 def like_numbers(column: "pd.Series", decimal: str = ".") -> tuple[float, str | None]:

@@ -1,12 +1,12 @@
 """Common steps for the user's own files: labels become classes, a part is held out, values are checked."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from distopt.datasets.dataset import Dataset, stratified
+from distopt.datasets.dataset import Dataset, scattered, stratified
 from distopt.errors import DataError
 
 VALIDATION_FRACTION = 0.2
@@ -35,30 +35,46 @@ def assemble(settings: Mapping[str, Any], train: Part, validation: Part | None) 
         if x.shape[1:] != train[0].shape[1:]:
             raise DataError(f"{file}: training samples of shape {train[0].shape[1:]}, validation of {x.shape[1:]}")
     if settings.get("kind", "classes") == "numbers":
-        return _numbers(settings, train, validation)
+        return _numbers(settings, parts)
     names, labels = _classes(settings, [y for _, y in parts])
-    if validation is None:
-        x, y = train[0], labels[0]
-        fraction = float(settings.get("validation_fraction", VALIDATION_FRACTION))
-        kept, held_out = stratified(y, fraction)
+    coded = [(x, y) for (x, _), y in zip(parts, labels, strict=True)]
+    (train_x, train_y), (validation_x, validation_y), told = _divided(settings, coded, stratified)
+    counts = [np.bincount(y, minlength=len(names)) for y in (train_y, validation_y)]
+    told = f"{_label(settings)}: {len(names)} classes: {_counted(names, counts[0] + counts[1])}; {told}"
+    warnings = tuple(_warnings(settings, names, *counts))
+    arrays = train_x, train_y, validation_x, validation_y
+    return Dataset(settings["name"], *arrays, len(names), told=(told,), warnings=warnings)
+
+
+def _divided(
+    settings: Mapping[str, Any], parts: Sequence[Part], split: Callable[[np.ndarray, float], Part]
+) -> tuple[Part, Part, str]:
+    """Return a training and a validation part, and in words where the second comes from.
+
+    Raises:
+        DataError: nothing would be left in a part.
+    """
+    fraction = float(settings.get("validation_fraction", VALIDATION_FRACTION))
+    if len(parts) > 1:
+        train, validation = parts
+        how = f"of dataset.{'validation_file' if settings.get('validation_file') else 'validation_x'}"
+    else:
+        x, y = parts[0]
+        kept, held_out = split(y, fraction)
         if not len(held_out) or not len(kept):
             raise DataError(
-                f"dataset.validation_fraction={fraction:g}: leaves no sample in one of the parts, {file} holds {len(y)}"
+                f"dataset.validation_fraction={fraction:g}: leaves no sample in one of the parts, {settings['file']} "
+                f"holds {len(y)}"
             )
-        found = Dataset(settings["name"], x[kept], y[kept], x[held_out], y[held_out], len(names))
+        train, validation = (x[kept], y[kept]), (x[held_out], y[held_out])
         how = f"held out by dataset.validation_fraction={fraction:g}, the same for every seed"
-    else:
-        found = Dataset(settings["name"], train[0], labels[0], validation[0], labels[1], len(names))
-        how = f"of dataset.{'validation_file' if settings.get('validation_file') else 'validation_x'}"
-    counts = [np.bincount(y, minlength=len(names)) for _, y in (found.train, found.validation)]
-    told = f"{_label(settings)}: {len(names)} classes: {_counted(names, counts[0] + counts[1])}"
-    told += f"; {found.size:,} samples to train on, {len(found.validation_x):,} to validate on, {how}"
-    return found._replace(told=(told,), warnings=tuple(_warnings(settings, names, *counts)))
+    sizes = len(train[1]), len(validation[1])
+    return train, validation, f"{sizes[0]:,} samples to train on, {sizes[1]:,} to validate on, {how}"
 
 
-def _numbers(settings: Mapping[str, Any], train: Part, validation: Part | None) -> Dataset:
+def _numbers(settings: Mapping[str, Any], parts: Sequence[Part]) -> Dataset:
     """Make a data set with numbers to predict; they are scaled as the training part is."""
-    for _, y in filter(None, (train, validation)):
+    for _, y in parts:
         if y.dtype.kind not in "fiu":
             raise DataError(
                 f"{_label(settings)}: is text such as {str(y[0])!r}, and dataset.kind=numbers needs numbers; choose "
@@ -66,25 +82,15 @@ def _numbers(settings: Mapping[str, Any], train: Part, validation: Part | None) 
             )
         if not np.isfinite(y.astype(np.float64)).all():
             raise DataError(f"{_label(settings)}: is missing or infinite in some samples; remove or fill them")
-    if validation is None:
-        fraction = float(settings.get("validation_fraction", VALIDATION_FRACTION))
-        order = np.random.default_rng(0).permutation(len(train[1]))
-        held_out = int(len(order) * fraction)
-        if held_out < 1 or held_out == len(order):
-            raise DataError(
-                f"dataset.validation_fraction={fraction:g}: leaves no sample in one of the parts, {settings['file']} "
-                f"holds {len(order)}"
-            )
-        places = np.sort(order[held_out:]), np.sort(order[:held_out])
-        train, validation = ((train[0][some], train[1][some]) for some in places)
-    y = train[1].astype(np.float64)
-    mean, spread = float(y.mean()), float(y.std())
-    if y.min() == y.max():
+    double = [(x, y.astype(np.float64)) for x, y in parts]
+    (train_x, train_y), (validation_x, validation_y), told = _divided(settings, double, scattered)
+    mean, spread = train_y.mean(), train_y.std()
+    if train_y.min() == train_y.max():
         raise DataError(f"{_label(settings)}: all values are {mean:g}; there is nothing to predict")
-    scaled = [((part[1].astype(np.float64) - mean) / spread).astype(np.float32) for part in (train, validation)]
-    told = f"{_label(settings)}: numbers of mean {mean:.6g} and standard deviation {spread:.6g}, scaled to 0 and 1; "
-    told += f"{len(y):,} samples to train on, {len(validation[1]):,} to validate on"
-    return Dataset(settings["name"], train[0], scaled[0], validation[0], scaled[1], 1, told=(told,), kind="numbers")
+    train_y, validation_y = (((y - mean) / spread).astype(np.float32) for y in (train_y, validation_y))
+    scaled = f"numbers of mean {mean:.6g} and standard deviation {spread:.6g}, scaled to 0 and 1"
+    told = f"{_label(settings)}: {scaled}; {told}"
+    return Dataset(settings["name"], train_x, train_y, validation_x, validation_y, 1, told=(told,), kind="numbers")
 
 
 def _label(settings: Mapping[str, Any]) -> str:

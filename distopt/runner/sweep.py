@@ -1,11 +1,8 @@
 """Many runs: finished ones are not repeated, seeds are trained together, and one that fails does not end the rest."""
 
-import signal
 import time
-import traceback
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from functools import partial
 from multiprocessing import get_context
@@ -16,12 +13,11 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from distopt import config as configuration
-from distopt.errors import DistoptError, unwritten
-from distopt.files.lock import Claim
+from distopt.errors import DistoptError
 from distopt.records import FINISHED
 from distopt.runner import run as runner
-from distopt.runner.finished import History, Past, claim, expect
-from distopt.runs import provenance
+from distopt.runner.attempts import Job, Made, attempt, attempt_elsewhere, be_idle, results_of
+from distopt.runner.finished import History, Past, expect
 
 if TYPE_CHECKING:
     from distopt.runs.results import Run
@@ -29,28 +25,6 @@ if TYPE_CHECKING:
 NOT_STARTED = "not started"
 POLL_S = 0.5
 TASKS_PER_PROCESS = 4  # compiled programs stay in memory as long as the process that made them
-KILLED = "the process that made it was killed; make room in the memory, or use fewer processes"
-
-
-class Job(NamedTuple):
-    """A run to make."""
-
-    label: str  # what sets it apart from the other runs of the sweep
-    config: DictConfig
-    fingerprint: str
-    family: str  # the fingerprint without the seed
-    workload: str
-    code: str
-    output: str  # of the sweep, also where the configuration is that of a run to go on with
-
-
-class Made(NamedTuple):
-    """The results of runs that were made together; some may have been found, made by another process meanwhile."""
-
-    runs: Sequence["Run | Past | None"]
-    reason: str | None = None  # why there are no results; also None if the runs were not started
-    seconds: float = 0.0
-    elsewhere: bool = False  # another process is making them
 
 
 class End(NamedTuple):
@@ -94,7 +68,7 @@ class Sweep:
         self._processes, self._chunk = processes, chunk
         self._seconds: list[float] = []  # wall seconds of the runs made so far
         self._interrupted = False
-        self._said: set[str] = set()  # about the data
+        self._said: set[str] = set()  # what need not be said again
 
     def run(self, configs: Sequence[tuple[str, DictConfig]]) -> list[End]:
         """Carry out runs, each given by its label and its configuration; return their ends in the same order."""
@@ -102,43 +76,47 @@ class Sweep:
         jobs: dict[int, Job] = {}
         for i, (label, config) in enumerate(configs):
             try:
-                jobs[i] = _job(label, config)
+                jobs[i] = Job.of(label, config)
             except DistoptError as error:
                 ends[i] = self._tell(End(label, "failed", str(error)))
-        history = History({job.config["output"] for job in jobs.values()})
+        history = History({job.output for job in jobs.values()})
         for problem in history.problems:
             self._say(f"warning: {problem}", "yellow")
         for i, job in jobs.items():
-            past = history.answer(job.fingerprint, job.code)
-            if past and past.code == job.code:
+            if past := job.answer(history):
                 ends[i] = self._tell(End(job.label, past.status, None, past.folder, before=True))
-            elif past:
+            elif past := history.answer(job.fingerprint, job.code):
                 self._say(f"{job.label}: {past.folder.name} was computed by other code, and is repeated")
         twins = _twins({i: job for i, job in jobs.items() if ends[i] is None})
         pending = {i: self._resumed(jobs[i], history) for i in jobs if ends[i] is None and i not in twins}
         self._say(_plan(len(configs), [job.workload for job in pending.values()], history))
         with suppress(KeyboardInterrupt):  # pressed between two runs, or while figures are drawn
-            told = False
             while pending:
                 elsewhere: list[int] = []
                 for i, end in self._make(pending, history, elsewhere):
                     ends[i] = end
                 pending = {i: pending[i] for i in elsewhere if not self._interrupted}
-                if pending and not told:
-                    told = True
-                    labels = ", ".join(job.label for job in pending.values())
-                    self._say(f"waiting for what another process is making: {labels}")
-                while pending and not any(_is_free(job) for job in pending.values()):
-                    time.sleep(POLL_S)
-                history = History({job.output for job in pending.values()}) if pending else history
+                if pending:
+                    history = self._wait(pending)
                 for i, job in [*pending.items()]:
-                    if past := _answer(job, history):
+                    if past := job.answer(history):
                         ends[i] = self._tell(End(job.label, past.status, None, past.folder, before=True))
                         del pending[i]
         for i, first in twins.items():
             if (same := ends[first]) is not None:
                 ends[i] = self._tell(same._replace(label=jobs[i].label, before=True))
         return [end or End(label, NOT_STARTED) for end, (label, _) in zip(ends, configs, strict=True)]
+
+    def _wait(self, pending: Mapping[int, Job]) -> History:
+        """Wait until some of the runs that other processes are making can be had; return what there is then."""
+        labels = ", ".join(job.label for job in pending.values())
+        if labels not in self._said:
+            self._say(f"waiting for what another process is making: {labels}")
+            self._said.add(labels)
+        groups = _together(pending)
+        while not any(all(pending[i].free for i in group) for group in groups):
+            time.sleep(POLL_S)
+        return History({job.output for job in pending.values()})
 
     def _resumed(self, job: Job, history: History) -> Job:
         """Return a job that resumes a run that was cut off, if there is one with a checkpoint, else the same job."""
@@ -186,14 +164,14 @@ class Sweep:
         for numbers, made in self._side_by_side(beside, pending) if beside else ():
             if not made.elsewhere:
                 announce(numbers)
-            self._interrupted |= _interrupted(made)
+            self._interrupted |= made.interrupted
             yield numbers, made
         for numbers in (group for group in groups if group not in beside):
             if self._interrupted:
                 return
             begin = partial(announce, numbers)
-            made = _attempt([pending[i] for i in numbers], self._console, begin, self._said)
-            self._interrupted |= _interrupted(made)
+            made = attempt([pending[i] for i in numbers], self._console, begin, self._said)
+            self._interrupted |= made.interrupted
             yield numbers, made
 
     def _side_by_side(self, groups: list[list[int]], jobs: Mapping[int, Job]) -> Iterator[tuple[list[int], Made]]:
@@ -202,20 +180,20 @@ class Sweep:
         most = min(self._processes, len(tasks))
         spawn = get_context("spawn")  # JAX's threads do not survive a fork
         futures: dict[Future[list[Made]], list[list[int]]] = {}
-        with ProcessPoolExecutor(most, spawn, _be_idle, max_tasks_per_child=TASKS_PER_PROCESS) as pool:
+        with ProcessPoolExecutor(most, spawn, be_idle, max_tasks_per_child=TASKS_PER_PROCESS) as pool:
             try:
                 while (tasks and not self._interrupted) or futures:
                     while tasks and len(futures) < most and not self._interrupted:  # none waits in the pool
                         task = tasks.pop(0)
-                        futures[pool.submit(_attempt_elsewhere, [[jobs[i] for i in group] for group in task])] = task
+                        futures[pool.submit(attempt_elsewhere, [[jobs[i] for i in group] for group in task])] = task
                     try:
                         done, _ = wait(futures, return_when=FIRST_COMPLETED)
                     except KeyboardInterrupt:
                         self._interrupted, done = True, {future for future in futures if future.cancel()}
                     for future in done:
                         task = futures.pop(future)
-                        for numbers, made in zip(task, _results(future, task), strict=True):
-                            self._interrupted |= _interrupted(made)
+                        for numbers, made in zip(task, results_of(future, task), strict=True):
+                            self._interrupted |= made.interrupted
                             yield numbers, made
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
@@ -231,34 +209,12 @@ class Sweep:
         self._console.print(words, style=style, markup=False, soft_wrap=True, highlight=False)
 
 
-def _job(label: str, config: DictConfig) -> Job:
-    """Check a configuration and return its job; raises ConfigError."""
-    plain = configuration.validate(config)
-    code = provenance.code(plain["optimizer"]["name"])
-    family = configuration.fingerprint({**plain, "seed": None})
-    output = str(plain["output"])
-    return Job(label, config, configuration.fingerprint(plain), family, configuration.workload(plain), code, output)
-
-
-def _answer(job: Job, history: History) -> Past | None:
-    """Return a run that ended by itself of the same configuration and code."""
-    past = history.answer(job.fingerprint, job.code)
-    return past if past and past.code == job.code else None
-
-
-def _is_free(job: Job) -> bool:
-    """Return whether nobody is making a job."""
-    attempt = claim(job.output, job.fingerprint, job.code)
-    attempt.release()
-    return attempt.taken
-
-
 def _together(jobs: Mapping[int, Job]) -> list[list[int]]:
     """Group runs that differ only in the seed, if their launcher trains several at once."""
     groups: dict[Hashable, list[int]] = {}
     for i, job in jobs.items():
         alone = not runner.trains_together(job.config) or job.config.get("name") or job.config.get("resume")
-        groups.setdefault(i if alone else (job.family, str(job.config.output)), []).append(i)
+        groups.setdefault(i if alone else (job.family, job.output), []).append(i)
     return list(groups.values())
 
 
@@ -269,93 +225,10 @@ def _twins(jobs: Mapping[int, Job]) -> dict[int, int]:
     for i, job in jobs.items():
         if job.config.get("name"):
             continue
-        key = job.fingerprint, str(job.config.output)
+        key = job.fingerprint, job.output
         if first.setdefault(key, i) != i:
             found[i] = first[key]
     return found
-
-
-def _attempt(
-    jobs: Sequence[Job], console: Console, begin: Callable[[], None] = lambda: None, said: set[str] | None = None
-) -> Made:
-    """Make runs together, but for those that another process has made since the sweep began."""
-    claims: list[Claim] = []
-    try:
-        for job in jobs:
-            claims.append(claim(job.output, job.fingerprint, job.code))
-            if not claims[-1].taken:
-                return Made([None] * len(jobs), elsewhere=True)
-        found = [_found(job, alone=len(jobs) == 1) for job in jobs]
-        configs = [each.config for each in found if isinstance(each, Job)]
-        if not configs:
-            return Made([past for past in found if isinstance(past, Past)])
-        begin()
-        made = _carry_out(configs, console, said)
-        runs = iter(made.runs)
-        return made._replace(runs=[next(runs) if isinstance(each, Job) else each for each in found])
-    finally:
-        for each in claims:
-            each.release()
-
-
-def _found(job: Job, *, alone: bool) -> Past | Job:
-    """Return what another process has made of a job since the sweep began, or the job, to go on where it was cut.
-
-    Runs that train together begin together.
-    """
-    history = History([job.output], job.fingerprint)
-    if past := _answer(job, history):
-        return past
-    cut = history.unfinished(job.fingerprint, job.code) if alone else None
-    return job._replace(config=configuration.resuming(cut)) if cut else job
-
-
-def _carry_out(configs: Sequence[DictConfig], console: Console, said: set[str] | None) -> Made:
-    """Make runs together; every end but Ctrl-C is a result."""
-    started = time.monotonic()
-    try:
-        runs = runner.run_together(configs, console, signals=True, said=said)
-        return Made(runs, None, time.monotonic() - started)
-    except DistoptError as error:
-        reason = str(error)
-    except OSError as error:
-        reason = unwritten(error)
-    except Exception as error:  # no bug, here or in a library, may end a long sweep
-        traceback.print_exc()
-        reason = f"{type(error).__name__}: {error}"
-    return Made([None] * len(configs), reason)
-
-
-def _interrupted(made: Made) -> bool:
-    return any(run is not None and run.status == "interrupted" for run in made.runs)
-
-
-def _be_idle() -> None:
-    """Ignore Ctrl-C in a process that waits for a task; its parent decides."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def _attempt_elsewhere(groups: Sequence[Sequence[Job]]) -> list[Made]:
-    """In another process than the sweep's, make one group of runs after the other, until Ctrl-C."""
-    made: list[Made] = []
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    with suppress(KeyboardInterrupt):
-        for jobs in groups:
-            made.append(_attempt(jobs, Console(quiet=True)))
-            if _interrupted(made[-1]):
-                break
-    _be_idle()
-    return made + [Made([None] * len(jobs)) for jobs in groups[len(made) :]]
-
-
-def _results(future: Future[list[Made]], task: Sequence[Sequence[int]]) -> list[Made]:
-    """Return the results of a task, also if its process was killed or it was never begun."""
-    if future.cancelled():
-        return [Made([None] * len(numbers)) for numbers in task]
-    try:
-        return future.result()
-    except BrokenProcessPool:
-        return [Made([None] * len(numbers), KILLED) for numbers in task]
 
 
 def _plan(runs: int, workloads: Sequence[str], history: History) -> str:

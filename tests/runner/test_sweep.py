@@ -144,7 +144,7 @@ def test_processes_side_by_side_make_what_one_process_makes(tmp_path: Path, chun
 
 
 def test_a_process_that_is_killed_costs_its_runs_and_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("distopt.runner.sweep._attempt_elsewhere", kill)
+    monkeypatch.setattr("distopt.runner.sweep.attempt_elsewhere", kill)
     ends, told = sweep(tmp_path, "batch_size=1,2", processes=2)
     assert [end.status for end in ends] == ["failed"] * 2
     assert "the process that made it was killed" in told

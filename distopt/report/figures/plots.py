@@ -39,8 +39,8 @@ def plot_run(run: Run, folder: str | Path, x: Axis = "time", written: Sequence[P
     ((one,),) = [each.configurations for each in group([run])]
     drawn = {path.resolve().with_suffix("") for path in written}
     primary = run.metrics[0]
-    name = f"loss_{(ACCURACY if primary == LOSS else primary).name}"
-    figures = {name: partial(convergence_figure, [one], x), "staleness": partial(staleness_figure, [one])}
+    curves = f"loss_{(ACCURACY if primary == LOSS else primary).name}"
+    figures = {curves: partial(convergence_figure, [one], x), "staleness": partial(staleness_figure, [one])}
     if drawable(run):
         figures["paths"] = partial(paths_figure, [one])
     with matplotlib.rc_context(STYLE):

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -212,6 +213,26 @@ def test_a_run_that_another_process_made_under_a_name_is_not_made_again(tmp_path
     ends, _ = sweep(tmp_path, "checkpoint.every=3", "seed=5,6", ended=note)
     assert order == ["seed=6", "seed=5"]
     assert [(end.folder and end.folder.name == "mine", end.before) for end in ends] == [(True, True), (False, False)]
+
+
+def test_seeds_that_train_together_wait_for_the_one_that_is_made_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends, _ = sweep(tmp_path / "elsewhere", "seed=7")
+    assert ends[0].folder
+    info = json.loads((ends[0].folder / "run.json").read_text())
+    other, slept = claim(tmp_path, info["fingerprint"], info["code"]), []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) == 3:
+            other.release()
+
+    monkeypatch.setattr("distopt.runner.sweep.time", SimpleNamespace(sleep=sleep))
+    ends, told = sweep(tmp_path, "seed=6,7,8")
+    assert [end.status for end in ends] == ["stopped"] * 3
+    assert len(slept) == 3
+    assert told.count("waiting for what another process is making") == 1
 
 
 @pytest.mark.parametrize("moment", ["between", "meanwhile"])

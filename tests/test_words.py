@@ -43,6 +43,11 @@ def test_an_address_at_which_nobody_answers_is_refused_at_once(tmp_path: Path, h
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_group_with_a_typing_error_is_the_group() -> None:
+    with pytest.raises(ConfigError, match=r"optimzer: no such key; did you mean optimizer\?"):
+        compose(["optimzer=adag"])
+
+
 def test_choices_are_found_by_a_pattern() -> None:
     assert [run.config.optimizer.name for run in combine(["optimizer=glob(a*sgd)"])] == ["aeasgd"]
     with pytest.raises(ConfigError, match=r"optimizer=adz\*: no such choice"):

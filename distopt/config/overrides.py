@@ -160,7 +160,7 @@ def check_overrides(overrides: Sequence[str], folder: str | None = None) -> None
         if not _exists(base, key):
             parent, _, last = key.rpartition(".")
             name = last if _exists(base, parent) else key.partition(".")[0]
-            known_keys = list(flat(OmegaConf.to_container(base)))  # type: ignore[arg-type]
+            known_keys = [*GROUPS, *flat(OmegaConf.to_container(base))]  # type: ignore[arg-type]
             problems.append(unknown(key, name, _siblings(base, parent), "key", nearest(key, known_keys)))
     if problems:
         raise ConfigError(problems)

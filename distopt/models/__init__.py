@@ -16,6 +16,7 @@ from distopt.records import Kind
 from distopt.tasks import Task
 
 WORDS = {"classes": "samples with a class", "numbers": "samples with a number to predict", "tokens": "a text"}
+EXAMPLES = {"classes": "dataset=digits", "numbers": "dataset.kind=numbers", "tokens": "dataset=pydoc"}
 ANALYTIC = ("beale", "booth", "rosenbrock", "quadratic")
 TRAINABLE: dict[str, tuple[Kind, ...]] = {
     "mlp": ("classes", "numbers"),
@@ -53,8 +54,8 @@ def build(
             raise ConfigError(f"model={name} needs data: choose a dataset other than none")
         if kind not in TRAINABLE.get(name, (kind,)):
             fitting = listed(other for other, takes in TRAINABLE.items() if kind in takes)
-            taken = " or ".join(WORDS[each] for each in TRAINABLE[name])
-            raise ConfigError(f"model={name} takes {taken}, the data set has {WORDS[kind]}: use model={fitting}")
+            taken = " or ".join(f"{WORDS[each]} ({EXAMPLES[each]})" for each in TRAINABLE[name])
+            raise ConfigError(f"model={name} takes {taken}; the data set has {WORDS[kind]}, for model={fitting}")
         arguments |= {"shape": shape, "classes": classes}
         if "kind" in inspect.signature(make).parameters:
             arguments["kind"] = kind

@@ -83,9 +83,13 @@ def test_settings_that_make_no_sense(settings: dict[str, Any], told: str) -> Non
         (
             "cnn",
             "pydoc",
-            "model=cnn takes samples with a class .*, the data set has a text: use model=gpt",
+            r"model=cnn takes samples with a class \(dataset=digits\) or .*; the data set has a text, for model=gpt",
         ),
-        ("gpt", "digits", "model=gpt takes a text, the data set has samples with a class: use model=mlp, mlp_thesis"),
+        (
+            "gpt",
+            "digits",
+            r"model=gpt takes a text \(dataset=pydoc\); the data set has samples with a class, for model=mlp",
+        ),
     ],
 )
 def test_data_of_another_kind_are_refused(tmp_path: Path, model: str, data: str, told: str) -> None:

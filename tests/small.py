@@ -8,6 +8,7 @@ import numpy as np
 
 from distopt import config as configuration
 from distopt.datasets import Dataset
+from distopt.datasets.dataset import classified
 from distopt.testing import Trained
 from distopt.training import experiment as experiments
 from distopt.training.experiment import Experiment
@@ -44,7 +45,7 @@ def blobs(size: int = 24) -> Dataset:
     """Points in the plane of two overlapping classes; training and validation data are the same."""
     y = np.arange(size, dtype=np.int32) % 2
     x = np.random.default_rng(0).normal(size=(size, 2)).astype(np.float32) + y[:, None]
-    return Dataset("blobs", x, y, x, y, 2)
+    return classified("blobs", (x, y), (x, y), 2)
 
 
 def path(trained: Trained) -> np.ndarray:

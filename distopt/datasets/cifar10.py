@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from distopt.datasets import sources
-from distopt.datasets.dataset import Dataset, pixels
+from distopt.datasets.dataset import Dataset, classified, pixels
 from distopt.errors import DataError
 from distopt.files.untrusted import BROKEN, reason, unpacked
 
@@ -32,7 +32,7 @@ def load(settings: Mapping[str, Any]) -> Dataset:
     train_x = np.concatenate([x for x, _ in batches[:-1]])
     train_y = np.concatenate([y for _, y in batches[:-1]])
     x, y = batches[-1]
-    return Dataset(settings["name"], pixels(train_x), train_y, pixels(x), y, CLASSES)
+    return classified(settings["name"], (pixels(train_x), train_y), (pixels(x), y), CLASSES)
 
 
 def pick(folder: Path) -> Callable[[], dict[str, bytes]] | None:

@@ -1,48 +1,50 @@
 """A loaded data set."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from distopt.records import Kind
 
+Samples = tuple[Any, ...]
+"""Arrays with one row per sample, in tuples that may hold tuples; a batch has some of the rows of each."""
+
 
 class Dataset(NamedTuple):
-    """Samples in memory: training part and validation part.
+    """Training part and validation part, of the same structure.
 
-    Features are float32 of shape (N, *shape), labels int32 of shape (N,) with values 0 .. classes - 1. A text, of the
-    kind `tokens`, has blocks of T + 1 tokens below `classes` as features of shape (T,), and no labels.
+    - `classes` and `numbers`: `(x, y)` with features x, float32 of shape (N, *shape), and per sample a class, int32 in
+      0 .. classes - 1, or a number, float32.
+    - `tokens`: `(blocks,)`, integers below `classes` of shape (N, T + 1), where `shape` is (T,).
     """
 
     name: str
-    train_x: np.ndarray
-    train_y: np.ndarray | None
-    validation_x: np.ndarray
-    validation_y: np.ndarray | None
+    train: Samples
+    validation: Samples
+    shape: tuple[int, ...]  # of one sample, as a model takes it
     classes: int
+    kind: Kind = "classes"
+    keys: np.ndarray | None = None  # whole numbers, one per training sample, by which shards may differ
     told: tuple[str, ...] = ()  # what was taken of a user's own file, in lines
     warnings: tuple[str, ...] = ()  # what looks wrong in it
-    kind: Kind = "classes"
-
-    @property
-    def train(self) -> tuple[np.ndarray, ...]:
-        """The training part as batches are cut from it."""
-        return (self.train_x,) if self.train_y is None else (self.train_x, self.train_y)
-
-    @property
-    def validation(self) -> tuple[np.ndarray, ...]:
-        """The validation part as batches are cut from it."""
-        return (self.validation_x,) if self.validation_y is None else (self.validation_x, self.validation_y)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of one sample, as a model takes it."""
-        return (self.train_x.shape[1] - 1,) if self.kind == "tokens" else self.train_x.shape[1:]
 
     @property
     def size(self) -> int:
         """Number of training samples."""
-        return len(self.train_x)
+        return length(self.train)
+
+
+def length(samples: Samples) -> int:
+    """Return the number of samples."""
+    first: Any = samples
+    while isinstance(first, tuple):
+        first = first[0]
+    return len(first)
+
+
+def classified(name: str, train: Samples, validation: Samples, classes: int) -> Dataset:
+    """Return a data set of features and classes; shards may differ by class."""
+    return Dataset(name, train, validation, train[0].shape[1:], classes, keys=train[1])
 
 
 def pixels(raw: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from distopt.datasets.dataset import Dataset, stratified
+from distopt.datasets.dataset import Dataset, classified, stratified
 
 VALIDATION_FRACTION = 0.2
 
@@ -20,7 +20,7 @@ def load(settings: Mapping[str, Any]) -> Dataset:
     del settings
     x, y = _read()
     train, validation = stratified(y, VALIDATION_FRACTION)
-    return Dataset("digits", x[train], y[train], x[validation], y[validation], 10)
+    return classified("digits", (x[train], y[train]), (x[validation], y[validation]), 10)
 
 
 def _read() -> tuple[np.ndarray, np.ndarray]:

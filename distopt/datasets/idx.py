@@ -9,7 +9,7 @@ from typing import IO, Any
 import numpy as np
 
 from distopt.datasets import sources
-from distopt.datasets.dataset import Dataset, pixels
+from distopt.datasets.dataset import Dataset, classified, pixels
 from distopt.errors import DataError
 from distopt.files.untrusted import BROKEN, need, reason, unpacked
 
@@ -29,9 +29,7 @@ def load(settings: Mapping[str, Any]) -> Dataset:
         DataError: a file is missing or damaged, or the files do not fit each other.
     """
     train_images, train_labels, images, labels = sources.obtain(settings, pick)
-    return Dataset(
-        settings["name"], *_read_pair(train_images, train_labels), *_read_pair(images, labels), classes=CLASSES
-    )
+    return classified(settings["name"], _read_pair(train_images, train_labels), _read_pair(images, labels), CLASSES)
 
 
 def pick(folder: Path) -> list[Path] | None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from distopt.datasets.dataset import Dataset, scattered, stratified
+from distopt.datasets.dataset import Dataset, classified, scattered, stratified
 from distopt.errors import DataError
 
 VALIDATION_FRACTION = 0.2
@@ -42,8 +42,8 @@ def assemble(settings: Mapping[str, Any], train: Part, validation: Part | None) 
     counts = [np.bincount(y, minlength=len(names)) for y in (train_y, validation_y)]
     told = f"{_label(settings)}: {len(names)} classes: {_counted(names, counts[0] + counts[1])}; {told}"
     warnings = tuple(_warnings(settings, names, *counts))
-    arrays = train_x, train_y, validation_x, validation_y
-    return Dataset(settings["name"], *arrays, len(names), told=(told,), warnings=warnings)
+    found = classified(settings["name"], (train_x, train_y), (validation_x, validation_y), len(names))
+    return found._replace(told=(told,), warnings=warnings)
 
 
 def _divided(
@@ -90,7 +90,9 @@ def _numbers(settings: Mapping[str, Any], parts: Sequence[Part]) -> Dataset:
     train_y, validation_y = (((y - mean) / spread).astype(np.float32) for y in (train_y, validation_y))
     scaled = f"numbers of mean {mean:.6g} and standard deviation {spread:.6g}, scaled to 0 and 1"
     told = f"{_label(settings)}: {scaled}; {told}"
-    return Dataset(settings["name"], train_x, train_y, validation_x, validation_y, 1, told=(told,), kind="numbers")
+    shape = train_x.shape[1:]
+    parts = (train_x, train_y), (validation_x, validation_y)
+    return Dataset(settings["name"], *parts, shape, 1, kind="numbers", told=(told,))
 
 
 def _label(settings: Mapping[str, Any]) -> str:

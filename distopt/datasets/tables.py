@@ -169,11 +169,9 @@ def _some(names: Sequence[str]) -> str:
 
 
 def _standardized(dataset: Dataset) -> Dataset:
-    mean = dataset.train_x.mean(axis=0)
-    spread = dataset.train_x.std(axis=0)
-    constant = dataset.train_x.min(axis=0) == dataset.train_x.max(axis=0)  # rounding may leave a spread of 1e-15
-    mean[constant], spread[constant] = dataset.train_x[0, constant], 1
-    return dataset._replace(
-        train_x=((dataset.train_x - mean) / spread).astype(np.float32),
-        validation_x=((dataset.validation_x - mean) / spread).astype(np.float32),
-    )
+    x = dataset.train[0]
+    mean, spread = x.mean(axis=0), x.std(axis=0)
+    constant = x.min(axis=0) == x.max(axis=0)  # rounding may leave a spread of 1e-15
+    mean[constant], spread[constant] = x[0, constant], 1
+    parts = [(((x - mean) / spread).astype(np.float32), y) for x, y in (dataset.train, dataset.validation)]
+    return dataset._replace(train=parts[0], validation=parts[1])

@@ -37,7 +37,7 @@ def load(settings: Mapping[str, Any]) -> Dataset:
         f"{what}: {len(text):,} bytes, {len(np.unique(text))} different ones; {len(train):,} blocks of {context} bytes "
         f"to train on, the last {held_out:,} to validate on",
     )
-    return Dataset(settings["name"], train, None, validation, None, BYTES, told=told, kind="tokens")
+    return Dataset(settings["name"], (train,), (validation,), (context,), BYTES, kind="tokens", told=told)
 
 
 def _read(file: str) -> np.ndarray:

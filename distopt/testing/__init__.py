@@ -21,6 +21,7 @@ import optax
 from distopt import cluster
 from distopt import config as configuration
 from distopt.datasets import Dataset
+from distopt.datasets.dataset import classified
 from distopt.launchers.inprocess import loop
 from distopt.launchers.inprocess.one_by_one import Single
 from distopt.optimizers import GIVEN, LAUNCHER_SETTINGS
@@ -156,7 +157,7 @@ def _blobs() -> Dataset:
     """Return 24 points of two overlapping classes."""
     y = np.arange(24, dtype=np.int32) % 2
     x = np.random.default_rng(0).normal(size=(24, 2)).astype(np.float32) + y[:, None]
-    return Dataset("blobs", x, y, x, y, 2)
+    return classified("blobs", (x, y), (x, y), 2)
 
 
 def _order(experiment: Experiment) -> Iterator[int]:

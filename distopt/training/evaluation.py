@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from distopt.datasets.dataset import length
 from distopt.rules import Params
 from distopt.tasks import ModelState, Sums, Task
 from distopt.training.experiment import Experiment, Goal
@@ -47,13 +48,13 @@ class Evaluator:
             # Independent of the run's seed, so that every run on this data set is evaluated on the same subset.
             subset = np.sort(np.random.default_rng(0).permutation(data.size)[:samples])
             self._splits = {
-                "train": jax.device_put(tuple(array[subset] for array in data.train)),
+                "train": jax.device_put(jax.tree.map(lambda array: array[subset], data.train)),
                 "validation": jax.device_put(data.validation),
             }
             size = min(experiment.batch_size, data.size)
             count = min(-(-STATISTICS // size), data.size // size)
             rows = np.random.default_rng(0).permutation(data.size)[: count * size].reshape(count, size)
-            self._batches = jax.device_put(tuple(array[rows] for array in data.train)) if refreshes else ()
+            self._batches = jax.device_put(jax.tree.map(lambda array: array[rows], data.train)) if refreshes else ()
 
     def __call__(self, params: Params, *, update: int, time_s: float, samples: int) -> list[dict[str, Any]]:
         """Return one row per split, with the norm of the parameters; of an ensemble, the root mean square over members.
@@ -95,8 +96,8 @@ class Evaluator:
         """Return the metrics over all examples; of each member of an ensemble as arrays, with a prefix."""
         total: dict[str, Any] = {}
         step = self._task.at_once
-        for first in range(0, len(data[0]) if data else 1, step):
-            batch = tuple(array[first : first + step] for array in data)
+        for first in range(0, length(data) if data else 1, step):
+            batch = jax.tree.map(lambda array, first=first: array[first : first + step], data)
             found = jax.device_get(self._sums(params, state, batch))
             double = jax.tree.map(lambda value: np.asarray(value, np.float64), found)
             total = jax.tree.map(np.add, total, double) if total else double

@@ -68,7 +68,7 @@ class Experiment(NamedTuple):
     @property
     def program(self) -> Hashable:
         """Return the key of the compiled programs: runs with equal keys share them."""
-        data = (*self.dataset.train, *self.dataset.validation) if self.dataset else ()
+        data = jax.tree.leaves((self.dataset.train, self.dataset.validation)) if self.dataset else ()
         shapes = tuple((array.shape, array.dtype) for array in data)
         reset = self.config["local"]["on_pull"]
         return self.model, self.local, self.optimizer, reset, self.workers, self.window, self.batch_size, shapes
@@ -284,7 +284,7 @@ def _divide(config: Mapping[str, Any], data: Dataset | None, workers: int) -> tu
     settings = config["dataset"]
     shards = partition(
         data.size,
-        data.train_y if data.kind == "classes" else None,
+        data.keys,
         workers,
         settings["partition"],
         settings.get("alpha", 1.0),

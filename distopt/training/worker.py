@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from distopt.datasets.dataset import length
 from distopt.optimizers.parts import probes
 from distopt.rules import Message, Params, Reply, State, Window
 from distopt.tasks import ModelState, Sums
@@ -109,7 +110,7 @@ class Worker:
         key = jax.random.fold_in(step_key, batches.worker)
         indices = batches.indices
         if passes and data:
-            indices = portion_indices(passes.portion(rule, batches.worker), len(data[0]), indices.shape)
+            indices = portion_indices(passes.portion(rule, batches.worker), length(data), indices.shape)
         differentiate = jax.value_and_grad(self._model.loss, has_aux=True)
 
         def more(progress: Progress) -> jax.Array:

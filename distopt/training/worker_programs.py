@@ -49,7 +49,7 @@ class Replica:
         data = self.experiment.dataset
         if data and self.experiment.portions:  # shuffled, so that each portion is a fair sample; the same for all seeds
             order = np.random.default_rng(0).permutation(data.size)
-            return jax.device_put(tuple(array[order] for array in data.train))
+            return jax.device_put(jax.tree.map(lambda array: array[order], data.train))
         return jax.device_put(data.train if data else ())
 
     def begin(self, center: Params | None = None, kept: Kept | None = None) -> Position:

@@ -10,6 +10,7 @@ from tempfile import mkdtemp
 from typing import NamedTuple
 
 from distopt import config as configuration
+from distopt.datasets.dataset import length
 from distopt.runner import run as runner
 from distopt.training import experiment as experiments
 from distopt.training.experiment import Experiment
@@ -85,4 +86,4 @@ def undisturbed(experiment: Experiment, task: Sequence[str], folder: Path) -> tu
     assert experiment.dataset is not None
     configs = [configuration.compose([*task, *UNDISTURBED, f"seed={k}", f"output={folder}"]) for k in range(SEEDS)]
     accuracies = [run.summary["validation_accuracy_final"] for run in runner.run_together(configs)]
-    return interval(accuracies, len(experiment.dataset.validation_x))
+    return interval(accuracies, length(experiment.dataset.validation))

@@ -51,10 +51,10 @@ def test_files(tmp_path: Path, place: str) -> None:
     for name, content in batches().items():
         (tmp_path / place / name).write_bytes(content)
     loaded = load(tmp_path)
-    assert (loaded.shape, loaded.size, len(loaded.validation_y)) == ((32, 32, 3), 15, 3)
-    assert (loaded.train_x.dtype, loaded.train_y.dtype) == (np.float32, np.int32)
-    assert np.array_equal(loaded.validation_y, [0, 1, 2])
-    assert loaded.validation_x[2, 5, 31] * 255 == pytest.approx([2, 5, 31])
+    assert (loaded.shape, loaded.size, len(loaded.validation[1])) == ((32, 32, 3), 15, 3)
+    assert (loaded.train[0].dtype, loaded.train[1].dtype) == (np.float32, np.int32)
+    assert np.array_equal(loaded.validation[1], [0, 1, 2])
+    assert loaded.validation[0][2, 5, 31] * 255 == pytest.approx([2, 5, 31])
 
 
 def test_archive_is_read_without_unpacking_it(tmp_path: Path) -> None:

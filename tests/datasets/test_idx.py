@@ -58,12 +58,12 @@ def test_images_and_labels(tmp_path: Path, compress: bool) -> None:
     parts = contents()
     loaded = datasets.load({"name": "mnist", "root": str(write(tmp_path, parts, compress))})
     assert loaded is not None
-    assert (loaded.shape, loaded.size, len(loaded.validation_y), loaded.classes) == ((28, 28), 30, 20, 10)
-    assert (loaded.train_x.dtype, loaded.train_y.dtype) == (np.float32, np.int32)
+    assert (loaded.shape, loaded.size, len(loaded.validation[1]), loaded.classes) == ((28, 28), 30, 20, 10)
+    assert (loaded.train[0].dtype, loaded.train[1].dtype) == (np.float32, np.int32)
     raw = np.frombuffer(parts["train-images-idx3-ubyte"][16:], np.uint8).reshape(30, 28, 28)
-    assert np.array_equal(np.round(loaded.train_x * 255).astype(np.uint8), raw)
-    assert loaded.train_x.max() <= 1
-    assert np.array_equal(loaded.validation_y, np.arange(20) % 10)
+    assert np.array_equal(np.round(loaded.train[0] * 255).astype(np.uint8), raw)
+    assert loaded.train[0].max() <= 1
+    assert np.array_equal(loaded.validation[1], np.arange(20) % 10)
 
 
 @pytest.mark.parametrize(
@@ -194,8 +194,8 @@ def test_addresses_are_encrypted_and_checksums_complete() -> None:
 def test_fashion_mnist_as_debian_ships_it() -> None:
     loaded = datasets.load({"name": "fashion_mnist", "download": False})
     assert loaded is not None
-    assert (loaded.size, len(loaded.validation_y), loaded.shape) == (60_000, 10_000, (28, 28))
-    assert np.array_equal(np.bincount(loaded.train_y), np.full(10, 6000))
-    assert np.array_equal(np.bincount(loaded.validation_y), np.full(10, 1000))
-    assert loaded.train_x.mean() == pytest.approx(0.2860, abs=1e-4)
-    assert loaded.train_x.std() == pytest.approx(0.3530, abs=1e-4)
+    assert (loaded.size, len(loaded.validation[1]), loaded.shape) == (60_000, 10_000, (28, 28))
+    assert np.array_equal(np.bincount(loaded.train[1]), np.full(10, 6000))
+    assert np.array_equal(np.bincount(loaded.validation[1]), np.full(10, 1000))
+    assert loaded.train[0].mean() == pytest.approx(0.2860, abs=1e-4)
+    assert loaded.train[0].std() == pytest.approx(0.3530, abs=1e-4)

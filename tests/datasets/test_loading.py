@@ -74,12 +74,12 @@ def test_none_loads_nothing() -> None:
 def test_digits_are_those_of_scikit_learn() -> None:
     loaded = datasets.load({"name": "digits"})
     assert loaded is not None
-    assert (loaded.shape, loaded.size, len(loaded.validation_y), loaded.classes) == ((8, 8), 1438, 359, 10)
-    assert (loaded.train_x.dtype, loaded.train_y.dtype) == (np.float32, np.int32)
+    assert (loaded.shape, loaded.size, len(loaded.validation[1]), loaded.classes) == ((8, 8), 1438, 359, 10)
+    assert (loaded.train[0].dtype, loaded.train[1].dtype) == (np.float32, np.int32)
     images, labels = sklearn.datasets.load_digits(return_X_y=True)
-    together = np.concatenate([loaded.train_x, loaded.validation_x]).reshape(1797, 64) * 16
+    together = np.concatenate([loaded.train[0], loaded.validation[0]]).reshape(1797, 64) * 16
     assert sorted(map(tuple, together)) == sorted(map(tuple, images))
-    shares = np.bincount(loaded.validation_y) / np.bincount(labels)
+    shares = np.bincount(loaded.validation[1]) / np.bincount(labels)
     assert np.all(np.abs(shares - 0.2) < 0.01)
 
 
@@ -91,7 +91,8 @@ def test_digits_without_the_packaged_file(monkeypatch: pytest.MonkeyPatch, tmp_p
             return tmp_path / path
 
     monkeypatch.setattr(digits, "distribution", lambda name: Elsewhere())
-    assert all(map(np.array_equal, digits.load({})[1:], expected[1:]))
+    found = digits.load({})
+    assert all(map(np.array_equal, (*found.train, *found.validation), (*expected.train, *expected.validation)))
 
 
 def test_stratified_split_is_fixed_disjoint_and_even() -> None:

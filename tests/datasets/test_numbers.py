@@ -21,10 +21,10 @@ FRAME = pd.DataFrame(X, columns=["a", "b", "c"]).assign(price=PRICE)
 @pytest.mark.parametrize("name", ["csv", "parquet"])
 def test_a_table_of_prices(tmp_path: Path, name: str) -> None:
     found = load(name, file=save(FRAME, tmp_path / f"t.{name}"), label="price", kind="numbers")
-    assert (found.kind, found.size, len(found.validation_x), found.classes) == ("numbers", 160, 40, 1)
-    assert found.train_y is not None
-    assert found.train_y.dtype == np.float32
-    assert (found.train_y.mean(), found.train_y.std()) == pytest.approx((0, 1), abs=1e-5)
+    assert (found.kind, found.size, len(found.validation[0]), found.classes) == ("numbers", 160, 40, 1)
+    assert found.train[1] is not None
+    assert found.train[1].dtype == np.float32
+    assert (found.train[1].mean(), found.train[1].std()) == pytest.approx((0, 1), abs=1e-5)
     assert "dataset.label=price: numbers of mean " in found.told[-1]
     assert "160 samples to train on, 40 to validate on" in found.told[-1]
 
@@ -32,7 +32,7 @@ def test_a_table_of_prices(tmp_path: Path, name: str) -> None:
 def test_validation_numbers_are_scaled_as_the_training_ones(tmp_path: Path) -> None:
     train, validation = save(FRAME, tmp_path / "t.csv"), save(FRAME.assign(price=PRICE + 1000), tmp_path / "v.csv")
     found = load("csv", file=train, validation_file=validation, label="price", kind="numbers")
-    np.testing.assert_allclose(found.validation_y - found.train_y, 1000 / PRICE.std(), rtol=1e-3)
+    np.testing.assert_allclose(found.validation[1] - found.train[1], 1000 / PRICE.std(), rtol=1e-3)
 
 
 def test_arrays_of_numbers(tmp_path: Path) -> None:

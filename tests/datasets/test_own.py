@@ -39,18 +39,18 @@ def load(name: str, **settings: Any) -> datasets.Dataset:
 @pytest.mark.parametrize("name", ["csv", "parquet"])
 def test_table(tmp_path: Path, name: str) -> None:
     loaded = load(name, file=save(table(), tmp_path / f"t.{name}"), validation_fraction=0.25)
-    assert (loaded.shape, loaded.size, len(loaded.validation_y), loaded.classes) == ((3,), 30, 10, 2)
-    assert (loaded.train_x.dtype, loaded.train_y.dtype) == (np.float32, np.int32)
-    assert np.allclose(loaded.train_x.mean(axis=0), 0, atol=1e-6)
-    assert np.allclose(loaded.train_x.std(axis=0), [1, 1, 0], atol=1e-6)
-    assert np.array_equal(np.bincount(loaded.validation_y), [5, 5])
+    assert (loaded.shape, loaded.size, len(loaded.validation[1]), loaded.classes) == ((3,), 30, 10, 2)
+    assert (loaded.train[0].dtype, loaded.train[1].dtype) == (np.float32, np.int32)
+    assert np.allclose(loaded.train[0].mean(axis=0), 0, atol=1e-6)
+    assert np.allclose(loaded.train[0].std(axis=0), [1, 1, 0], atol=1e-6)
+    assert np.array_equal(np.bincount(loaded.validation[1]), [5, 5])
 
 
 def test_columns_and_label_as_chosen(tmp_path: Path) -> None:
     frame = table()
     loaded = load("csv", file=save(frame, tmp_path / "t.csv"), features=["count"], label="label", standardize=False)
-    counts = np.concatenate([loaded.train_x, loaded.validation_x])[:, 0].astype(int)
-    labels = np.concatenate([loaded.train_y, loaded.validation_y])
+    counts = np.concatenate([loaded.train[0], loaded.validation[0]])[:, 0].astype(int)
+    labels = np.concatenate([loaded.train[1], loaded.validation[1]])
     assert np.array_equal(np.sort(counts), np.arange(40))
     assert np.array_equal(labels, (counts % 2 == 0).astype(int))  # cat comes before owl
 
@@ -59,8 +59,8 @@ def test_validation_file_is_scaled_like_the_training_file(tmp_path: Path) -> Non
     train, validation = table(40), table(11)
     settings = {"features": ["count"], "file": save(train, tmp_path / "t.csv")}
     loaded = load("csv", **settings, validation_file=save(validation, tmp_path / "v.csv"))
-    assert (loaded.size, len(loaded.validation_y)) == (40, 11)
-    assert np.array_equal(loaded.validation_x, loaded.train_x[:11])
+    assert (loaded.size, len(loaded.validation[1])) == (40, 11)
+    assert np.array_equal(loaded.validation[0], loaded.train[0][:11])
 
 
 @pytest.mark.parametrize(
@@ -72,13 +72,13 @@ def test_labels_become_classes_in_sorted_order(tmp_path: Path, name: str, values
     frame = pd.DataFrame({"x": range(4), "label": values})
     file = save(frame, tmp_path / f"t.{name}")
     loaded = load(name, file=file, validation_file=file)
-    assert np.array_equal(loaded.train_y, classes)
+    assert np.array_equal(loaded.train[1], classes)
 
 
 def test_whole_numbers_that_may_be_missing_sort_as_numbers(tmp_path: Path) -> None:
     frame = pd.DataFrame({"x": pd.array([1, 2, 3], "Int64"), "label": pd.array([10, 2, 10], "Int64")})
     file = save(frame, tmp_path / "t.parquet")
-    assert np.array_equal(load("parquet", file=file, validation_file=file).train_y, [1, 0, 1])
+    assert np.array_equal(load("parquet", file=file, validation_file=file).train[1], [1, 0, 1])
 
 
 @pytest.mark.parametrize(
@@ -152,8 +152,8 @@ def save_arrays(path: Path, **arrays: Any) -> str:
 def test_arrays(tmp_path: Path) -> None:
     file = save_arrays(tmp_path / "a.npz")
     loaded = load("npz", file=file)
-    assert (loaded.shape, loaded.size, len(loaded.validation_y), loaded.classes) == ((4, 3), 16, 4, 4)
-    assert (loaded.train_x.dtype, loaded.train_y.dtype) == (np.float32, np.int32)
+    assert (loaded.shape, loaded.size, len(loaded.validation[1]), loaded.classes) == ((4, 3), 16, 4, 4)
+    assert (loaded.train[0].dtype, loaded.train[1].dtype) == (np.float32, np.int32)
 
 
 def test_arrays_under_other_names(tmp_path: Path) -> None:
@@ -161,8 +161,8 @@ def test_arrays_under_other_names(tmp_path: Path) -> None:
     file = save_arrays(tmp_path / "a.npz", images=x, names=names)
     keys = {"train_x": "images", "train_y": "names", "validation_x": "images", "validation_y": "names"}
     loaded = load("npz", file=file, **keys)
-    assert np.array_equal(loaded.validation_x, x)
-    assert np.array_equal(loaded.train_y, [1, 0, 2])
+    assert np.array_equal(loaded.validation[0], x)
+    assert np.array_equal(loaded.train[1], [1, 0, 2])
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,7 @@ def test_a_run_says_it_once_before_training_and_keeps_it(tmp_path: Path) -> None
 def test_every_kind_of_number_in_parquet_is_a_feature(tmp_path: Path, kind: str, values: pa.Array) -> None:
     found = parquet(tmp_path, a=values)
     assert found.shape == (2,), kind
-    assert len(np.unique(found.train_x[:, 1])) > 1
+    assert len(np.unique(found.train[0][:, 1])) > 1
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_columns_that_hold_neither_numbers_nor_text_are_named(tmp_path: Path) ->
 
 def test_decimals_are_labels(tmp_path: Path) -> None:
     labels = pa.array([decimal.Decimal(value) for value in CLASSES], pa.decimal128(10, 0))
-    assert np.bincount(parquet(tmp_path, label=labels).train_y).tolist() == [24, 24]
+    assert np.bincount(parquet(tmp_path, label=labels).train[1]).tolist() == [24, 24]
 
 
 @pytest.mark.parametrize("name", ["csv", "parquet"])
@@ -172,7 +172,7 @@ def test_a_class_of_one_sample_is_trained_on(tmp_path: Path) -> None:
     text = lines("a,label", "1,0", "1.5,0") + "2,1\n"
     for fraction in (0.2, 0.5, 0.9):
         found = csv(tmp_path, text, validation_fraction=fraction)
-        assert np.bincount(found.train_y).tolist() == [found.size - 1, 1]
+        assert np.bincount(found.train[1]).tolist() == [found.size - 1, 1]
         assert found.warnings == ("dataset.label=label: no sample to validate on for 1",)
     assert "2 classes: 0 (60), 1 (1)" in found.told[1]
 
@@ -239,7 +239,7 @@ def test_a_comma_as_decimal_sign(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"column a has numbers such as '1,5': set 'dataset\.decimal=\",\"'"):
         csv(tmp_path, text, sep=";")
     found = csv(tmp_path, text, sep=";", decimal=",", standardize=False)
-    assert set(found.train_x.ravel().tolist()) == {1.5, 2.5}
+    assert set(found.train[0].ravel().tolist()) == {1.5, 2.5}
 
 
 def test_truth_values_with_gaps_are_not_dropped(tmp_path: Path) -> None:
@@ -252,9 +252,9 @@ def test_numbers_keep_their_precision_until_they_are_standardized(tmp_path: Path
     seconds = 1_764_000_000 + np.arange(ROWS) % 30
     frame = pd.DataFrame({"a": seconds, "label": CLASSES})
     found = load("csv", file=save(frame, tmp_path / "t.csv"), validation_file=str(tmp_path / "t.csv"))
-    assert found.train_x.dtype == np.float32
+    assert found.train[0].dtype == np.float32
     expected = (seconds - seconds.mean()) / seconds.std()
-    np.testing.assert_allclose(found.train_x[:, 0], expected, rtol=1e-6)
+    np.testing.assert_allclose(found.train[0][:, 0], expected, rtol=1e-6)
 
 
 def test_large_whole_numbers_are_labels_of_their_own(tmp_path: Path) -> None:
@@ -269,8 +269,8 @@ def test_a_constant_that_is_no_binary_number_becomes_0(tmp_path: Path) -> None:
     train.write_text(lines("a,b,label", "0.1,1,0", "0.1,2,1"))
     validation.write_text(lines("a,b,label", "0.2,1,0", "0.1,2,1"))
     found = load("csv", file=str(train), validation_file=str(validation))
-    assert (found.train_x[:, 0] == 0).all()
-    assert np.abs(found.validation_x[:, 0]).max() == pytest.approx(0.1, rel=1e-5)
+    assert (found.train[0][:, 0] == 0).all()
+    assert np.abs(found.validation[0][:, 0]).max() == pytest.approx(0.1, rel=1e-5)
 
 
 def test_hashes_as_labels_stay_apart(tmp_path: Path) -> None:
@@ -282,7 +282,7 @@ def test_a_quoted_decimal_comma_is_read(tmp_path: Path) -> None:
     text = lines("a,label", '"0,5",0', '"1,25",1')
     with pytest.raises(DataError, match=r"set 'dataset\.decimal="):
         csv(tmp_path, text)
-    assert set(csv(tmp_path, text, decimal=",", standardize=False).train_x.ravel().tolist()) == {0.5, 1.25}
+    assert set(csv(tmp_path, text, decimal=",", standardize=False).train[0].ravel().tolist()) == {0.5, 1.25}
 
 
 @pytest.mark.parametrize(("number", "settings"), [('"125,730"', {}), ("1.234,50", {"sep": ";", "decimal": ","})])

@@ -21,8 +21,8 @@ def text(folder: Path, content: bytes, **settings: Any) -> datasets.Dataset:
 def test_every_byte_is_predicted_once_and_the_end_is_held_out(tmp_path: Path) -> None:
     content = bytes(range(34))
     found = text(tmp_path, content)
-    blocks = np.concatenate([found.train_x, found.validation_x])
-    assert (found.size, len(found.validation_x), found.shape, found.classes) == (6, 2, (4,), 256)
+    blocks = np.concatenate([found.train[0], found.validation[0]])
+    assert (found.size, len(found.validation[0]), found.shape, found.classes) == (6, 2, (4,), 256)
     assert blocks[:, 1:].ravel().tolist() == list(range(1, 33))
     assert blocks[:, 0].tolist() == list(range(0, 32, 4))
     assert found.told == (
@@ -34,8 +34,8 @@ def test_every_byte_is_predicted_once_and_the_end_is_held_out(tmp_path: Path) ->
 def test_bytes_are_not_decoded(tmp_path: Path) -> None:
     content = b"\xef\xbb\xbfa\r\n\xff\x00" * 5
     found = text(tmp_path, content)
-    assert found.train_x.dtype == np.uint8
-    assert found.train_x[0].tolist() == list(content[:5])
+    assert found.train[0].dtype == np.uint8
+    assert found.train[0][0].tolist() == list(content[:5])
 
 
 @pytest.mark.parametrize(
@@ -65,4 +65,4 @@ def test_a_file_that_is_not_there() -> None:
 def test_the_help_of_python_is_a_text() -> None:
     found = load("pydoc", **SETTINGS | {"context": 64})
     assert found.size > 4000
-    assert b"expression" in found.train_x[:, 1:].tobytes()
+    assert b"expression" in found.train[0][:, 1:].tobytes()

@@ -40,7 +40,7 @@ def load(name: str, **settings: Any) -> None:
     loaded = read_or_refuse(lambda: datasets.load({"name": name, **settings}))
     if loaded is None:
         return
-    for x, y in ((loaded.train_x, loaded.train_y), (loaded.validation_x, loaded.validation_y)):
+    for x, y in ((loaded.train[0], loaded.train[1]), (loaded.validation[0], loaded.validation[1])):
         assert (x.dtype, y.dtype) == (np.float32, np.int32)
         assert len(x) == len(y) > 0
         assert x.shape[1:] == loaded.shape

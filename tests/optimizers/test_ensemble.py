@@ -68,8 +68,8 @@ def test_the_ensemble_predicts_the_mean_of_probabilities() -> None:
     row = Evaluator(built, replica.model_state)(members, update=0, time_s=0.0, samples=0)[-1]
 
     layer = {name: np.asarray(leaf, np.float64) for name, leaf in members["Dense_0"].items()}
-    logits = data.validation_x @ layer["kernel"] + layer["bias"][:, None]  # (member, example, class)
-    y, examples = data.validation_y, np.arange(data.size)
+    logits = data.validation[0] @ layer["kernel"] + layer["bias"][:, None]  # (member, example, class)
+    y, examples = data.validation[1], np.arange(data.size)
 
     def measures(z: np.ndarray) -> tuple[float, float]:
         p = np.exp(z) / np.exp(z).sum(axis=-1, keepdims=True)

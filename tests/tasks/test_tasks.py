@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from distopt.datasets.dataset import Dataset
+from distopt.datasets.dataset import classified
 from distopt.records import Metric
 from distopt.tasks import Task, classes, numbers, tokens
 from distopt.training.evaluation import Evaluator, reached
@@ -62,7 +62,7 @@ def test_evaluation_is_the_same_however_it_is_cut(at_once: int) -> None:
     """A mean of the chunks' means would count the samples of a short last chunk more than others."""
     it = experiment("agn")
     x, y = RNG.normal(size=(10, 3)).astype(np.float32), RNG.integers(2, size=10).astype(np.int32)
-    data = Dataset("some", x, y, x, y, 2)
+    data = classified("some", (x, y), (x, y), 2)
 
     def forward(params: Any, state: Any, batch: Any, key: Any) -> tuple[Any, Any]:
         return batch[0][:, :2] * params["x"][0], state

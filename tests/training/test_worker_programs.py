@@ -45,7 +45,7 @@ def test_a_window_is_a_loop_of_optax_steps() -> None:
     flight = fly(replica, batches)
     params, state, losses = replica.params, it.local.init(replica.params), []
     for indices in batches.indices:
-        batch = (it.dataset.train_x[indices], it.dataset.train_y[indices])
+        batch = (it.dataset.train[0][indices], it.dataset.train[1][indices])
         (loss, _), gradient = jax.value_and_grad(it.model.loss, has_aux=True)(params, {}, batch, jax.random.key(9))
         updates, state = it.local.update(gradient, state, params)
         params = optax.apply_updates(params, updates)
@@ -62,7 +62,7 @@ def test_a_synchronous_worker_stays_and_sums_gradients() -> None:
     replica, batches = Replica(it), Itinerary(it, 0).next()
     flight = fly(replica, batches)
     rows = batches.indices.ravel()  # the mean of four batches' gradients is the gradient of all twelve samples
-    batch = (it.dataset.train_x[rows], it.dataset.train_y[rows])
+    batch = (it.dataset.train[0][rows], it.dataset.train[1][rows])
     expected = jax.grad(lambda params: it.model.loss(params, {}, batch, jax.random.key(9))[0])(replica.params)
     close(flight.message, expected)
     assert identical(flight.window.end, replica.params)

@@ -147,7 +147,7 @@ def _connect(experiment: Experiment) -> Any:
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise DistoptError(f"launcher.address={settings['address']}: no Ray cluster answers ({error})") from None
         return ray
-    data = sum(a.nbytes for a in (*data.train, *data.validation)) if (data := experiment.dataset) else 0
+    data = tree_bytes((data.train, data.validation)) if (data := experiment.dataset) else 0
     kept = experiment.workers * tree_bytes(local_state.layout(experiment))  # travels with checkpoints and late commits
     needed = int(1.5 * data) + 8 * 4 * experiment.parameters + 3 * kept
     memory = settings["object_store_bytes"] or max(200 * 2**20, needed)

@@ -33,10 +33,12 @@ class Task(NamedTuple):
     - `init(key)` returns the parameters and the model state (such as batch statistics; `{}` for most models).
     - `forward(params, state, batch, key)` returns outputs and the new model state. With `key=None` the model is
       evaluated: no dropout, no gradient noise, model state unchanged.
-    - `measure(outputs, batch)` returns `Sums` with at least `loss`, whose ratio is what workers minimize.
+    - `measure(outputs, batch)` returns `Sums` with at least `loss`.
     - `metrics` are what is recorded, the first one decides comparisons; `finish(sums, xp)` makes them of the sums, with
       the functions of `xp` (NumPy or JAX's).
     - `sums` are the names that `measure` returns, if they are not those of the metrics.
+    - `objective` is the name of the sum whose ratio workers minimize, if it is not the loss.
+    - `penalty(params)` is added to what workers minimize, and to nothing that is measured; evaluations record it apart.
     - `combine` has ways to make the outputs of an ensemble from those of its members, which have a leading axis: pairs
       of a prefix of the metrics' names and a function; the first prefix is empty. Without any, an ensemble is measured
       by its best member.
@@ -59,15 +61,23 @@ class Task(NamedTuple):
     minimum: tuple[float, ...] | None = None
     at_once: int = 2000
     show: Callable[[Params, ModelState, jax.Array], str] | None = None
+    objective: str = "loss"
+    penalty: Callable[[Params], jax.Array] | None = None
 
     def loss(
         self, params: Params, state: ModelState, batch: Batch, key: Key
     ) -> tuple[jax.Array, tuple[ModelState, Sums]]:
-        """Return what workers minimize, the loss over its weight, with the new model state and the sums."""
+        """Return what workers minimize, the objective over its weight, with the new model state and the sums."""
         outputs, state = self.forward(params, state, batch, key)
         sums = self.measure(outputs, batch)
-        total, weight = sums["loss"]
-        return total / weight, (state, sums)
+        total, weight = sums[self.objective]
+        value = total / weight
+        return value if self.penalty is None else value + self.penalty(params), (state, sums)
+
+    def measured(self, sums: Mapping[str, tuple[Any, Any]], xp: Any) -> dict[str, Any]:
+        """Return the metrics made of sums, by name."""
+        found = self.finish(sums, xp)
+        return {metric.name: found[metric.name] for metric in self.metrics}
 
     def no_sums(self) -> Sums:
         """Return the sums over nothing."""

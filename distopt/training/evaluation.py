@@ -1,6 +1,6 @@
 """Evaluation of the center, or of the optimizer's `Result`, always outside the training clock."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -41,6 +41,7 @@ class Evaluator:
         name, measures = ("ensemble", _ensemble) if self._ensemble else ("sums", _single)
         self._sums = shared(experiment, name, lambda: jax.jit(partial(measures, task)), on=task)
         self._norm = shared(experiment, "norm", lambda: jax.jit(optax.tree.norm), on=task)
+        self._penalty = self._penalize(experiment, task) if task.penalty else None
         self._analytic = task.minimum is not None
         self._splits: dict[str, Split] = {"train": ()}
         if data := experiment.dataset:
@@ -65,6 +66,7 @@ class Evaluator:
         members = len(jax.tree.leaves(params)[0]) if self._ensemble else 1
         norm = float(self._norm(params)) / members**0.5
         state = self._state(params, members)
+        penalties = {"penalty": float(self._penalty(params))} if self._penalty else {}
         for split, data in self._splits.items():
             measured = self._measured(params, state, data)
             point = params["x"] if self._analytic else ()
@@ -80,9 +82,18 @@ class Evaluator:
                     **{name: float(value) for name, value in measured.items()},
                     **{f"x{i}": float(x) for i, x in enumerate(point)},
                     "center_norm": norm,
+                    **penalties,
                 }
             )
         return rows
+
+    def _penalize(self, experiment: Experiment, task: Task) -> Callable[[Params], jax.Array]:
+        """Return the program for the penalty; of an ensemble, the mean over its members."""
+        of_one: Any = task.penalty
+        name = "member penalty" if self._ensemble else "penalty"
+        penalty = (lambda members: jnp.mean(jax.vmap(of_one)(members))) if self._ensemble else of_one
+        program: Callable[[Params], jax.Array] = shared(experiment, name, lambda: jax.jit(penalty), on=task)
+        return program
 
     def _state(self, params: Params, members: int) -> ModelState:
         """Return the model state at the parameters; of an ensemble, with a leading axis of members."""
@@ -103,7 +114,7 @@ class Evaluator:
             total = jax.tree.map(np.add, total, double) if total else double
         metrics: dict[str, Any] = {}
         for prefix, sums in total.items():
-            metrics |= {f"{prefix}{name}": value for name, value in self._task.finish(sums, np).items()}
+            metrics |= {f"{prefix}{name}": value for name, value in self._task.measured(sums, np).items()}
         return metrics
 
     def _with_best(self, measured: dict[str, Any]) -> dict[str, Any]:

@@ -146,7 +146,7 @@ class Worker:
         if not self._rules.worker.pull:
             message, rule = self.commit(window, local, rule)
             window = landing(window)
-        return Flight(window, local, model, rule, message, self._model.finish(sums, jnp), ended)
+        return Flight(window, local, model, rule, message, self._model.measured(sums, jnp), ended)
 
     def commit(self, window: Window, local: optax.OptState, rule: State) -> tuple[Message, State]:
         """Make the commit of a window; pure."""

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 
 from distopt.datasets.dataset import classified
-from distopt.records import Metric
+from distopt.records import LOSS, Metric
 from distopt.tasks import Task, classes, numbers, tokens
+from distopt.training.batches import Itinerary
 from distopt.training.evaluation import Evaluator, reached
 from distopt.training.experiment import Goal
-from tests.small import experiment
+from distopt.training.worker_programs import Replica
+from tests.small import BOOTH, SGD, experiment
 
 RNG = np.random.default_rng(0)
 
@@ -93,3 +95,22 @@ def test_an_ensemble_of_texts_has_the_mean_of_probabilities() -> None:
     combined = dict(tokens.COMBINE)[""](logits)
     expected = np.exp(log_softmax(np.asarray(logits, np.float64))).mean(axis=0)
     np.testing.assert_allclose(jax.nn.softmax(combined), expected, rtol=1e-5)
+
+
+def test_objective_and_penalty_are_minimized_and_the_loss_is_measured() -> None:
+    def measure(outputs: Any, batch: Any) -> Any:
+        return {"loss": (outputs, jnp.float32(2)), "goal": (3 * outputs, jnp.float32(2)), "rest": (outputs, outputs)}
+
+    it = experiment("agn", local=SGD | {"learning_rate": 0.5}, on_bad_commit="stop")
+    task = Task(
+        it.model.init, lambda params, state, batch, key: (jnp.sum(params["x"]), state), measure, (LOSS,),
+        sums=("loss", "goal", "rest"), objective="goal", penalty=lambda params: jnp.sum(params["x"] ** 2),
+    )  # fmt: skip
+    replica = Replica(it._replace(model=task))
+    flight = replica.fly(replica.begin(), Itinerary(it, 0).next())
+    x = np.array(BOOTH["start"])
+    np.testing.assert_allclose(flight.window.end["x"], x - 0.5 * (1.5 + 2 * x))
+    assert {name: float(value) for name, value in flight.measured.items()} == {"loss": x.sum() / 2}
+    row = Evaluator(it._replace(model=task), {})({"x": jnp.array(x)}, update=0, time_s=0, samples=0)[0]
+    assert (row["loss"], row["penalty"]) == pytest.approx((x.sum() / 2, (x**2).sum()))
+    assert "goal" not in row

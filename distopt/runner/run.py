@@ -220,6 +220,8 @@ class _Records:
             return
         params, state = task.init(jax.random.key(experiment.seed))
         text = task.show(unnamed(outcome.center, params), state, jax.random.key(experiment.seed))
+        if text is None:
+            return
         try:
             write_atomically(self._recorder.folder / SHOWN, text.encode())
         except OSError as error:

@@ -93,3 +93,17 @@ def test_an_ensemble_of_texts_has_the_mean_of_probabilities() -> None:
     combined = dict(tokens.COMBINE)[""](logits)
     expected = np.exp(log_softmax(np.asarray(logits, np.float64))).mean(axis=0)
     np.testing.assert_allclose(jax.nn.softmax(combined), expected, rtol=1e-5)
+
+
+def constant(params: Any, state: Any, batch: Any, key: Any) -> tuple[Any, Any]:
+    """Logits of the next token that do not depend on the text."""
+    return jnp.broadcast_to(params["logits"], (*batch[0][:, 1:].shape, *params["logits"].shape)), state
+
+
+def test_a_model_that_knows_one_letter_writes_it() -> None:
+    params = {"logits": jnp.zeros(256).at[ord("x")].set(50.0)}
+    assert tokens.write(constant, 8, params, {}, jax.random.key(0)) == "x" * tokens.WRITTEN
+
+
+def test_a_model_of_other_tokens_than_bytes_writes_nothing() -> None:
+    assert tokens.write(constant, 8, {"logits": jnp.zeros(300)}, {}, jax.random.key(0)) is None

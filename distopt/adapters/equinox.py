@@ -5,6 +5,7 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 
 from distopt.adapters import Each, accepted, averages, make_task
 from distopt.records import Kind, Metric
@@ -41,6 +42,7 @@ def equinox_task(
     structure, names, markers = jax.tree.structure(trained), tuple(_named(trained)), tuple(_kept(state))
     norms = [node for node in jax.tree.leaves(model, is_leaf=_is_norm) if _is_norm(node)]
     running = {index.marker for norm in norms for index in (norm.ema_state_index, norm.batch_state_index) if index}
+    counters = {norm.batch_counter.marker for norm in norms if norm.batch_counter}
 
     def init(key: jax.Array) -> tuple[Params, ModelState]:
         model, state = build(key)
@@ -68,7 +70,9 @@ def equinox_task(
             changed = run(params, state | start, x, None, _normalizing)[1]
             return {marker: changed[marker] for marker in start}
 
-        return state | averages(after, {marker: state[marker] for marker in running})
+        # Of these averages no share is that of their initial value, for which a counter of batches would make up.
+        begun = {marker: jnp.zeros_like(state[marker]) for marker in counters}
+        return state | averages(after, {marker: state[marker] for marker in running}) | begun
 
     return make_task(init, call, shape, kind, loss, metrics, statistics if running else None)
 

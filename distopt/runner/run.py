@@ -244,7 +244,7 @@ def _info(experiment: Experiment, clock: str) -> dict[str, Any]:
         "fingerprint": configuration.fingerprint(experiment.config),
         "workload": configuration.workload(experiment.config),
         "contents": configuration.contents(experiment.config),
-        "code": code(experiment.config["optimizer"]["name"]),
+        "code": code(experiment.config["optimizer"]["name"], experiment.config["model"]["name"]),
         "seed": experiment.seed,
         "clock": clock,
         "launcher": experiment.config["launcher"]["name"],

@@ -133,11 +133,16 @@ def _single(task: Task, params: Params, state: ModelState, batch: Split) -> dict
 
 
 def _fresh(task: Task, params: Params, state: ModelState, batches: Split) -> ModelState:
-    """Return the model state with statistics that are means over batches, which have a leading axis."""
+    """Return the model state with statistics that are means over batches, which have a leading axis.
+
+    What is no floating-point number, such as a count or a key, has no mean and stays as it is.
+    """
     refresh = task.refresh
     assert refresh is not None
     each = jax.lax.map(lambda batch: refresh(params, state, batch), batches)
-    return jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0), each)
+    return jax.tree.map(
+        lambda leaf, a: jnp.mean(a, axis=0) if jnp.issubdtype(a.dtype, jnp.floating) else leaf, state, each
+    )
 
 
 def _each(task: Task, members: Params, state: ModelState, batches: Split) -> ModelState:

@@ -135,3 +135,17 @@ def test_smoothed_labels_are_minimized_and_measured_as_before(kind: str) -> None
     assert float(weight) == labels.size
     assert set(task.no_sums()) == set(sums) == {*plain.no_sums(), task.objective}
     assert {name: sums[name] for name in plain.no_sums()} == plain.measure(jnp.array(logits, jnp.float32), batch)
+
+
+def constant(params: Any, state: Any, batch: Any, key: Any) -> tuple[Any, Any]:
+    """Logits of the next token that do not depend on the text."""
+    return jnp.broadcast_to(params["logits"], (*batch[0][:, 1:].shape, *params["logits"].shape)), state
+
+
+def test_a_model_that_knows_one_letter_writes_it() -> None:
+    params = {"logits": jnp.zeros(256).at[ord("x")].set(50.0)}
+    assert tokens.write(constant, 8, params, {}, jax.random.key(0)) == "x" * tokens.WRITTEN
+
+
+def test_a_model_of_other_tokens_than_bytes_writes_nothing() -> None:
+    assert tokens.write(constant, 8, {"logits": jnp.zeros(300)}, {}, jax.random.key(0)) is None

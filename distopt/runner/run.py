@@ -25,6 +25,7 @@ from distopt.trackers import Tracking
 from distopt.training import experiment as experiments
 from distopt.training import shape_check
 from distopt.training.experiment import Experiment
+from distopt.training.flops import step_flops
 from distopt.trees import unnamed
 
 if TYPE_CHECKING:
@@ -250,6 +251,7 @@ def _info(experiment: Experiment, clock: str) -> dict[str, Any]:
         "launcher": experiment.config["launcher"]["name"],
         "workers": experiment.workers,
         "parameters": experiment.parameters,
+        "step_flops": step_flops(experiment),
         "train_samples": data.size if data else None,
         "classes": data.classes if data else None,
         "data": list(data.told) if data else [],

@@ -16,7 +16,11 @@ IRRELEVANT = (
 )
 PROBLEM = ("dataset", "model", "batch_size", "clock")
 SHARDING = ("dataset.partition", "dataset.alpha")
-BEFORE = {"compression.name": "none"}  # values for runs that are older than the setting
+BEFORE = {  # values for runs that are older than the setting
+    "compression.name": "none",
+    "distillation.temperature": "4",
+    "distillation.share": "0.5",
+}
 OF_TABLES = {"kind": "classes", "keep_default_na": "True", "sep": ",", "decimal": "."}
 BEFORE_OF = {  # the same by group and name
     ("model", "mlp"): {"activation": "relu", "norm": "none", "dropout_input": "0.0"},
@@ -85,12 +89,16 @@ class Group:
 def settings(run: Run) -> dict[str, str]:
     """Return the settings that can change a run's results, by dotted key; the virtual cluster only in virtual time.
 
-    A null setting counts as absent, so that runs older than the setting can still be compared.
+    A null setting counts as absent, so that runs older than the setting can still be compared. A teacher of the run's
+    own seed counts by its settings: with another seed come another teacher and student, which repeat the same method.
     """
     flat = dict(flatten(run.config))
     ignored = IRRELEVANT if run.info["clock"] == "virtual" else (*IRRELEVANT, "cluster")
     for key, digest in (run.info.get("contents") or {}).items():  # what was read, not where it lay
         flat[key] = f"{PurePath(flat.get(key, '')).name}@{str(digest)[:8]}"
+    teacher = run.info.get("teacher") or {}
+    if teacher.get("seed") == run.seed:
+        flat["teacher"] = f"{teacher.get('optimizer')}@{str(teacher.get('settings'))[:8]}"
     kept = {key: value for key, value in flat.items() if not _within(key, ignored)}
     before = dict(BEFORE)
     for (group, name), values in BEFORE_OF.items():

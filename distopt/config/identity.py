@@ -14,6 +14,7 @@ from distopt.settings import flat
 IRRELEVANT = {"output", "name", "seeds", "trackers", "trackers_output", "launcher.log_to_driver", "launcher.timeout"}
 IRRELEVANT |= {"resume", "checkpoint.every", "checkpoint.seconds", "launcher.on_worker_loss"}
 IRRELEVANT |= {"launcher.on_server_loss"}
+DISTILLATION = {"distillation.temperature", "distillation.share"}
 #: settings that name files: their content counts, not their path
 FILES = {"dataset.file", "dataset.validation_file", "launcher.trace", "cluster.step.trace", "teacher"}
 #: the file that counts where a setting names the folder of a run
@@ -25,9 +26,11 @@ COSTLY = {"launcher", "model", "dataset", "workers", "batch_size", "epochs", "ev
 def fingerprint(plain: Mapping[str, Any]) -> str:
     """Return a hash of the settings that decide a run's numbers.
 
-    The order of keys, `1` against `1.0`, and the settings in `IRRELEVANT` make no difference; files count by content.
+    The order of keys, `1` against `1.0`, and the settings in `IRRELEVANT` make no difference; files count by content,
+    and how to learn from a teacher counts if there is one.
     """
-    settings = {key: value for key, value in flat(plain).items() if key not in IRRELEVANT}
+    ignored = IRRELEVANT if plain.get("teacher") else IRRELEVANT | DISTILLATION
+    settings = {key: value for key, value in flat(plain).items() if key not in ignored}
     return _hash({key: _content(key, value) if key in FILES else value for key, value in settings.items()})
 
 

@@ -247,9 +247,7 @@ def _twins(jobs: Mapping[int, Job]) -> dict[int, int]:
     first: dict[Hashable, int] = {}
     found = {}
     for i, job in jobs.items():
-        if job.config.get("name"):
-            continue
-        key = job.fingerprint, job.output
+        key = job.fingerprint, job.output, job.folder
         if first.setdefault(key, i) != i:
             found[i] = first[key]
     return found

@@ -13,7 +13,7 @@ from tests.marks import quick, slow
 
 EXPERIMENTS = choices("experiment")
 TINY = ["epochs=0.1", "evaluate.points=1"]
-SMALL_DATA = ["dataset=digits", "model=logistic", "batch_size=32"]
+SMALL_DATA = ["dataset=digits", "model=logistic", "batch_size=32", "teacher=null"]
 
 
 def smallest(name: str) -> list[str]:

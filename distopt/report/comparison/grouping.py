@@ -16,7 +16,7 @@ IRRELEVANT = (
 )
 PROBLEM = ("dataset", "model", "batch_size", "clock")
 SHARDING = ("dataset.partition", "dataset.alpha")
-BEFORE = {  # values for runs that are older than the setting
+BEFORE = {  # values for runs that are older than the setting, or to which it does not apply
     "compression.name": "none",
     "distillation.temperature": "4",
     "distillation.share": "0.5",
@@ -99,6 +99,7 @@ def settings(run: Run) -> dict[str, str]:
     teacher = run.info.get("teacher") or {}
     if teacher.get("seed") == run.seed:
         flat["teacher"] = f"{teacher.get('optimizer')}@{str(teacher.get('settings'))[:8]}"
+    ignored = ignored if "teacher" in flat else (*ignored, "distillation")
     kept = {key: value for key, value in flat.items() if not _within(key, ignored)}
     before = dict(BEFORE)
     for (group, name), values in BEFORE_OF.items():

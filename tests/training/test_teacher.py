@@ -15,8 +15,9 @@ from distopt.errors import ConfigError
 from distopt.runs.results import Run
 from distopt.training.experiment import Experiment, build, taught
 
-TINY = ["launcher=sim", "model=logistic", "workers=2", "epochs=4", "evaluate.points=1", "local.learning_rate=0.01"]
-OTHER = [*TINY, "model=mlp", "model.hidden=[8]"]
+RUN = ["workers=2", "epochs=4", "evaluate.points=1", "local.learning_rate=0.01"]
+TINY = [*RUN, "launcher=sim", "model=logistic"]
+OTHER = [*RUN, "launcher=sim", "model=mlp", "model.hidden=[8]"]
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +99,7 @@ def test_another_architecture_learns_and_a_replay_has_the_same_bits(
     assert run.commits["agreement"].between(0, 1).all()
     assert main(["replay", str(run.folder)]) == 0
     assert "identical" in capsys.readouterr().out
-    alone = distopt.run([*settings[:-2], f"output={tmp_path}"])
+    alone = distopt.run([*OTHER, f"output={tmp_path}"])
     assert alone.info["teacher"] is None
     first = [run.evals.iloc[0]["loss"], run.evals.iloc[0]["accuracy"]]
     assert first == [alone.evals.iloc[0]["loss"], alone.evals.iloc[0]["accuracy"]]
@@ -110,7 +111,7 @@ def test_real_workers_hear_the_teacher(
 ) -> None:
     teacher = shutil.copytree(teachers["ensemble"].folder, tmp_path / "teacher")
     ray = ["launcher=ray", "launcher.workers_per_actor=1", "optimizer=adag"]
-    run = distopt.run([*OTHER[1:], *ray, f"teacher={teacher}", f"output={tmp_path}"])
+    run = distopt.run([*RUN, "model=mlp", *ray, f"teacher={teacher}", f"output={tmp_path}"])
     assert run.status == "done"
     assert run.summary["validation_agreement_final"] > 0.1
     assert main(["replay", str(run.folder)]) == 0

@@ -89,16 +89,12 @@ class Group:
 def settings(run: Run) -> dict[str, str]:
     """Return the settings that can change a run's results, by dotted key; the virtual cluster only in virtual time.
 
-    A null setting counts as absent, so that runs older than the setting can still be compared. A teacher of the run's
-    own seed counts by its settings: with another seed come another teacher and student, which repeat the same method.
+    A null setting counts as absent, so that runs older than the setting can still be compared.
     """
     flat = dict(flatten(run.config))
     ignored = IRRELEVANT if run.info["clock"] == "virtual" else (*IRRELEVANT, "cluster")
     for key, digest in (run.info.get("contents") or {}).items():  # what was read, not where it lay
         flat[key] = f"{PurePath(flat.get(key, '')).name}@{str(digest)[:8]}"
-    teacher = run.info.get("teacher") or {}
-    if teacher.get("seed") == run.seed:
-        flat["teacher"] = f"{teacher.get('optimizer')}@{str(teacher.get('settings'))[:8]}"
     ignored = ignored if "teacher" in flat else (*ignored, "distillation")
     kept = {key: value for key, value in flat.items() if not _within(key, ignored)}
     before = dict(BEFORE)
@@ -111,11 +107,16 @@ def settings(run: Run) -> dict[str, str]:
 def group(runs: Sequence[Run]) -> list[Group]:
     """Sort runs into groups with equal data, model, batch size and clock, and each group into configurations.
 
-    Labels show the optimizer and the settings that differ within the group.
+    Labels show the optimizer and the settings that differ within the group. Where each run has a teacher of its own
+    seed, teachers count by their settings, and else by their model: a seed repeats teacher and student.
     """
+    teachers = [(run.info.get("teacher") or {}) for run in runs]
+    common = {told.get("settings") for run, told in zip(runs, teachers, strict=True) if told.get("seed") != run.seed}
     problems: dict[tuple[tuple[str, str], ...], list[Settled]] = {}
-    for run in runs:
+    for run, told in zip(runs, teachers, strict=True):
         mine = settings(run)
+        if told.get("settings") not in common:
+            mine["teacher"] = f"{told.get('optimizer')}@{str(told['settings'])[:8]}"
         problem = {k: v for k, v in mine.items() if _within(k, PROBLEM) and not _within(k, SHARDING)}
         problems.setdefault(tuple(sorted(problem.items())), []).append((mine, run))
     apart = differing([dict(problem) for problem in problems])

@@ -24,6 +24,7 @@ BEFORE = {  # values for runs that are older than the setting, or to which it do
 OF_TABLES = {"kind": "classes", "keep_default_na": "True", "sep": ",", "decimal": "."}
 BEFORE_OF = {  # the same by group and name
     ("model", "mlp"): {"activation": "relu", "norm": "none", "dropout_input": "0.0"},
+    ("dataset", "digits"): {"validation_fraction": "0.2"},
     ("dataset", "csv"): OF_TABLES,
     ("dataset", "parquet"): {"kind": "classes"},
     ("dataset", "npz"): {"kind": "classes"},

@@ -22,7 +22,7 @@ _TABLE = (
 _CSV = (*_TABLE, "sep", "decimal", "na_values", "keep_default_na")
 _ARRAYS = (*_SHARDS, "file", "kind", "train_x", "train_y", "validation_x", "validation_y", "validation_fraction")
 KEYS: dict[str, tuple[str, ...]] = {
-    "digits": _SHARDS,
+    "digits": (*_SHARDS, "validation_fraction"),
     "mnist": _DOWNLOAD,
     "fashion_mnist": _DOWNLOAD,
     "cifar10": _DOWNLOAD,

@@ -12,6 +12,7 @@ from jax.extend.core import jaxprs_in_params
 
 from distopt.training.experiment import Experiment
 from distopt.training.program_cache import shared
+from distopt.training.teacher import batch_shapes
 
 SIZE, REPEATS = 768, 7  # of the matrices that are multiplied, and how often
 
@@ -27,16 +28,11 @@ def step_flops(experiment: Experiment) -> int:
 
 
 def _traced(experiment: Experiment) -> int:
-    task, data = experiment.model, experiment.dataset
+    task = experiment.model
 
-    def arguments() -> Any:
-        key = jax.random.key(0)
-        shapes = [(experiment.batch_size, *leaf.shape[1:]) for leaf in jax.tree.leaves(train)]
-        leaves = [jnp.zeros(shape, leaf.dtype) for shape, leaf in zip(shapes, jax.tree.leaves(train), strict=True)]
-        return *task.init(key), jax.tree.unflatten(jax.tree.structure(train), leaves), key
-
-    train = data.train if data else ()
-    like = jax.eval_shape(arguments)  # no array is made: nothing may compute before the launcher has begun
+    # No array is made: nothing may compute before the launcher has begun.
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    like = *jax.eval_shape(task.init, key), batch_shapes(experiment.dataset, experiment.batch_size), key
     gradient = jax.value_and_grad(task.loss, has_aux=True)
     return _count(jax.make_jaxpr(gradient)(*like).jaxpr)
 

@@ -42,7 +42,7 @@ class WorkerGroup:
     """Hosts some of an experiment's workers as threads. JAX releases the interpreter lock while it computes."""
 
     def __init__(self, config: Mapping[str, Any], data: Dataset | None, workers: list[int]) -> None:
-        self._experiment = experiments.build(config, data)
+        (self._experiment,) = experiments.taught([experiments.build(config, data)])
         self._rule = self._experiment.optimizer.worker
         self._workers = workers
         self._failed = threading.Event()

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from distopt.models.classifier import Mode, classifier
+from distopt.models.norms import norm
 from distopt.records import Kind
 from distopt.tasks import Task
 
@@ -44,10 +45,7 @@ class MLP(nn.Module):
             x = nn.Dropout(self.dropout_input, deterministic=not drops)(x)
         for size in self.hidden:
             x = nn.Dense(size * (2 if self.activation == "maxout" else 1))(x)
-            if self.norm == "batch":
-                x = nn.BatchNorm(use_running_average=not train)(x)
-            elif self.norm == "layer":
-                x = nn.LayerNorm()(x)
+            x = norm(self.norm, x, train)
             x = ACTIVATIONS[self.activation](x)
             if self.dropout:
                 x = nn.Dropout(self.dropout, deterministic=not drops)(x)

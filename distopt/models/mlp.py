@@ -23,7 +23,7 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "gelu": nn.gelu,
     "maxout": maxout,
 }
-NORMS = ("none", "batch", "layer")
+NORMS = ("none", "batch", "layer", "group", "whitening")
 
 
 class MLP(nn.Module):

@@ -13,6 +13,7 @@ from distopt.datasets import Dataset
 from distopt.datasets.partition import partition
 from distopt.datasets.sampler import steps_for
 from distopt.errors import ConfigError
+from distopt.models.norms import BATCHED
 from distopt.records import Checkpoint, Metric
 from distopt.rules import DistributedOptimizer
 from distopt.runs.schema import are_metrics
@@ -204,9 +205,10 @@ def build(config: Mapping[str, Any], dataset: Dataset | str | None = "load") -> 
     divided = _attempt(problems, _divide, config, data, workers)
     if model:
         problems += _odd_metrics(config, model) or _unknown_goals(config, model)
-    if config["model"].get("norm") == "batch" and config["batch_size"] == 1:
+    norm = config["model"].get("norm")
+    if norm in BATCHED and config["batch_size"] == 1:
         problems.append(
-            "model.norm=batch: a batch of one sample has no spread; take batch_size > 1 or model.norm=layer"
+            f"model.norm={norm}: a batch of one sample has no spread; take batch_size > 1 or model.norm=group"
         )
     if problems:
         raise ConfigError(problems)

@@ -205,11 +205,7 @@ def build(config: Mapping[str, Any], dataset: Dataset | str | None = "load") -> 
     divided = _attempt(problems, _divide, config, data, workers)
     if model:
         problems += _odd_metrics(config, model) or _unknown_goals(config, model)
-    norm = config["model"].get("norm")
-    if norm in BATCHED and config["batch_size"] == 1:
-        problems.append(
-            f"model.norm={norm}: a batch of one sample has no spread; take batch_size > 1 or model.norm=group"
-        )
+        problems += _unsuited(config, model)
     if problems:
         raise ConfigError(problems)
     shards, budget = divided
@@ -247,6 +243,20 @@ def _unknown_goals(config: Mapping[str, Any], task: Task) -> list[str]:
     wanted |= {f"stop.metric={stop['metric']}": stop["metric"]} if stop["metric"] is not None else {}
     has = f"model={config['model']['name']} has {', '.join(names)}"
     return [f"{key}: no such metric, {has}" for key, name in wanted.items() if name not in names]
+
+
+def _unsuited(config: Mapping[str, Any], task: Task) -> list[str]:
+    """Return a problem for each norm that the batches or the model do not suit."""
+    problems, settings = [], config["model"]
+    if (norm := settings.get("norm")) in BATCHED and config["batch_size"] == 1:
+        told = "a batch of one sample has no spread; take batch_size > 1 or model.norm=group"
+        problems.append(f"model.norm={norm}: {told}")
+    if (radius := config["local"].get("max_norm")) is not None:
+        params, _ = jax.eval_shape(task.init, jax.random.key(0))
+        if not local.has_units(params):
+            told = f"model={settings['name']} has no layers of units; set local.max_norm=null"
+            problems.append(f"local.max_norm={radius}: {told}")
+    return problems
 
 
 def _rules(config: Mapping[str, Any]) -> dict[str, Any]:

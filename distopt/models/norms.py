@@ -83,7 +83,7 @@ def inverse_root(covariance: jax.Array, steps: int = STEPS) -> jax.Array:
     From Y = Σ / tr Σ, whose eigenvalues are in (0, 1], and Z = I, each step takes T = ½ (3I − Z Y), then Y T and T Z;
     Z tends to Y₀^(−½). That is P ← ½ (3P − P³ Y₀) of the source in the form that rounding does not disturb.
 
-    Source: N. Higham, "Functions of Matrices", 2008, equation 6.35.
+    Source: N. Higham, "Functions of Matrices", 2008, chapter 6, the coupled form of the Newton-Schulz iteration.
     """
     trace = jnp.trace(covariance, axis1=-2, axis2=-1)[..., None, None]
     identity = jnp.eye(covariance.shape[-1])

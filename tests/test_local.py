@@ -5,10 +5,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from distopt import config, local
 from distopt.errors import ConfigError
+from distopt.testing import train
+from tests.small import SGD, blobs, experiment
 
 
 def steps(settings: dict[str, Any], gradients: list[float]) -> list[float]:
@@ -67,10 +70,52 @@ def test_gradients_are_clipped_before_anything_else() -> None:
     assert steps(settings, [1.0]) == steps(settings | {"clip_norm": None}, [1.0])
 
 
+def test_incoming_weights_are_projected_after_the_step_and_nothing_else_is() -> None:
+    """Columns of a dense kernel, and features of a convolution; biases and vectors called kernel are no units."""
+    tx = local.build({"name": "adam", "learning_rate": 0.5, "clip_norm": 1.0, "max_norm": 2.0})
+    free = local.build({"name": "adam", "learning_rate": 0.5, "clip_norm": 1.0})
+    rng = np.random.default_rng(0)
+    shapes = {"kernel": (3, 4), "bias": (4,), "conv": (3, 3, 2, 4), "embedding": (5, 4), "vector": (9,)}
+    flat = {name: (3 * rng.normal(size=shape) * [0.02, 0.1, 1, 3][: shape[-1]]).astype(np.float32)
+            for name, shape in shapes.items() if name != "vector"}  # fmt: skip
+    params = {"dense": {"kernel": flat["kernel"], "bias": flat["bias"]}, "conv": {"kernel": flat["conv"]}}
+    params |= {"embedding": flat["embedding"], "vector": {"kernel": np.full(9, 3, np.float32)}}
+    gradient = jax.tree.map(lambda leaf: rng.normal(size=leaf.shape).astype(np.float32), params)
+    inside, outside = (
+        optax.apply_updates(params, method.update(gradient, method.init(params), params)[0]) for method in (tx, free)
+    )
+    for name in ("dense", "conv"):
+        far = np.asarray(outside[name]["kernel"]).reshape(-1, 4)
+        norms = np.linalg.norm(far, axis=0)
+        assert norms.min() < 2 < norms.max()
+        expected = far * np.minimum(1, 2 / norms)
+        np.testing.assert_allclose(np.asarray(inside[name]["kernel"]).reshape(-1, 4), expected, rtol=1e-5, atol=1e-6)
+        inside[name].pop("kernel")
+        outside[name].pop("kernel")
+    jax.tree.map(np.testing.assert_array_equal, inside, outside)
+
+
+def test_the_mean_of_workers_keeps_the_bound_and_a_model_without_units_is_refused() -> None:
+    bounded = SGD | {"learning_rate": 1.0, "max_norm": 0.7}
+    task = {"model": {"name": "logistic"}, "data": blobs(), "batch_size": 4}
+    order = [0, 1, 2] * 10
+    found, free = (
+        np.linalg.norm(
+            train(experiment("averaging", workers=3, local=each, **task), order).center["Dense_0/kernel"], axis=0
+        )
+        for each in (bounded, bounded | {"max_norm": None})
+    )
+    assert 0.6 < found.max() < 0.7001
+    assert free.max() > 1
+    with pytest.raises(ConfigError, match=r"local.max_norm=0.7: model=booth has no layers of units"):
+        experiment("averaging", local=bounded)
+
+
+@pytest.mark.parametrize("key", ["clip_norm", "max_norm"])
 @pytest.mark.parametrize("norm", [0, -1, "some", True])
-def test_norms_that_make_no_sense(norm: Any) -> None:
-    with pytest.raises(ConfigError, match=r"local\.clip_norm="):
-        local.build({"name": "sgd", "learning_rate": 0.1, "clip_norm": norm})
+def test_norms_that_make_no_sense(key: str, norm: Any) -> None:
+    with pytest.raises(ConfigError, match=rf"local\.{key}="):
+        local.build({"name": "sgd", "learning_rate": 0.1, key: norm})
 
 
 @pytest.mark.parametrize("name", ["adam", "adamw"])

@@ -148,7 +148,8 @@ RULES: dict[str, Check] = {
 def check_settings(settings: Mapping[str, Any]) -> list[str]:
     """Return everything that is wrong with the `cluster` group of a configuration; empty if nothing is."""
     flat = _flatten(settings)
-    problems = [f"cluster.{key} is missing; copy it from cluster=homogeneous" for key in RULES.keys() - flat.keys()]
+    missing = ", ".join(f"cluster.{key}" for key in RULES if key not in flat)
+    problems = [f"{missing} missing; see cluster=homogeneous"] if missing else []
     problems += [
         f"cluster.{key} is no setting of a cluster; there are {', '.join(RULES)}" for key in flat.keys() - RULES
     ]

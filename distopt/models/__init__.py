@@ -22,6 +22,7 @@ TRAINABLE: dict[str, tuple[Kind, ...]] = {
     "mlp": ("classes", "numbers"),
     "mlp_thesis": ("classes",),
     "cnn": ("classes", "numbers"),
+    "resnet": ("classes", "numbers"),
     "logistic": ("classes",),
     "linear": ("numbers",),
     "gpt": ("tokens",),

@@ -6,8 +6,8 @@ Strided convolutions replace pooling, because the backward pass of max-pooling i
 import flax.linen as nn
 import jax
 
-from distopt.models.classifier import classifier
-from distopt.models.convolution import Conv
+from distopt.adapters.linen import linen_task
+from distopt.models.convolution import Conv, check_images
 from distopt.records import Kind
 from distopt.tasks import Task
 
@@ -43,12 +43,8 @@ def cnn(*, shape: tuple[int, ...], classes: int, features: int, hidden: int, kin
     Raises:
         ValueError: examples that are no images, or sizes out of range.
     """
-    if len(shape) not in (2, 3) or min(shape[:2]) < 8:
-        raise ValueError(
-            f"takes images of shape [height, width] or [height, width, channels], at least 8x8; the data set has shape "
-            f"{list(shape)}: use model=mlp"
-        )
+    check_images(shape)
     for name, value in (("features", features), ("hidden", hidden)):
         if not isinstance(value, int) or value < 1:
             raise ValueError(f"model.{name}={value} must be a whole number > 0")
-    return classifier(CNN(features, hidden, classes), shape, kind)
+    return linen_task(CNN(features, hidden, classes), shape, kind)

@@ -6,6 +6,7 @@ XLA's convolutions on a CPU are several times slower inside a loop, where local 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from flax.typing import Initializer
 
 
 class Conv(nn.Module):
@@ -18,13 +19,14 @@ class Conv(nn.Module):
     kernel: tuple[int, int] = (3, 3)
     stride: int = 1
     bias: bool = True
+    kernel_init: Initializer = nn.initializers.lecun_normal()
     sliced: bool | None = None  # None: on a CPU
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Map images (batch, height, width, channels) to (batch, ⌈height / stride⌉, ⌈width / stride⌉, features)."""
         shape = (*self.kernel, x.shape[-1], self.features)
-        kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
+        kernel = self.param("kernel", self.kernel_init, shape)
         sliced = jax.default_backend() == "cpu" if self.sliced is None else self.sliced
         if sliced:
             y = by_slices(x, kernel, self.stride)
@@ -55,3 +57,12 @@ def by_slices(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
         for j in range(kernel.shape[1])
     ]
     return jnp.concatenate(shifts, axis=-1) @ kernel.reshape(-1, kernel.shape[-1])
+
+
+def check_images(shape: tuple[int, ...]) -> None:
+    """Raise ValueError unless examples are images of at least 8×8 pixels."""
+    if len(shape) not in (2, 3) or min(shape[:2]) < 8:
+        raise ValueError(
+            f"takes images of shape [height, width] or [height, width, channels], at least 8x8; the data set has shape "
+            f"{list(shape)}: use model=mlp"
+        )

@@ -6,7 +6,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from distopt.models.classifier import Mode, classifier
+from distopt.adapters.linen import Mode, linen_task
+from distopt.models.norms import norm
 from distopt.records import Kind
 from distopt.tasks import Task
 
@@ -22,7 +23,7 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "gelu": nn.gelu,
     "maxout": maxout,
 }
-NORMS = ("none", "batch", "layer")
+NORMS = ("none", "batch", "layer", "group", "whitening")
 
 
 class MLP(nn.Module):
@@ -44,10 +45,7 @@ class MLP(nn.Module):
             x = nn.Dropout(self.dropout_input, deterministic=not drops)(x)
         for size in self.hidden:
             x = nn.Dense(size * (2 if self.activation == "maxout" else 1))(x)
-            if self.norm == "batch":
-                x = nn.BatchNorm(use_running_average=not train)(x)
-            elif self.norm == "layer":
-                x = nn.LayerNorm()(x)
+            x = norm(self.norm, x, train)
             x = ACTIVATIONS[self.activation](x)
             if self.dropout:
                 x = nn.Dropout(self.dropout, deterministic=not drops)(x)
@@ -89,4 +87,4 @@ def mlp(
         if not isinstance(choice, str) or choice not in choices:
             raise ValueError(f"model.{name}={choice} must be one of {', '.join(choices)}")
     module = MLP(tuple(hidden), classes, float(dropout), float(dropout_input), activation, norm)
-    return classifier(module, shape, kind)
+    return linen_task(module, shape, kind)

@@ -14,13 +14,13 @@ from distopt.datasets.dataset import leaves
 from distopt.errors import ConfigError
 from distopt.records import Checkpoint, Metric
 from distopt.rules import DistributedOptimizer
-from distopt.runs.schema import are_metrics
 from distopt.schedules import CLOCKS, Clock, Schedule
 from distopt.tasks import Task
 from distopt.tasks.distillation import distilled
 from distopt.tasks.smoothing import smoothed
 from distopt.training import teacher
 from distopt.training.budget import UNLIMITED, divide, whole_portions
+from distopt.training.fitting import unsuited
 from distopt.training.scheduling import follow, once, rules_of
 from distopt.training.trial import exchange
 from distopt.windows import count, length
@@ -244,23 +244,11 @@ def build(config: Mapping[str, Any], dataset: Dataset | str | None = "load") -> 
     workers = min(config["workers"], optimizer.workers or config["workers"])
     divided = _attempt(problems, divide, config, data, workers)
     if model:
-        problems += _odd_metrics(config, model) or _unknown_goals(config, model)
-    if data and config["dataset"].get("resident") is False and optimizer.worker.steps.passes:
-        problems.append(
-            f"dataset.resident=false: optimizer={config['optimizer']['name']} passes over portions of the data, which "
-            "the device keeps; leave it auto"
-        )
-    if config["model"].get("norm") == "batch" and config["batch_size"] == 1:
-        problems.append(
-            "model.norm=batch: a batch of one sample has no spread; take batch_size > 1 or model.norm=layer"
-        )
-    if smoothing := config["label_smoothing"]:
-        if data is None or data.kind not in ("classes", "tokens"):
-            problems.append(f"label_smoothing={smoothing}: the data have no classes; set it to 0")
-        elif model:
-            model = once(_smoothed, {"share": smoothing}, model)
+        problems += unsuited(config, data, model, optimizer)
     if problems:
         raise ConfigError(problems)
+    if smoothing := config["label_smoothing"]:
+        model = once(_smoothed, {"share": smoothing}, model)
     shards, budget = divided
     experiment = Experiment(
         config=config,
@@ -307,27 +295,6 @@ def taught(experiments: Sequence[Experiment]) -> list[Experiment]:
         data = teacher.hear(data, float(config["distillation"]["temperature"]))
         return [experiment._replace(dataset=data) for experiment in experiments]
     return list(experiments)
-
-
-def _odd_metrics(config: Mapping[str, Any], task: Task) -> list[str]:
-    """Return a problem if the metrics of a task, which may be somebody's, cannot be recorded."""
-    if are_metrics([metric._asdict() for metric in task.metrics]) and "loss" in [each.name for each in task.metrics]:
-        return []
-    return [
-        f"model={config['model']['name']}: its metrics must have different names of letters, digits and _, `better`, a "
-        "format such as '.4f', and one of them the name loss"
-    ]
-
-
-def _unknown_goals(config: Mapping[str, Any], task: Task) -> list[str]:
-    """Return a problem for each criterion on a metric that the task does not have, or without its other half."""
-    stop, names = config["stop"], [metric.name for metric in task.metrics]
-    if (stop["metric"] is None) != (stop["target"] is None):
-        return ["stop.metric and stop.target: give both or neither"]
-    wanted = {f"stop.{name}": name for name in ("accuracy", "loss") if stop[name] is not None}
-    wanted |= {f"stop.metric={stop['metric']}": stop["metric"]} if stop["metric"] is not None else {}
-    has = f"model={config['model']['name']} has {', '.join(names)}"
-    return [f"{key}: no such metric, {has}" for key, name in wanted.items() if name not in names]
 
 
 def _attempt(problems: list[str], make: Callable[..., Any], *arguments: Any) -> Any:

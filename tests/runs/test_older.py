@@ -17,7 +17,13 @@ def test_what_is_there_stays() -> None:
     config = {"schedule": {"name": "cosine"}, "local": {"name": "adamw", "weight_decay": 0.3}, "model": {"name": "gpt"}}
     found = completed(config)
     assert found["schedule"] == {"name": "cosine"}
-    assert found["local"] == {"name": "adamw", "weight_decay": 0.3, "clip_norm": None, "decayed": None}
+    assert found["local"] == {
+        "name": "adamw",
+        "weight_decay": 0.3,
+        "clip_norm": None,
+        "max_norm": None,
+        "decayed": None,
+    }
     assert found["model"] == {"name": "gpt"}
 
 

@@ -63,7 +63,7 @@ def test_gradients_keep_their_size_when_the_temperature_rises() -> None:
     lesson, hot = LESSONS["classes"], 100.0
     taught = lesson.teach(jnp.array(z[:1]), hot)
     g = jax.grad(lambda f: jnp.sum(lesson.miss(f, taught, hot)))(jnp.array(f))
-    np.testing.assert_allclose(g, (f - z[0]) / 5, atol=0.01)
+    np.testing.assert_allclose(g, (f - z[0]) / 5, atol=0.03)
     assert np.abs(g).max() > 0.1
 
 

@@ -46,6 +46,7 @@ class Size(NamedTuple):
     shape: tuple[int, ...]  # of one sample
     classes: int
     kind: Kind = "classes"
+    sparse: bool = False
 
 
 SIZES = {
@@ -65,7 +66,7 @@ def size(settings: Mapping[str, Any]) -> Size | None:
     if settings["name"] in SIZES:
         return SIZES[settings["name"]]
     data = load(settings)
-    return Size(data.size, data.shape, data.classes, data.kind) if data else None
+    return Size(data.size, data.shape, data.classes, data.kind, data.sparse) if data else None
 
 
 def found() -> dict[str, str | None]:

@@ -15,6 +15,8 @@ class Dataset(NamedTuple):
 
     - `classes` and `numbers`: `(x, y)` with features x, float32 of shape (N, *shape), and per sample a class, int32 in
       0 .. classes - 1, or a number, float32.
+      Sparse features are `((index, value), y)` instead: index int32 of shape (N, K), padded with d, and value float32,
+      padded with 0, where `shape` is (d,).
     - `tokens`: `(blocks,)`, integers below `classes` of shape (N, T + 1), where `shape` is (T,).
     """
 
@@ -33,6 +35,11 @@ class Dataset(NamedTuple):
         """Number of training samples."""
         return length(self.train)
 
+    @property
+    def sparse(self) -> bool:
+        """Whether features are pairs (index, value)."""
+        return isinstance(self.train[0], tuple)
+
 
 def length(samples: Samples) -> int:
     """Return the number of samples."""
@@ -40,6 +47,11 @@ def length(samples: Samples) -> int:
     while isinstance(first, tuple):
         first = first[0]
     return len(first)
+
+
+def take(samples: Any, rows: np.ndarray) -> Any:
+    """Return some of the samples."""
+    return tuple(take(part, rows) for part in samples) if isinstance(samples, tuple) else samples[rows]
 
 
 def classified(name: str, train: Samples, validation: Samples, classes: int) -> Dataset:

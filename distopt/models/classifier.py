@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from distopt.models.dense import Sparse
 from distopt.records import Kind
 from distopt.rules import Params
 from distopt.tasks import Batch, Key, ModelState, Task, classes, numbers
@@ -15,21 +16,25 @@ Mode = bool | Literal["statistics"]
 STATISTICS = "batch_stats"  # Flax's collection of running averages
 
 
-def classifier(module: nn.Module, shape: tuple[int, ...], kind: Kind = "classes") -> Task:
+def classifier(module: nn.Module, shape: tuple[int, ...], kind: Kind = "classes", sparse: bool = False) -> Task:
     """Wrap a Flax module that maps examples of `shape` to logits, or for `numbers` to one output each.
 
     The module is called as `module(x, train=...)`; it may use the random stream `dropout`, and mutable collections such
     as `batch_stats`, which become the model state. With `train="statistics"` it normalizes as in training but drops
-    nothing.
+    nothing. With `sparse`, examples are pairs (index, value) of features (d,), and the module takes `Sparse`.
     """
 
+    def features(x: Any) -> Any:
+        return Sparse(*x, *shape) if sparse else x
+
     def init(key: jax.Array) -> tuple[Params, ModelState]:
-        variables = dict(module.init(key, jnp.zeros((1, *shape), jnp.float32), train=False))
+        empty = (jnp.full((1, 1), shape[0], jnp.int32), jnp.zeros((1, 1))) if sparse else jnp.zeros((1, *shape))
+        variables = dict(module.init(key, features(empty), train=False))
         params = variables.pop("params")
         return params, variables
 
     def forward(params: Params, state: ModelState, batch: Batch, key: Key) -> tuple[jax.Array, ModelState]:
-        x, train = batch[0], key is not None
+        x, train = features(batch[0]), key is not None
         variables = {"params": params, **state}
         rngs = {"dropout": key} if train else None
         if train and state:
@@ -39,11 +44,12 @@ def classifier(module: nn.Module, shape: tuple[int, ...], kind: Kind = "classes"
     def refresh(params: Params, state: ModelState, batch: Batch) -> ModelState:
         if STATISTICS not in state:
             return state
+        x = features(batch[0])
 
         def after(start: Any) -> Any:
             variables = {"params": params, **state, STATISTICS: start}
             rngs = {"dropout": jax.random.key(0)}  # for modules that drop in this mode all the same
-            return module.apply(variables, batch[0], train="statistics", rngs=rngs, mutable=[STATISTICS])[1][STATISTICS]
+            return module.apply(variables, x, train="statistics", rngs=rngs, mutable=[STATISTICS])[1][STATISTICS]
 
         # Running averages become m s + (1 - m) b; from s = 0 and s = 1 follow m, and b, the statistics of this batch.
         zeros, ones = (jax.tree.map(like, state[STATISTICS]) for like in (jnp.zeros_like, jnp.ones_like))

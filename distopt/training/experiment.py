@@ -198,7 +198,7 @@ def build(config: Mapping[str, Any], dataset: Dataset | str | None = "load") -> 
     data = _attempt(problems, datasets.load, config["dataset"]) if isinstance(dataset, str) else dataset
     if problems:
         raise ConfigError(problems)
-    given = (data.shape, data.classes, data.kind) if data else (None, None)
+    given = (data.shape, data.classes, data.kind, data.sparse) if data else (None, None)
     model = _attempt(problems, _once, models.build, config["model"], *given)
     workers = min(config["workers"], optimizer.workers or config["workers"])
     divided = _attempt(problems, _divide, config, data, workers)

@@ -20,6 +20,7 @@ _LOADERS = {
     "npz": "npz",
     "csv": "tables",
     "parquet": "tables",
+    "svmlight": "svmlight",
     "text": "text",
     "pydoc": "text",
     "none": None,

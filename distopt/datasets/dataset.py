@@ -13,8 +13,8 @@ Samples = tuple[Any, ...]
 class Dataset(NamedTuple):
     """Training part and validation part, of the same structure.
 
-    - `classes` and `numbers`: `(x, y)` with features x, float32 of shape (N, *shape), and per sample a class, int32 in
-      0 .. classes - 1, or a number, float32.
+    - `classes`, `numbers` and `labels`: `(x, y)` with features x, float32 of shape (N, *shape), and per sample a class,
+      int32 in 0 .. classes - 1, a number, float32, or which labels hold, int8 of shape (N, classes).
       Sparse features are `((index, value), y)` instead: index int32 of shape (N, K), padded with d, and value float32,
       padded with 0, where `shape` is (d,).
     - `tokens`: `(blocks,)`, integers below `classes` of shape (N, T + 1), where `shape` is (T,).

@@ -16,14 +16,24 @@ from distopt.errors import ConfigError, listed
 from distopt.records import Kind
 from distopt.tasks import Task
 
-WORDS = {"classes": "samples with a class", "numbers": "samples with a number to predict", "tokens": "a text"}
-EXAMPLES = {"classes": "dataset=digits", "numbers": "dataset.kind=numbers", "tokens": "dataset=pydoc"}
+WORDS: dict[Kind, str] = {
+    "classes": "samples with a class",
+    "numbers": "samples with a number to predict",
+    "labels": "samples with labels of 0 and 1",
+    "tokens": "a text",
+}
+EXAMPLES: dict[Kind, str] = {
+    "classes": "dataset=digits",
+    "numbers": "dataset.kind=numbers",
+    "labels": "dataset.kind=labels",
+    "tokens": "dataset=pydoc",
+}
 ANALYTIC = ("beale", "booth", "rosenbrock", "quadratic")
 TRAINABLE: dict[str, tuple[Kind, ...]] = {
-    "mlp": ("classes", "numbers"),
+    "mlp": ("classes", "numbers", "labels"),
     "mlp_thesis": ("classes",),
-    "cnn": ("classes", "numbers"),
-    "logistic": ("classes",),
+    "cnn": ("classes", "numbers", "labels"),
+    "logistic": ("classes", "labels"),
     "linear": ("numbers",),
     "gpt": ("tokens",),
 }  # and the kinds of data they take

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from distopt.models.dense import Sparse
 from distopt.records import Kind
 from distopt.rules import Params
-from distopt.tasks import Batch, Key, ModelState, Task, classes, numbers
+from distopt.tasks import Batch, Key, ModelState, Task, classes, labels, numbers
 
 Mode = bool | Literal["statistics"]
 """How a module is called: evaluation, training, or normalizing as in training without dropout."""
@@ -27,9 +27,12 @@ def classifier(module: nn.Module, shape: tuple[int, ...], kind: Kind = "classes"
     def features(x: Any) -> Any:
         return Sparse(*x, *shape) if sparse else x
 
-    def init(key: jax.Array) -> tuple[Params, ModelState]:
+    def started(key: jax.Array) -> tuple[jax.Array, Any]:
         empty = (jnp.full((1, 1), shape[0], jnp.int32), jnp.zeros((1, 1))) if sparse else jnp.zeros((1, *shape))
-        variables = dict(module.init(key, features(empty), train=False))
+        return module.init_with_output(key, features(empty), train=False)
+
+    def init(key: jax.Array) -> tuple[Params, ModelState]:
+        variables = dict(started(key)[1])
         params = variables.pop("params")
         return params, variables
 
@@ -60,4 +63,10 @@ def classifier(module: nn.Module, shape: tuple[int, ...], kind: Kind = "classes"
         return Task(
             init, forward, numbers.measure, numbers.METRICS, numbers.finish, numbers.SUMS, numbers.COMBINE, refresh
         )
+    if kind == "labels":
+        arrays = labels.arrays(jax.eval_shape(started, jax.random.key(0))[0].shape[-1])
+        return Task(
+            init, forward, labels.measure, labels.METRICS, labels.finish, labels.SUMS, labels.COMBINE, refresh,
+            arrays=arrays,
+        )  # fmt: skip
     return Task(init, forward, classes.measure, classes.METRICS, combine=classes.COMBINE, refresh=refresh)

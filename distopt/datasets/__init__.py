@@ -21,6 +21,7 @@ _LOADERS = {
     "csv": "tables",
     "parquet": "tables",
     "svmlight": "svmlight",
+    "ratings": "ratings",
     "text": "text",
     "pydoc": "text",
     "none": None,

@@ -18,6 +18,7 @@ class Dataset(NamedTuple):
       Sparse features are `((index, value), y)` instead: index int32 of shape (N, K), padded with d, and value float32,
       padded with 0, where `shape` is (d,).
     - `tokens`: `(blocks,)`, integers below `classes` of shape (N, T + 1), where `shape` is (T,).
+    - `ratings`: `(user, item, rating)`, int32 and float32 of shape (N,), where `shape` is (users, items).
     """
 
     name: str

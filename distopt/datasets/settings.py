@@ -22,6 +22,10 @@ _TABLE = (
 _CSV = (*_TABLE, "sep", "decimal", "na_values", "keep_default_na")
 _ARRAYS = (*_SHARDS, "file", "kind", "train_x", "train_y", "validation_x", "validation_y", "validation_fraction")
 _SPARSE = (*_SHARDS, "file", "kind", "features", "zero_based", "validation_file", "validation_fraction")
+_RATINGS = (
+    *(*_SHARDS, "file", "user", "item", "rating", "header", "sep"),
+    *("validation_file", "validation_fraction"),
+)
 KEYS: dict[str, tuple[str, ...]] = {
     "digits": _SHARDS,
     "mnist": _DOWNLOAD,
@@ -31,6 +35,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     "csv": _CSV,
     "parquet": _TABLE,
     "svmlight": _SPARSE,
+    "ratings": _RATINGS,
     "text": ("partition", "file", "context", "validation_fraction"),
     "pydoc": ("partition", "context", "validation_fraction"),
     "none": (),
@@ -66,6 +71,14 @@ def _contradictions(settings: Mapping[str, Any]) -> list[str]:
         problems += [f"dataset.label={each}: is also one of dataset.features" for each in labels if each in features]
     if len(labels) > 1 and settings.get("kind") != "labels":
         problems.append(f"dataset.label=[{','.join(labels)}]: several labels need dataset.kind=labels")
+    if settings["name"] == "ratings":
+        chosen = [settings.get(key, key) for key in ("user", "item", "rating")]
+        if len(set(chosen)) < len(chosen):
+            problems.append("dataset.user, dataset.item and dataset.rating: two of them are the same column")
+        if settings.get("header") is False and not all(isinstance(place, int) for place in chosen):
+            problems.append(
+                "dataset.header=false: give dataset.user, dataset.item and dataset.rating by position from 0"
+            )
     return problems
 
 
@@ -78,6 +91,7 @@ def label_columns(settings: Mapping[str, Any]) -> list[str]:
 _NEVER = "\"'\r\n.\0"  # as separators
 _ARRAY, _COLUMN = TEXT._replace(words="the name of an array"), TEXT._replace(words="the name of a column")
 _FILE = TEXT._replace(words="the path of a file")
+_PLACE = Check("the name or position of a column", lambda v: TEXT.accepts(v) or whole().accepts(v))
 _COLUMNS = list_of(TEXT, "a list of different column names", different=True, least=1)
 _RULES: dict[str, Check] = {
     "partition": one_of(*SCHEMES),
@@ -103,6 +117,10 @@ _RULES: dict[str, Check] = {
         "the name or number of a column, false for none, or null",
         lambda v: v is None or v is False or TEXT.accepts(v) or whole().accepts(v),
     ),
+    "user": _PLACE,
+    "item": _PLACE,
+    "rating": _PLACE,
+    "header": FLAG,
     "sep": Check(
         "one character, or tab",
         lambda v: isinstance(v, str) and (v in ("tab", r"\t") or (len(v) == 1 and not v.isalnum() and v not in _NEVER)),

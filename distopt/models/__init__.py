@@ -21,12 +21,14 @@ WORDS: dict[Kind, str] = {
     "numbers": "samples with a number to predict",
     "labels": "samples with labels of 0 and 1",
     "tokens": "a text",
+    "ratings": "ratings of items by users",
 }
 EXAMPLES: dict[Kind, str] = {
     "classes": "dataset=digits",
     "numbers": "dataset.kind=numbers",
     "labels": "dataset.kind=labels",
     "tokens": "dataset=pydoc",
+    "ratings": "dataset=ratings",
 }
 ANALYTIC = ("beale", "booth", "rosenbrock", "quadratic")
 TRAINABLE: dict[str, tuple[Kind, ...]] = {
@@ -35,7 +37,9 @@ TRAINABLE: dict[str, tuple[Kind, ...]] = {
     "cnn": ("classes", "numbers", "labels"),
     "logistic": ("classes", "labels"),
     "linear": ("numbers",),
+    "wide_deep": ("classes", "numbers", "labels"),
     "gpt": ("tokens",),
+    "factorisation": ("ratings",),
 }  # and the kinds of data they take
 
 

@@ -1,6 +1,7 @@
-"""The penalty of ridge regression on a model's kernels."""
+"""The penalty of ridge regression."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import optax
@@ -9,8 +10,13 @@ from distopt.rules import Params
 from distopt.settings import require_number
 
 
-def ridge(l2: float) -> Callable[[Params], jax.Array] | None:
-    """Return θ ↦ λ/2 Σ ‖W‖² over the kernels W, with λ = `l2`; None for λ = 0. Intercepts are not penalised.
+def kernels(params: Params) -> list[jax.Array]:
+    """Return the kernels of a Flax module, without its intercepts."""
+    return [leaf for path, leaf in jax.tree_util.tree_leaves_with_path(params) if path[-1].key == "kernel"]
+
+
+def ridge(l2: float, of: Callable[[Params], Any] = kernels) -> Callable[[Params], jax.Array] | None:
+    """Return θ ↦ λ/2 Σ ‖W‖² over the arrays W that `of` takes from the parameters, λ = `l2`; None for λ = 0.
 
     Raises:
         ValueError: λ is negative or no number.
@@ -20,7 +26,6 @@ def ridge(l2: float) -> Callable[[Params], jax.Array] | None:
         return None
 
     def penalty(params: Params) -> jax.Array:
-        leaves = jax.tree_util.tree_leaves_with_path(params)
-        return l2 / 2 * optax.tree.norm([leaf for path, leaf in leaves if path[-1].key == "kernel"], squared=True)
+        return l2 / 2 * optax.tree.norm(of(params), squared=True)
 
     return penalty

@@ -76,7 +76,8 @@ def _labels(
         y = y[:, None] if y.ndim == 1 else y
         odd = ~np.isin(y, (0, 1)) if y.dtype.kind in "fiub" else np.ones(y.shape, bool)
         if odd.any():
-            raise DataError(f"{where}: has {_word(y[odd][0])}, and dataset.kind=labels needs columns of 0 and 1")
+            which = f"column {names[int(odd.any(axis=0).argmax())]} " if len(names) > 1 else ""
+            raise DataError(f"{where}: {which}has {_word(y[odd][0])}, and dataset.kind=labels needs columns of 0 and 1")
         coded.append((x, y.astype(np.int8)))
     columns = {y.shape[1] for _, y in coded}
     if len(columns) > 1 or not all(columns):

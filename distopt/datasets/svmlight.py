@@ -11,7 +11,7 @@ from distopt.datasets.own import assemble
 from distopt.errors import DataError
 from distopt.files.untrusted import BROKEN, in_words, need, reason, regular, unpacked
 
-ROOM = 12  # most bytes of memory per byte of text, where indices and values are single digits
+ROOM, LINE_ROOM = 12, 150  # most bytes of memory per byte and per line of text, measured with single digits and labels
 PADDED = 8  # bytes of an index and a value
 UNEVEN = 8  # a longest sample that is this many times as long as half of them is told
 
@@ -57,8 +57,11 @@ def load(settings: Mapping[str, Any]) -> Dataset:
 
 def _content(settings: Mapping[str, Any], key: str) -> bytes:
     try:
-        with unpacked(regular(settings[key]), ROOM) as file:
-            return file.read()
+        path = regular(settings[key])
+        with unpacked(path, ROOM) as file:
+            content: bytes = file.read()
+        need(LINE_ROOM * content.count(b"\n"), path.name)
+        return content
     except FileNotFoundError as error:
         raise DataError(f"dataset.{key}={settings[key]}: no such file") from error
     except BROKEN as error:
@@ -123,12 +126,12 @@ def _check(matrix: Any, settings: Mapping[str, Any], key: str) -> None:
     where = f"dataset.{key}={settings[key]}"
     if not matrix.shape[0]:
         raise DataError(f"{where}: holds no samples")
-    bad = ~np.isfinite(matrix.data)
-    if bad.any():
-        row = int(np.searchsorted(matrix.indptr, bad.argmax(), side="right")) - 1
+    bad = np.flatnonzero(~np.isfinite(matrix.data))
+    if len(bad):
+        rows = np.unique(np.searchsorted(matrix.indptr, bad, side="right")) - 1
         raise DataError(
-            f"{where}: {bad.sum()} values are missing, infinite or too large for single precision, first in sample "
-            f"{row} (counted from 0); remove them, as what is left out is 0"
+            f"{where}: a value is missing or not finite in {len(rows)} samples, first in sample {rows[0]} (counted "
+            "from 0); leave it out, which makes it 0, or fill it"
         )
     most, size = int(matrix.indices.max(initial=-1)) + 1, settings.get("features")
     if size and most > size:

@@ -114,6 +114,12 @@ def test_columns_that_are_no_labels(tmp_path: Path, column: list[Any], told: str
         load("csv", file=save(FRAME.assign(y=column), tmp_path / "t.csv"), label="y", kind="labels")
 
 
+def test_of_several_columns_the_wrong_one_is_named(tmp_path: Path) -> None:
+    file = save(FRAME.assign(b=2), tmp_path / "t.csv")
+    with pytest.raises(DataError, match=r"dataset.label=\[a,b\]: column b has 2, and dataset.kind=labels needs"):
+        load("csv", file=file, label=["a", "b"], kind="labels")
+
+
 def test_settings_that_do_not_go_together() -> None:
     data = ["launcher=sim", "dataset=csv", "dataset.file=t.csv", "dataset.label=[a,b]"]
     with pytest.raises(ConfigError, match=r"dataset.label=\[a,b\]: several labels need dataset.kind=labels"):

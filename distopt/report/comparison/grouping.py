@@ -20,6 +20,8 @@ BEFORE = {"compression.name": "none"}  # values for runs that are older than the
 OF_TABLES = {"kind": "classes", "keep_default_na": "True", "sep": ",", "decimal": "."}
 BEFORE_OF = {  # the same by group and name
     ("model", "mlp"): {"activation": "relu", "norm": "none", "dropout_input": "0.0"},
+    ("model", "logistic"): {"l2": "0.0"},
+    ("model", "linear"): {"l2": "0.0"},
     ("dataset", "csv"): OF_TABLES,
     ("dataset", "parquet"): {"kind": "classes"},
     ("dataset", "npz"): {"kind": "classes"},

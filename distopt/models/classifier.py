@@ -13,6 +13,7 @@ from distopt.tasks import Batch, Key, ModelState, Task, classes, labels, numbers
 
 Mode = bool | Literal["statistics"]
 """How a module is called: evaluation, training, or normalizing as in training without dropout."""
+SPARSE_AT_ONCE = 250  # samples evaluated together: each has its own copy of the rows of a kernel that it reads
 STATISTICS = "batch_stats"  # Flax's collection of running averages
 
 
@@ -59,14 +60,11 @@ def classifier(module: nn.Module, shape: tuple[int, ...], kind: Kind = "classes"
         low, high = after(zeros), after(ones)
         return {**state, STATISTICS: jax.tree.map(lambda a, b: a / (1 - (b - a)), low, high)}
 
-    if kind == "numbers":
-        return Task(
-            init, forward, numbers.measure, numbers.METRICS, numbers.finish, numbers.SUMS, numbers.COMBINE, refresh
-        )
+    task = Task(init, forward, classes.measure, classes.METRICS, combine=classes.COMBINE, refresh=refresh)
+    if kind in ("numbers", "labels"):
+        what: Any = numbers if kind == "numbers" else labels
+        task = task._replace(measure=what.measure, metrics=what.METRICS, finish=what.finish, sums=what.SUMS)
+        task = task._replace(combine=what.COMBINE)
     if kind == "labels":
-        arrays = labels.arrays(jax.eval_shape(started, jax.random.key(0))[0].shape[-1])
-        return Task(
-            init, forward, labels.measure, labels.METRICS, labels.finish, labels.SUMS, labels.COMBINE, refresh,
-            arrays=arrays,
-        )  # fmt: skip
-    return Task(init, forward, classes.measure, classes.METRICS, combine=classes.COMBINE, refresh=refresh)
+        task = task._replace(arrays=labels.arrays(jax.eval_shape(started, jax.random.key(0))[0].shape[-1]))
+    return task._replace(at_once=SPARSE_AT_ONCE) if sparse else task

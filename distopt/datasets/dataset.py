@@ -4,10 +4,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from distopt.datasets.mapped import select
 from distopt.records import Kind
 
 Samples = tuple[Any, ...]
-"""Arrays with one row per sample, in tuples that may hold tuples; a batch has some of the rows of each."""
+"""Arrays with one row per sample, in tuples that may hold tuples; a batch has some of the rows of each. They are NumPy
+arrays, or what is indexed like them and stays on disk, see `mapped`."""
 
 
 class Dataset(NamedTuple):
@@ -42,17 +44,29 @@ class Dataset(NamedTuple):
         return isinstance(self.train[0], tuple)
 
 
+def leaves(samples: Samples) -> list[Any]:
+    """Return the arrays."""
+    return [leaf for each in samples for leaf in (leaves(each) if isinstance(each, tuple) else [each])]
+
+
+def whole(samples: Samples) -> Samples:
+    """Return the arrays in memory."""
+    return tuple(whole(each) if isinstance(each, tuple) else each[:] for each in samples)
+
+
+def in_memory(samples: Samples) -> int:
+    """Return the bytes of the arrays that are in memory."""
+    return sum(leaf.nbytes for leaf in leaves(samples) if isinstance(leaf, np.ndarray))
+
+
 def length(samples: Samples) -> int:
     """Return the number of samples."""
-    first: Any = samples
-    while isinstance(first, tuple):
-        first = first[0]
-    return len(first)
+    return len(leaves(samples)[0])
 
 
 def take(samples: Any, rows: np.ndarray) -> Any:
-    """Return some of the samples."""
-    return tuple(take(part, rows) for part in samples) if isinstance(samples, tuple) else samples[rows]
+    """Return some of the samples, without reading those that stay on disk."""
+    return tuple(take(part, rows) for part in samples) if isinstance(samples, tuple) else select(samples, rows)
 
 
 def classified(name: str, train: Samples, validation: Samples, classes: int) -> Dataset:

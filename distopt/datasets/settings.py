@@ -6,7 +6,7 @@ from typing import Any
 from distopt.datasets.partition import BY_LABEL, SCHEMES
 from distopt.settings import FLAG, TEXT, WORD, Check, list_of, number, one_of, or_null, problem, whole
 
-_SHARDS = ("partition", "alpha")
+_SHARDS = ("partition", "alpha", "resident")
 _DOWNLOAD = (*_SHARDS, "root", "download")
 _TABLE = (
     *_SHARDS,
@@ -36,8 +36,8 @@ KEYS: dict[str, tuple[str, ...]] = {
     "parquet": _TABLE,
     "svmlight": _SPARSE,
     "ratings": _RATINGS,
-    "text": ("partition", "file", "context", "validation_fraction"),
-    "pydoc": ("partition", "context", "validation_fraction"),
+    "text": ("partition", "resident", "file", "context", "validation_fraction"),
+    "pydoc": ("partition", "resident", "context", "validation_fraction"),
     "none": (),
 }
 
@@ -96,6 +96,7 @@ _COLUMNS = list_of(TEXT, "a list of different column names", different=True, lea
 _RULES: dict[str, Check] = {
     "partition": one_of(*SCHEMES),
     "alpha": number(0, above=True)._replace(words="a number above 0"),
+    "resident": one_of("auto", True, False)._replace(words="auto, true or false"),
     "context": whole(1),
     "kind": one_of("classes", "numbers", "labels"),
     "zero_based": Check("auto, true or false", lambda v: isinstance(v, bool) or v == "auto"),

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from distopt.models.classifier import Mode, classifier
-from distopt.models.dense import Dense, each, flat
+from distopt.models.dense import AT_ONCE, Dense, each, flat
 from distopt.records import Kind
 from distopt.tasks import Task
 
@@ -98,4 +98,5 @@ def mlp(
         if not isinstance(choice, str) or choice not in choices:
             raise ValueError(f"model.{name}={choice} must be one of {', '.join(choices)}")
     module = MLP(tuple(hidden), classes, float(dropout), float(dropout_input), activation, norm)
-    return classifier(module, shape, kind, sparse)
+    task = classifier(module, shape, kind)
+    return task._replace(at_once=AT_ONCE) if sparse else task

@@ -5,12 +5,13 @@ parts have optimizers of their own; here the local method trains both.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import flax.linen as nn
 import jax
 
 from distopt.models.classifier import classifier
-from distopt.models.dense import Dense, Sparse
+from distopt.models.dense import AT_ONCE, Dense
 from distopt.records import Kind
 from distopt.settings import require_number, require_whole
 from distopt.tasks import Task
@@ -25,7 +26,7 @@ class WideDeep(nn.Module):
     dropout: float
 
     @nn.compact
-    def __call__(self, x: Sparse, train: bool) -> jax.Array:
+    def __call__(self, x: Any, train: bool) -> jax.Array:
         """Map sparse features to logits (batch, classes)."""
         wide = Dense(self.classes, kernel_init=nn.initializers.zeros, name="wide")(x)
         spread = nn.initializers.normal(self.embedding**-0.5)
@@ -67,4 +68,5 @@ def wide_deep(
     for size in hidden:
         require_whole("model.hidden", size)
     require_number("model.dropout", dropout, positive=False, most=1, below=True)
-    return classifier(WideDeep(embedding, tuple(hidden), classes, float(dropout)), shape, kind, sparse)
+    task = classifier(WideDeep(embedding, tuple(hidden), classes, float(dropout)), shape, kind)
+    return task._replace(at_once=AT_ONCE)

@@ -42,7 +42,8 @@ class Job(NamedTuple):
         plain = configuration.validate(config)
         family = configuration.fingerprint({**plain, "seed": None})
         marks = configuration.fingerprint(plain), family, configuration.workload(plain)
-        return cls(label, config, *marks, provenance.code(plain["optimizer"]["name"]), str(plain["output"]))
+        code = provenance.code(plain["optimizer"]["name"], plain["model"]["name"])
+        return cls(label, config, *marks, code, str(plain["output"]))
 
     def answer(self, history: History) -> Past | None:
         """Return a run that ended by itself of the same configuration and code."""

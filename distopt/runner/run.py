@@ -220,6 +220,8 @@ class _Records:
             return
         params, state = task.init(jax.random.key(experiment.seed))
         text = task.show(unnamed(outcome.center, params), state, jax.random.key(experiment.seed))
+        if text is None:
+            return
         try:
             write_atomically(self._recorder.folder / SHOWN, text.encode())
         except OSError as error:
@@ -242,7 +244,7 @@ def _info(experiment: Experiment, clock: str) -> dict[str, Any]:
         "fingerprint": configuration.fingerprint(experiment.config),
         "workload": configuration.workload(experiment.config),
         "contents": configuration.contents(experiment.config),
-        "code": code(experiment.config["optimizer"]["name"]),
+        "code": code(experiment.config["optimizer"]["name"], experiment.config["model"]["name"]),
         "seed": experiment.seed,
         "clock": clock,
         "launcher": experiment.config["launcher"]["name"],

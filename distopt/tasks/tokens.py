@@ -1,18 +1,23 @@
 """Language models: the next token of a text, at every position of a block."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from distopt.records import LOSS, Metric
-from distopt.tasks import Batch, Sums, classes
+from distopt.rules import Params
+from distopt.tasks import Batch, Key, ModelState, Outputs, Sums, classes
 
 METRICS = (Metric("bits_per_byte"), LOSS, Metric("perplexity", format=".2f"))
 SUMS = ("loss",)
+AT_ONCE = 4096  # tokens evaluated together
+BYTES = 256  # the vocabulary of texts that people can read
+WRITTEN, TEMPERATURE = 300, 0.8  # bytes of the sample of text, and how boldly they are drawn
 COMBINE = classes.COMBINE  # a position is a sample with as many classes as there are tokens
 
 
@@ -33,3 +38,30 @@ def finish(sums: Mapping[str, tuple[Any, Any]], xp: Any) -> dict[str, Any]:
     total, weight = sums["loss"]
     loss = total / weight
     return {"bits_per_byte": loss / math.log(2), "loss": loss, "perplexity": xp.exp(loss)}
+
+
+def write(
+    forward: Callable[[Params, ModelState, Batch, Key], tuple[Outputs, ModelState]],
+    context: int,
+    params: Params,
+    state: ModelState,
+    key: jax.Array,
+) -> str | None:
+    """Return a text that the model writes after an empty line, byte by byte, drawn at `TEMPERATURE`.
+
+    None if its tokens are no bytes.
+    """
+
+    def logits(text: jax.Array, i: Any) -> jax.Array:
+        block = jax.lax.dynamic_slice(text, (i - context,), (context + 1,))  # its last token is not read
+        return forward(params, state, (block[None],), None)[0][0, -1]
+
+    def one(i: jax.Array, text: jax.Array) -> jax.Array:
+        drawn = jax.random.categorical(jax.random.fold_in(key, i), logits(text, i) / TEMPERATURE)
+        return text.at[i].set(drawn.astype(text.dtype))
+
+    empty = jnp.full(context + WRITTEN, ord("\n"), jnp.uint8)
+    if jax.eval_shape(logits, empty, context).shape != (BYTES,):
+        return None
+    text = jax.jit(lambda text: jax.lax.fori_loop(context, len(text), one, text))(empty)
+    return np.asarray(text[context:]).tobytes().decode(errors="replace")

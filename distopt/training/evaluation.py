@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from distopt.datasets.dataset import length
+from distopt.datasets.dataset import length, whole
 from distopt.rules import Params
 from distopt.tasks import ModelState, Sums, Task
 from distopt.training.experiment import Experiment, Goal
@@ -50,7 +50,7 @@ class Evaluator:
             subset = np.sort(np.random.default_rng(0).permutation(data.size)[:samples])
             self._splits = {
                 "train": jax.device_put(jax.tree.map(lambda array: array[subset], data.train)),
-                "validation": jax.device_put(data.validation),
+                "validation": jax.device_put(whole(data.validation)) if experiment.resident else data.validation,
             }
             size = min(experiment.batch_size, data.size)
             count = min(-(-STATISTICS // size), data.size // size)
@@ -133,11 +133,16 @@ def _single(task: Task, params: Params, state: ModelState, batch: Split) -> dict
 
 
 def _fresh(task: Task, params: Params, state: ModelState, batches: Split) -> ModelState:
-    """Return the model state with statistics that are means over batches, which have a leading axis."""
+    """Return the model state with statistics that are means over batches, which have a leading axis.
+
+    What is no floating-point number, such as a count or a key, has no mean and stays as it is.
+    """
     refresh = task.refresh
     assert refresh is not None
     each = jax.lax.map(lambda batch: refresh(params, state, batch), batches)
-    return jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0), each)
+    return jax.tree.map(
+        lambda leaf, a: jnp.mean(a, axis=0) if jnp.issubdtype(a.dtype, jnp.floating) else leaf, state, each
+    )
 
 
 def _each(task: Task, members: Params, state: ModelState, batches: Split) -> ModelState:

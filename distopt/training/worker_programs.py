@@ -8,11 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from distopt.datasets.dataset import whole
 from distopt.rules import Params, Reply, Window
 from distopt.training.batches import Batches, Itinerary
 from distopt.training.experiment import Experiment
 from distopt.training.program_cache import quick, shared
-from distopt.training.shapes import landing, shapes, trial_window
+from distopt.training.shapes import shapes
+from distopt.training.trial import landing, trial_window
 from distopt.training.worker import Flight, Kept, Position, Progress, Worker
 from distopt.windows import WhenFree
 
@@ -45,12 +47,14 @@ class Replica:
 
     @cached_property
     def data(self) -> Any:
-        """The training samples on the device; () without data."""
+        """The training samples on the device; () without data, or if the device does not keep them."""
         data = self.experiment.dataset
+        if not self.experiment.resident:
+            return ()
         if data and self.experiment.portions:  # shuffled, so that each portion is a fair sample; the same for all seeds
             order = np.random.default_rng(0).permutation(data.size)
             return jax.device_put(jax.tree.map(lambda array: array[order], data.train))
-        return jax.device_put(data.train if data else ())
+        return jax.device_put(whole(data.train) if data else ())
 
     def begin(self, center: Params | None = None, kept: Kept | None = None) -> Position:
         """Return the position a worker starts from.

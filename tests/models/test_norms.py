@@ -11,8 +11,8 @@ import pytest
 
 import distopt
 from distopt import models
+from distopt.adapters.linen import linen_task
 from distopt.errors import ConfigError
-from distopt.models.classifier import classifier
 from distopt.models.mlp import ACTIVATIONS, NORMS, maxout
 from distopt.training.evaluation import Evaluator, _fresh
 from tests.launchers.test_replay import center
@@ -81,7 +81,7 @@ def test_the_momentum_of_somebodys_norm_makes_no_difference(momentum: float) -> 
         def __call__(self, x: jax.Array, train: Any) -> jax.Array:
             return nn.Dense(3)(nn.BatchNorm(use_running_average=not train, momentum=momentum)(x))
 
-    task = classifier(Net(), (6,))
+    task = linen_task(Net(), (6,))
     assert task.refresh is not None
     params, state = task.init(jax.random.key(0))
     found = task.refresh(params, state, (X, Y))["batch_stats"]["BatchNorm_0"]

@@ -11,6 +11,7 @@ import pytest
 from distopt.datasets.dataset import classified
 from distopt.records import LOSS, Metric
 from distopt.tasks import Task, classes, numbers, tokens
+from distopt.tasks.smoothing import smoothed
 from distopt.training.batches import Itinerary
 from distopt.training.evaluation import Evaluator, reached
 from distopt.training.experiment import Goal
@@ -114,3 +115,37 @@ def test_objective_and_penalty_are_minimized_and_the_loss_is_measured() -> None:
     row = Evaluator(it._replace(model=task), {})({"x": jnp.array(x)}, update=0, time_s=0, samples=0)[0]
     assert (row["loss"], row["penalty"]) == pytest.approx((x.sum() / 2, (x**2).sum()))
     assert "goal" not in row
+
+
+@pytest.mark.parametrize("kind", ["classes", "tokens"])
+def test_smoothed_labels_are_minimized_and_measured_as_before(kind: str) -> None:
+    if kind == "classes":
+        logits, batch = RNG.normal(size=(7, 5)), (None, jnp.array(RNG.integers(5, size=7)))
+        labels, base = np.asarray(batch[1]), classes
+    else:
+        logits, batch = RNG.normal(size=(3, 4, 5)), (jnp.array(RNG.integers(5, size=(3, 5))),)
+        labels, base = np.asarray(batch[0])[:, 1:], tokens
+    plain = Task(None, None, base.measure, base.METRICS, sums=getattr(base, "SUMS", None))  # type: ignore[arg-type]
+    task = smoothed(plain, 0.2)
+    sums = task.measure(jnp.array(logits, jnp.float32), batch)
+    target = np.full(logits.shape, 0.2 / 5) + 0.8 * np.eye(5)[labels]
+    expected = -(target * log_softmax(logits)).sum()
+    total, weight = sums[task.objective]
+    assert float(total) == pytest.approx(expected, rel=1e-5)
+    assert float(weight) == labels.size
+    assert set(task.no_sums()) == set(sums) == {*plain.no_sums(), task.objective}
+    assert {name: sums[name] for name in plain.no_sums()} == plain.measure(jnp.array(logits, jnp.float32), batch)
+
+
+def constant(params: Any, state: Any, batch: Any, key: Any) -> tuple[Any, Any]:
+    """Logits of the next token that do not depend on the text."""
+    return jnp.broadcast_to(params["logits"], (*batch[0][:, 1:].shape, *params["logits"].shape)), state
+
+
+def test_a_model_that_knows_one_letter_writes_it() -> None:
+    params = {"logits": jnp.zeros(256).at[ord("x")].set(50.0)}
+    assert tokens.write(constant, 8, params, {}, jax.random.key(0)) == "x" * tokens.WRITTEN
+
+
+def test_a_model_of_other_tokens_than_bytes_writes_nothing() -> None:
+    assert tokens.write(constant, 8, {"logits": jnp.zeros(300)}, {}, jax.random.key(0)) is None

@@ -11,6 +11,7 @@ import distopt
 from distopt import datasets, models
 from distopt.errors import ConfigError, DataError
 from tests.datasets.test_own import load
+from tests.marks import slow
 
 RNG = np.random.default_rng(0)
 USERS, ITEMS, NOISE = 50, 40, 0.2
@@ -115,7 +116,7 @@ def test_pairs_that_are_there_twice_are_told(tmp_path: Path) -> None:
     assert found.warnings[0] == "dataset.file: 3 ratings are of a pair of user and item that has one already"
 
 
-@pytest.mark.parametrize(("optimizer", "l2"), [("agn", 0), ("synchronous", 1e-4)])
+@pytest.mark.parametrize(("optimizer", "l2"), [("agn", 0), slow("synchronous", 1e-4)])
 def test_errors_fall_to_the_noise(tmp_path: Path, optimizer: str, l2: float) -> None:
     """Some 280 ratings are held out, so that their root mean square is known to some four per cent."""
     FRAME.to_csv(tmp_path / "t.csv", index=False)

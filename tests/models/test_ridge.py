@@ -11,6 +11,7 @@ from scipy.special import log_softmax, softmax
 import distopt
 from distopt import models
 from distopt.errors import ConfigError
+from tests.marks import slow
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(240, 6))
@@ -36,7 +37,7 @@ def optimum(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
     return found.fun - penalty, penalty
 
 
-@pytest.mark.parametrize("optimizer", ["sequential", "synchronous"])
+@pytest.mark.parametrize("optimizer", ["sequential", slow("synchronous")])
 def test_the_optimum_is_that_of_scipy(tmp_path: Path, optimizer: str) -> None:
     """With whole shards as batches the gradient is exact, so nothing but single precision is left of the distance."""
     np.savez(tmp_path / "t.npz", train_x=X, train_y=Y, validation_x=X, validation_y=Y)

@@ -10,6 +10,7 @@ import pytest
 from distopt import models
 from distopt.errors import ConfigError
 from distopt.tasks import Task
+from tests.marks import slow
 
 RNG = np.random.default_rng(0)
 N, D = 9, 30
@@ -39,12 +40,11 @@ def both(settings: dict[str, Any], kind: Any = "classes") -> tuple[Task, Task]:
 @pytest.mark.parametrize(
     ("settings", "kind"),
     [
-        ({"name": "logistic", "l2": 0.1}, "classes"),
-        ({"name": "linear"}, "numbers"),
-        (MLP, "classes"),
-        (MLP | {"norm": "batch", "activation": "maxout"}, "classes"),
+        pytest.param({"name": "logistic", "l2": 0.1}, "classes", id="logistic"),
+        slow({"name": "linear"}, "numbers", id="linear"),
+        slow(MLP, "classes", id="mlp"),
+        pytest.param(MLP | {"norm": "batch", "activation": "maxout"}, "classes", id="batch norm"),
     ],
-    ids=["logistic", "linear", "mlp", "batch norm"],
 )
 def test_sparse_features_are_the_dense_ones(settings: dict[str, Any], kind: Any) -> None:
     dense, padded = both(settings, kind)

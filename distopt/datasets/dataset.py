@@ -18,7 +18,7 @@ class Dataset(NamedTuple):
     - `classes`, `numbers` and `labels`: `(x, y)` with features x, float32 of shape (N, *shape), and per sample a class,
       int32 in 0 .. classes - 1, a number, float32, or which labels hold, int8 of shape (N, classes).
       Sparse features are `((index, value), y)` instead: index int32 of shape (N, K), padded with d, and value float32,
-      padded with 0, where `shape` is (d,).
+      padded with 0, where `shape` is (d,). `(x, y, taught)` where a teacher has said something of each sample.
     - `tokens`: `(blocks,)`, integers below `classes` of shape (N, T + 1), where `shape` is (T,).
     - `ratings`: `(user, item, rating)`, int32 and float32 of shape (N,), where `shape` is (users, items).
     """
@@ -32,6 +32,7 @@ class Dataset(NamedTuple):
     keys: np.ndarray | None = None  # whole numbers, one per training sample, by which shards may differ
     told: tuple[str, ...] = ()  # what was taken of a user's own file, in lines
     warnings: tuple[str, ...] = ()  # what looks wrong in it
+    teacher: Any = None  # who will say something of each sample, see `distopt.training.teacher`
 
     @property
     def size(self) -> int:

@@ -27,7 +27,7 @@ _RATINGS = (
     *("validation_file", "validation_fraction"),
 )
 KEYS: dict[str, tuple[str, ...]] = {
-    "digits": _SHARDS,
+    "digits": (*_SHARDS, "validation_fraction"),
     "mnist": _DOWNLOAD,
     "fashion_mnist": _DOWNLOAD,
     "cifar10": _DOWNLOAD,

@@ -12,6 +12,7 @@ from distopt.optimizers import factory
 from distopt.rules import Params
 from distopt.tasks import ModelState, Outputs, Sums, classes, labels, numbers, tokens
 from distopt.training.experiment import Experiment
+from distopt.training.teacher import batch_shapes
 from distopt.training.trial import Exchange, exchange
 
 STANDARD = (classes.measure, numbers.measure, labels.measure, tokens.measure)  # of outputs with an entry for each class
@@ -33,7 +34,7 @@ def _model(experiment: Experiment) -> None:
     if data is None or name in models.TRAINABLE:
         return
     size, context = experiment.batch_size, data.shape if data.kind == "tokens" else ()
-    rows = jax.tree.map(lambda array: jax.ShapeDtypeStruct((size, *array.shape[1:]), array.dtype), data.train)
+    rows = batch_shapes(data, size)
 
     def trial(batch: Any, key: jax.Array) -> tuple[Params, ModelState, ModelState, Outputs, Sums]:
         params, state = task.init(key)

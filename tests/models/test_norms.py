@@ -14,7 +14,8 @@ from distopt import models
 from distopt.adapters.linen import linen_task
 from distopt.errors import ConfigError
 from distopt.models.mlp import ACTIVATIONS, NORMS, maxout
-from distopt.training.evaluation import Evaluator, _fresh
+from distopt.training import statistics
+from distopt.training.evaluation import Evaluator
 from tests.launchers.test_replay import center
 from tests.marks import slow
 
@@ -70,7 +71,7 @@ def test_statistics_of_a_batch_are_those_of_numpy(dropout: float) -> None:
     np.testing.assert_allclose(found["var"], inputs.var(axis=0), rtol=1e-3)
     batches = (X.reshape(4, 16, 6), Y.reshape(4, 16))
     means = [inputs[16 * i : 16 * i + 16].mean(axis=0) for i in range(4)]
-    averaged = _fresh(task, params, state, batches)["batch_stats"]["BatchNorm_0"]
+    averaged = statistics.of_one(task, params, state, batches)["batch_stats"]["BatchNorm_0"]
     np.testing.assert_allclose(averaged["mean"], np.mean(means, axis=0), rtol=1e-4, atol=1e-4)
 
 

@@ -109,3 +109,13 @@ def test_real_workers_train_on_sparse_features_and_are_repeated(tmp_path: Path) 
     again = trained(tmp_path, data, "launcher=replay", f"launcher.trace={run.folder}", "optimizer=downpour")
     assert center(again) == center(run)
     assert run.evals["auc"].iloc[-1] > 0.8
+
+
+@pytest.mark.slow
+def test_a_model_of_sparse_features_teaches_another(tmp_path: Path) -> None:
+    (file,) = [override for override in classes(tmp_path) if "dataset.file=" in override]
+    data = ["dataset=svmlight", file, f"dataset.features={D}", "launcher=sim", "optimizer=agn"]
+    teacher = trained(tmp_path / "teacher", [*data, "model=mlp"])
+    run = trained(tmp_path, [*data, "model=logistic", f"teacher={teacher.folder}"])
+    assert run.status == "done"
+    assert run.evals["agreement"].iloc[-1] > 0.8

@@ -88,6 +88,8 @@ def _labels(
     train, validation, told = _divided(settings, coded, lambda y, fraction: stratified(_together(y), fraction))
     positives = [y.sum(axis=0, dtype=int) for _, y in (train, validation)]
     told = f"{where}: {count} label{'s' * (count > 1)}: {_counted(named, positives[0] + positives[1])}; {told}"
+    if not set(positives[0]) - {0, len(train[1])}:
+        raise DataError(f"{where}: the same in all samples to train on; there is nothing to predict")
     warnings = []
     for held, (_, y), what in zip(positives, (train, validation), ("train on", "validate on"), strict=True):
         if (same := (held == 0) | (held == len(y))).any():

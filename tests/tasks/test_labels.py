@@ -106,6 +106,7 @@ def test_arrays_of_labels(tmp_path: Path) -> None:
     ("column", "told"),
     [
         ([0, 1, 2, 1] * 50, r"dataset.label=y: has 2, and dataset.kind=labels needs columns of 0 and 1"),
+        ([1] * 200, r"dataset.label=y: the same in all samples to train on; there is nothing to predict"),
         (["yes", "no"] * 100, r"dataset.label=y: has yes, and dataset.kind=labels needs columns of 0 and 1"),
     ],
 )

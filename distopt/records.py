@@ -47,8 +47,8 @@ class Event(NamedTuple):
         return self._asdict()
 
 
-Kind = Literal["classes", "numbers", "tokens"]
-"""What is to be predicted: a class, a number, or the next token of a text."""
+Kind = Literal["classes", "numbers", "tokens", "labels", "ratings"]
+"""What is to be predicted: a class, a number, the next token of a text, labels that hold or not, a user's rating."""
 SHOWN = "sample.txt"
 """The file in a run's folder with what the task shows of the final center."""
 Better = Literal["higher", "lower"]

@@ -11,9 +11,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from distopt.files.untrusted import reason
 from distopt.records import LOSS, Kind, Metric
 from distopt.rules import Params
-from distopt.tasks import Batch, Key, ModelState, Outputs, Sums, Task, classes, numbers, tokens
+from distopt.tasks import Batch, Key, ModelState, Outputs, Sums, Task, classes, labels, numbers, tokens
 
 Call = Callable[[Params, ModelState, jax.Array, Key], tuple[Outputs, ModelState]]
 """Maps parameters, model state, inputs of a batch and a key to outputs and the new model state, as `Task.forward`."""
@@ -34,8 +35,9 @@ def make_task(
 
     Args:
         init: of the task.
-        call: gets x, for a text the tokens that come before those to predict, int32 of shape (batch, T). Returns for
-            `classes` logits (batch, classes), for `numbers` (batch, 1), for `tokens` logits (batch, T, V).
+        call: gets x, of sparse features a pair (index, value), of a text the tokens that come before those to predict,
+            int32 of shape (batch, T). Returns for `classes` and `labels` logits (batch, classes), for `numbers`
+            (batch, 1), for `tokens` logits (batch, T, V).
         shape: of one example, for a text (T,).
         kind: of the data; it decides what is minimized and measured.
         loss: what is minimized instead, its mean over all samples; then `metrics` are all that is measured besides.
@@ -43,7 +45,7 @@ def make_task(
         statistics: the model state with the statistics of normalisation of one batch, from x.
 
     Raises:
-        ValueError: metrics without a loss.
+        ValueError: metrics without a loss, or a model of labels that cannot be traced.
     """
 
     def forward(params: Params, state: ModelState, batch: Batch, key: Key) -> tuple[Outputs, ModelState]:
@@ -55,6 +57,9 @@ def make_task(
     if kind == "numbers":
         task = task._replace(measure=numbers.measure, metrics=numbers.METRICS, finish=numbers.finish, sums=numbers.SUMS)
         task = task._replace(combine=numbers.COMBINE)
+    if kind == "labels":
+        task = task._replace(measure=labels.measure, metrics=labels.METRICS, finish=labels.finish, sums=labels.SUMS)
+        task = task._replace(combine=labels.COMBINE, arrays=labels.arrays(_width(init, call, shape)))
     if kind == "tokens":
         task = task._replace(measure=tokens.measure, metrics=tokens.METRICS, finish=tokens.finish, sums=tokens.SUMS)
         (context,) = shape
@@ -85,6 +90,15 @@ def averages(after: Callable[[Any], Any], like: Any) -> Any:
 def accepted(function: Callable[..., Any], **offered: Any) -> dict[str, Any]:
     """Return those of the arguments that a model has a parameter for."""
     return {name: value for name, value in offered.items() if name in inspect.signature(function).parameters}
+
+
+def _width(init: Callable[[jax.Array], tuple[Params, ModelState]], call: Call, shape: tuple[int, ...]) -> int:
+    """Return the number of outputs per example."""
+    try:
+        traced = jax.eval_shape(lambda key: call(*init(key), jnp.zeros((1, *shape)), None)[0], jax.random.key(0))
+    except Exception as error:  # models from other packages may raise anything
+        raise ValueError(f"it cannot be traced ({reason(error)})") from error
+    return int(traced.shape[-1])
 
 
 def _inputs(batch: Batch, kind: Kind) -> jax.Array:

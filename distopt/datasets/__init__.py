@@ -20,6 +20,8 @@ _LOADERS = {
     "npz": "npz",
     "csv": "tables",
     "parquet": "tables",
+    "svmlight": "svmlight",
+    "ratings": "ratings",
     "text": "text",
     "pydoc": "text",
     "none": None,
@@ -46,6 +48,7 @@ class Size(NamedTuple):
     shape: tuple[int, ...]  # of one sample
     classes: int
     kind: Kind = "classes"
+    sparse: bool = False
 
 
 SIZES = {
@@ -65,7 +68,7 @@ def size(settings: Mapping[str, Any]) -> Size | None:
     if settings["name"] in SIZES and settings.get("validation_fraction", 0.2) == 0.2:
         return SIZES[settings["name"]]
     data = load(settings)
-    return Size(data.size, data.shape, data.classes, data.kind) if data else None
+    return Size(data.size, data.shape, data.classes, data.kind, data.sparse) if data else None
 
 
 def found() -> dict[str, str | None]:

@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from distopt.datasets.mapped import select
 from distopt.records import Kind
 
 Samples = tuple[Any, ...]
@@ -14,9 +15,12 @@ arrays, or what is indexed like them and stays on disk, see `mapped`."""
 class Dataset(NamedTuple):
     """Training part and validation part, of the same structure.
 
-    - `classes` and `numbers`: `(x, y)` with features x, float32 of shape (N, *shape), and per sample a class, int32 in
-      0 .. classes - 1, or a number, float32; `(x, y, taught)` where a teacher has said something of each sample.
+    - `classes`, `numbers` and `labels`: `(x, y)` with features x, float32 of shape (N, *shape), and per sample a class,
+      int32 in 0 .. classes - 1, a number, float32, or which labels hold, int8 of shape (N, classes).
+      Sparse features are `((index, value), y)` instead: index int32 of shape (N, K), padded with d, and value float32,
+      padded with 0, where `shape` is (d,). `(x, y, taught)` where a teacher has said something of each sample.
     - `tokens`: `(blocks,)`, integers below `classes` of shape (N, T + 1), where `shape` is (T,).
+    - `ratings`: `(user, item, rating)`, int32 and float32 of shape (N,), where `shape` is (users, items).
     """
 
     name: str
@@ -34,6 +38,11 @@ class Dataset(NamedTuple):
     def size(self) -> int:
         """Number of training samples."""
         return length(self.train)
+
+    @property
+    def sparse(self) -> bool:
+        """Whether features are pairs (index, value)."""
+        return isinstance(self.train[0], tuple)
 
 
 def leaves(samples: Samples) -> list[Any]:
@@ -54,6 +63,11 @@ def in_memory(samples: Samples) -> int:
 def length(samples: Samples) -> int:
     """Return the number of samples."""
     return len(leaves(samples)[0])
+
+
+def take(samples: Any, rows: np.ndarray) -> Any:
+    """Return some of the samples, without reading those that stay on disk."""
+    return tuple(take(part, rows) for part in samples) if isinstance(samples, tuple) else select(samples, rows)
 
 
 def classified(name: str, train: Samples, validation: Samples, classes: int) -> Dataset:

@@ -54,14 +54,18 @@ def read(settings: Mapping[str, Any], key: str) -> Frame:
 def _read_csv(settings: Mapping[str, Any], key: str) -> Frame:
     path, sep = Path(settings[key]), settings.get("sep", ",")
     sep = "\t" if sep in TAB else sep
-    _check_separator(csv_names(path, sep), sep, f"{settings[key]}")
+    header = settings.get("header", True)
+    if header:
+        _check_separator(csv_names(path, sep), sep, f"{settings[key]}")
     table = read_csv(
         path,
+        header=0 if header else None,
         sep=sep,
         decimal=settings.get("decimal", "."),
         na_values=settings.get("na_values"),
         keep_default_na=settings.get("keep_default_na", True),
     )
+    table.columns = table.columns.astype(str)  # positions, where the file names none
     apart = {}
     for i, name in enumerate(table.columns):
         if UNNAMED.fullmatch(name) and i and table[name].isna().all():

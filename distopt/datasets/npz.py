@@ -49,10 +49,12 @@ def _part(archive: zipfile.ZipFile, settings: Mapping[str, Any], part: str) -> P
             f"{settings['file']}: {part} features of shape {x.shape} and type {x.dtype}, "
             "expected numbers with one row per sample"
         )
-    if y.ndim != 1 or y.dtype.kind not in "fiubU":
+    several = settings.get("kind") == "labels" and y.ndim == 2
+    if (y.ndim != 1 and not several) or y.dtype.kind not in "fiubU":
+        way = "; set dataset.kind=labels for several of 0 and 1" if y.ndim == 2 else ""
         raise DataError(
             f"{settings['file']}: {part} labels of shape {y.shape} and type {y.dtype}, "
-            "expected one integer or string per sample"
+            f"expected one integer or string per sample{way}"
         )
     x = finite(x, settings["file"], f"{part} features: a value")
     return x.astype(np.float32, copy=False) if isinstance(x, np.ndarray) else Rows(x, dtype=np.float32), y

@@ -6,21 +6,34 @@ from typing import Any
 
 import numpy as np
 
-from distopt.datasets.dataset import Dataset, classified, scattered, stratified
-from distopt.datasets.mapped import chunks, select
+from distopt.datasets.dataset import Dataset, length, scattered, stratified, take
+from distopt.datasets.mapped import chunks
 from distopt.errors import DataError
 
 VALIDATION_FRACTION = 0.2
 NAMED = 8  # classes that are told by name
 FEW, SMALL = 20, 10  # more classes than the first, with fewer samples each than the second, are a doubtful label
-Part = tuple[Any, np.ndarray]
+Part = tuple[Any, np.ndarray]  # features, which may be a tuple of arrays, and labels
 
 
-def assemble(settings: Mapping[str, Any], train: Part, validation: Part | None) -> Dataset:
+def assemble(
+    settings: Mapping[str, Any],
+    train: Part,
+    validation: Part | None,
+    shape: tuple[int, ...] | None = None,
+    names: Sequence[Any] = (),
+) -> Dataset:
     """Make a data set of the features and raw labels of a training and a validation part.
 
     Labels (integers, strings, truth values) become 0 .. classes - 1 in sorted order, over both parts. Without a
     validation part a stratified `validation_fraction` of the training part is held out.
+
+    Args:
+        settings: of the data set.
+        train: features and labels.
+        validation: the same, if there is such a part.
+        shape: of one sample, if the features are no single array.
+        names: of the labels, if there are several per sample.
 
     Raises:
         DataError: a part is empty, there is only one class or almost one per sample, or the parts do not fit each
@@ -31,24 +44,73 @@ def assemble(settings: Mapping[str, Any], train: Part, validation: Part | None) 
     for x, y in parts:
         if not len(y):
             raise DataError(f"{file}: holds no samples")
-        if len(x) != len(y):
-            raise DataError(f"{file}: {len(x)} samples, but {len(y)} labels")
-        if x.shape[1:] != train[0].shape[1:]:
+        if length((x,)) != len(y):
+            raise DataError(f"{file}: {length((x,))} samples, but {len(y)} labels")
+        if shape is None and x.shape[1:] != train[0].shape[1:]:
             raise DataError(f"{file}: training samples of shape {train[0].shape[1:]}, validation of {x.shape[1:]}")
-    if settings.get("kind", "classes") == "numbers":
-        return _numbers(settings, parts)
+    shape = train[0].shape[1:] if shape is None else shape
+    kind = settings.get("kind", "classes")
+    if kind == "numbers":
+        return _numbers(settings, parts, shape)
+    return _labels(settings, parts, shape, names) if kind == "labels" else _classified(settings, parts, shape)
+
+
+def _classified(settings: Mapping[str, Any], parts: Sequence[Part], shape: tuple[int, ...]) -> Dataset:
+    """Make a data set with a class per sample."""
     names, labels = _classes(settings, [y for _, y in parts])
     coded = [(x, y) for (x, _), y in zip(parts, labels, strict=True)]
-    (train_x, train_y), (validation_x, validation_y), told = _divided(settings, coded, stratified)
-    counts = [np.bincount(y, minlength=len(names)) for y in (train_y, validation_y)]
+    train, validation, told = _divided(settings, coded, stratified)
+    counts = [np.bincount(y, minlength=len(names)) for _, y in (train, validation)]
     told = f"{_label(settings)}: {len(names)} classes: {_counted(names, counts[0] + counts[1])}; {told}"
     warnings = tuple(_warnings(settings, names, *counts))
-    found = classified(settings["name"], (train_x, train_y), (validation_x, validation_y), len(names))
-    return found._replace(told=(told,), warnings=warnings)
+    return Dataset(
+        settings["name"], train, validation, shape, len(names), keys=train[1], told=(told,), warnings=warnings
+    )
+
+
+def _labels(
+    settings: Mapping[str, Any], parts: Sequence[Part], shape: tuple[int, ...], names: Sequence[Any]
+) -> Dataset:
+    """Make a data set with labels of which any number may hold; shards may differ by which do together."""
+    where, coded = _label(settings), []
+    for x, y in parts:
+        y = y[:, None] if y.ndim == 1 else y
+        odd = ~np.isin(y, (0, 1)) if y.dtype.kind in "fiub" else np.ones(y.shape, bool)
+        if odd.any():
+            which = f"column {names[int(odd.any(axis=0).argmax())]} " if len(names) > 1 else ""
+            raise DataError(f"{where}: {which}has {_word(y[odd][0])}, and dataset.kind=labels needs columns of 0 and 1")
+        coded.append((x, y.astype(np.int8)))
+    columns = {y.shape[1] for _, y in coded}
+    if len(columns) > 1 or not all(columns):
+        raise DataError(f"{where}: {' and '.join(map(str, sorted(columns)))} labels per sample")
+    (count,) = columns
+    named = np.array(names if len(names) else range(count), object)
+    train, validation, told = _divided(settings, coded, lambda y, fraction: stratified(_together(y), fraction))
+    positives = [y.sum(axis=0, dtype=int) for _, y in (train, validation)]
+    told = f"{where}: {count} label{'s' * (count > 1)}: {_counted(named, positives[0] + positives[1])}; {told}"
+    if not set(positives[0]) - {0, len(train[1])}:
+        raise DataError(f"{where}: the same in all samples to train on; there is nothing to predict")
+    warnings = []
+    for held, (_, y), what in zip(positives, (train, validation), ("train on", "validate on"), strict=True):
+        if (same := (held == 0) | (held == len(y))).any():
+            warnings.append(f"{where}: the same in all samples to {what}: {_few(map(_word, named[same]))}")
+    keys = _together(train[1])
+    return Dataset(
+        settings["name"], train, validation, shape, count, "labels", keys, told=(told,), warnings=tuple(warnings)
+    )
+
+
+def _together(y: np.ndarray) -> np.ndarray:
+    """Return a number for each combination of labels; those that occur once share a number."""
+    _, codes, counts = np.unique(y, axis=0, return_inverse=True, return_counts=True)
+    codes = codes.reshape(-1)
+    return np.where(counts[codes] > 1, codes, len(counts))
 
 
 def _divided(
-    settings: Mapping[str, Any], parts: Sequence[Part], split: Callable[[np.ndarray, float], Part]
+    settings: Mapping[str, Any],
+    parts: Sequence[Part],
+    split: Callable[[np.ndarray, float], tuple[np.ndarray, np.ndarray]],
 ) -> tuple[Part, Part, str]:
     """Return a training and a validation part, and in words where the second comes from.
 
@@ -60,20 +122,20 @@ def _divided(
         train, validation = parts
         how = f"of dataset.{'validation_file' if settings.get('validation_file') else 'validation_x'}"
     else:
-        x, y = parts[0]
+        y = parts[0][1]
         kept, held_out = split(y, fraction)
         if not len(held_out) or not len(kept):
             raise DataError(
                 f"dataset.validation_fraction={fraction:g}: leaves no sample in one of the parts, {settings['file']} "
                 f"holds {len(y)}"
             )
-        train, validation = (select(x, kept), y[kept]), (select(x, held_out), y[held_out])
+        train, validation = take(parts[0], kept), take(parts[0], held_out)
         how = f"held out by dataset.validation_fraction={fraction:g}, the same for every seed"
     sizes = len(train[1]), len(validation[1])
     return train, validation, f"{sizes[0]:,} samples to train on, {sizes[1]:,} to validate on, {how}"
 
 
-def _numbers(settings: Mapping[str, Any], parts: Sequence[Part]) -> Dataset:
+def _numbers(settings: Mapping[str, Any], parts: Sequence[Part], shape: tuple[int, ...]) -> Dataset:
     """Make a data set with numbers to predict; they are scaled as the training part is."""
     for _, y in parts:
         if y.dtype.kind not in "fiu":
@@ -91,15 +153,17 @@ def _numbers(settings: Mapping[str, Any], parts: Sequence[Part]) -> Dataset:
     train_y, validation_y = (((y - mean) / spread).astype(np.float32) for y in (train_y, validation_y))
     scaled = f"numbers of mean {mean:.6g} and standard deviation {spread:.6g}, scaled to 0 and 1"
     told = f"{_label(settings)}: {scaled}; {told}"
-    shape = train_x.shape[1:]
     parts = (train_x, train_y), (validation_x, validation_y)
     return Dataset(settings["name"], *parts, shape, 1, kind="numbers", told=(told,))
 
 
 def _label(settings: Mapping[str, Any]) -> str:
     """Return the setting that names the labels, with its value."""
+    if settings["name"] == "svmlight":
+        return f"labels of {settings['file']}"
     key = "train_y" if settings["name"] == "npz" else "label"
-    return f"dataset.{key}={settings.get(key, key)}"
+    value = settings.get(key, key)
+    return f"dataset.{key}={value}" if isinstance(value, str) else f"dataset.{key}=[{','.join(value)}]"
 
 
 def _classes(settings: Mapping[str, Any], labels: list[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:

@@ -21,6 +21,11 @@ _TABLE = (
 )
 _CSV = (*_TABLE, "sep", "decimal", "na_values", "keep_default_na")
 _ARRAYS = (*_SHARDS, "file", "kind", "train_x", "train_y", "validation_x", "validation_y", "validation_fraction")
+_SPARSE = (*_SHARDS, "file", "kind", "features", "zero_based", "validation_file", "validation_fraction")
+_RATINGS = (
+    *(*_SHARDS, "file", "user", "item", "rating", "header", "sep"),
+    *("validation_file", "validation_fraction"),
+)
 KEYS: dict[str, tuple[str, ...]] = {
     "digits": (*_SHARDS, "validation_fraction"),
     "mnist": _DOWNLOAD,
@@ -29,6 +34,8 @@ KEYS: dict[str, tuple[str, ...]] = {
     "npz": _ARRAYS,
     "csv": _CSV,
     "parquet": _TABLE,
+    "svmlight": _SPARSE,
+    "ratings": _RATINGS,
     "text": ("partition", "resident", "file", "context", "validation_fraction"),
     "pydoc": ("partition", "resident", "context", "validation_fraction"),
     "none": (),
@@ -40,7 +47,7 @@ def check_settings(settings: Mapping[str, Any]) -> list[str]:
     name = settings.get("name")
     if name not in KEYS:
         return [f"dataset.name={name}: unknown data set, choose one of {', '.join(KEYS)}"]
-    keys = KEYS[name]
+    keys, rules = KEYS[name], _RULES | _OWN_RULES.get(name, {})
     problems = [
         f"dataset.{key}: unknown key, {name} has {', '.join(keys) or 'no settings'}"
         for key in settings
@@ -51,7 +58,7 @@ def check_settings(settings: Mapping[str, Any]) -> list[str]:
         problems.append(f"dataset.partition={settings['partition']}: {name} has no labels; {choose}")
     for key in keys:
         if key in settings or key == "file":
-            problems += filter(None, [problem(f"dataset.{key}", settings.get(key), _RULES[key])])
+            problems += filter(None, [problem(f"dataset.{key}", settings.get(key), rules[key])])
     return problems + _contradictions(settings)
 
 
@@ -59,22 +66,40 @@ def _contradictions(settings: Mapping[str, Any]) -> list[str]:
     problems = []
     if (settings.get("validation_x") is None) != (settings.get("validation_y") is None):
         problems.append("dataset.validation_x and dataset.validation_y: name both or neither")
-    features = settings.get("features")
-    if features and _COLUMNS.accepts(features) and settings.get("label", "label") in features:
-        problems.append(f"dataset.label={settings.get('label', 'label')}: is also one of dataset.features")
+    features, labels = settings.get("features"), label_columns(settings)
+    if features and _COLUMNS.accepts(features):
+        problems += [f"dataset.label={each}: is also one of dataset.features" for each in labels if each in features]
+    if len(labels) > 1 and settings.get("kind") != "labels":
+        problems.append(f"dataset.label=[{','.join(labels)}]: several labels need dataset.kind=labels")
+    if settings["name"] == "ratings":
+        chosen = [settings.get(key, key) for key in ("user", "item", "rating")]
+        if len(set(chosen)) < len(chosen):
+            problems.append("dataset.user, dataset.item and dataset.rating: two of them are the same column")
+        if settings.get("header") is False and not all(isinstance(place, int) for place in chosen):
+            problems.append(
+                "dataset.header=false: give dataset.user, dataset.item and dataset.rating by position from 0"
+            )
     return problems
+
+
+def label_columns(settings: Mapping[str, Any]) -> list[str]:
+    """Return the names of the columns with labels."""
+    label = settings.get("label", "label")
+    return list(label) if _COLUMNS.accepts(label) else [label]
 
 
 _NEVER = "\"'\r\n.\0"  # as separators
 _ARRAY, _COLUMN = TEXT._replace(words="the name of an array"), TEXT._replace(words="the name of a column")
 _FILE = TEXT._replace(words="the path of a file")
+_PLACE = Check("the name or position of a column", lambda v: TEXT.accepts(v) or whole().accepts(v))
 _COLUMNS = list_of(TEXT, "a list of different column names", different=True, least=1)
 _RULES: dict[str, Check] = {
     "partition": one_of(*SCHEMES),
     "alpha": number(0, above=True)._replace(words="a number above 0"),
     "resident": one_of("auto", True, False)._replace(words="auto, true or false"),
     "context": whole(1),
-    "kind": one_of("classes", "numbers"),
+    "kind": one_of("classes", "numbers", "labels"),
+    "zero_based": Check("auto, true or false", lambda v: isinstance(v, bool) or v == "auto"),
     "root": or_null(TEXT._replace(words="a folder")),
     "download": FLAG,
     "file": _FILE,
@@ -85,11 +110,18 @@ _RULES: dict[str, Check] = {
     "validation_fraction": number(0, 1, above=True, below=True)._replace(words="a number between 0 and 1"),
     "validation_file": or_null(_FILE),
     "features": or_null(_COLUMNS)._replace(words="a list of different column names, or null for all numeric columns"),
-    "label": _COLUMN,
+    "label": Check(
+        "the name of a column, or with dataset.kind=labels a list of them",
+        lambda v: _COLUMN.accepts(v) or _COLUMNS.accepts(v),
+    ),
     "index_col": Check(
         "the name or number of a column, false for none, or null",
         lambda v: v is None or v is False or TEXT.accepts(v) or whole().accepts(v),
     ),
+    "user": _PLACE,
+    "item": _PLACE,
+    "rating": _PLACE,
+    "header": FLAG,
     "sep": Check(
         "one character, or tab",
         lambda v: isinstance(v, str) and (v in ("tab", r"\t") or (len(v) == 1 and not v.isalnum() and v not in _NEVER)),
@@ -99,3 +131,6 @@ _RULES: dict[str, Check] = {
     "keep_default_na": FLAG,
     "standardize": FLAG,
 }
+_OWN_RULES: dict[str, dict[str, Check]] = {
+    "svmlight": {"features": or_null(whole(1))}
+}  # where a key means another thing

@@ -8,6 +8,7 @@ import numpy as np
 from distopt.datasets.dataset import Dataset
 from distopt.datasets.frames import Frame, like_numbers, read
 from distopt.datasets.own import Part, assemble, finite
+from distopt.datasets.settings import label_columns
 from distopt.errors import DataError, listed
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def load(settings: Mapping[str, Any]) -> Dataset:
         other = read(settings, "validation_file")
         validation = _part(other, columns, settings, "validation_file")
         told += _told(other, columns, settings, "validation_file")
-    dataset = assemble(settings, train, validation)
+    dataset = assemble(settings, train, validation, names=label_columns(settings))
     if settings.get("standardize", True):
         dataset = _standardized(dataset)
     return dataset._replace(told=(*told, *dataset.told), warnings=(*warnings, *dataset.warnings))
@@ -46,10 +47,10 @@ def load(settings: Mapping[str, Any]) -> Dataset:
 
 def _features(frame: Frame, settings: Mapping[str, Any]) -> list[str]:
     """Return the feature columns: those in the settings, or all numeric columns but the label and an index."""
-    label, chosen = settings.get("label", "label"), settings.get("features")
+    labels, chosen = label_columns(settings), settings.get("features")
     if chosen is not None:
         return list(chosen)
-    table = frame.table.drop(columns=[label, *frame.apart], errors="ignore")
+    table = frame.table.drop(columns=[*labels, *frame.apart], errors="ignore")
     columns = [str(name) for name in table.select_dtypes(["number", "bool"]).columns]
     text = table.drop(columns=columns)
     for name in text:
@@ -57,7 +58,9 @@ def _features(frame: Frame, settings: Mapping[str, Any]) -> list[str]:
     if not columns:
         others = {**dict.fromkeys(map(str, text), "text"), **frame.unread}
         has = f", but {_some([f'{name} ({what})' for name, what in others.items()])}" if others else ""
-        raise DataError(f"dataset.file={settings['file']}: no numeric column besides the label {label}{has}")
+        raise DataError(
+            f"dataset.file={settings['file']}: no numeric column besides the label {', '.join(labels)}{has}"
+        )
     return columns
 
 
@@ -85,8 +88,8 @@ def _check_decimal(column: "pd.Series", settings: Mapping[str, Any], where: str,
 
 
 def _part(frame: Frame, columns: list[str], settings: Mapping[str, Any], key: str) -> Part:
-    table, file, label = frame.table, settings[key], settings.get("label", "label")
-    for setting, names in (("features", columns), ("label", [label])):
+    table, file, labels = frame.table, settings[key], label_columns(settings)
+    for setting, names in (("features", columns), ("label", labels)):
         if unread := [f"{name} ({frame.unread[name]})" for name in names if name in frame.unread]:
             raise DataError(f"dataset.{setting}={', '.join(unread)}: neither numbers nor text in {file}; convert it")
         if missing := [name for name in names if name not in table.columns]:
@@ -95,13 +98,16 @@ def _part(frame: Frame, columns: list[str], settings: Mapping[str, Any], key: st
     if text := [name for name in columns if name not in numeric]:
         raise DataError(f"dataset.features={', '.join(text)}: not numeric in {file}; leave out or encode as numbers")
     x = [finite(table[name].to_numpy(np.float64, na_value=np.nan), file, f"column {name}") for name in columns]
-    if missing_rows := int(table[label].isna().sum()):
-        named = settings["name"] == "csv" and settings.get("keep_default_na", True)
-        way = "; if NA, None or null is a class there, set dataset.keep_default_na=false"
-        way = way if named and settings.get("kind", "classes") == "classes" else "; remove them"
-        raise DataError(f"dataset.label={label}: missing in {missing_rows} rows of {file}{way}")
+    for label in labels:
+        if missing_rows := int(table[label].isna().sum()):
+            named = settings["name"] == "csv" and settings.get("keep_default_na", True)
+            way = "; if NA, None or null is a class there, set dataset.keep_default_na=false"
+            way = way if named and settings.get("kind", "classes") == "classes" else "; remove them"
+            raise DataError(f"dataset.label={label}: missing in {missing_rows} rows of {file}{way}")
     whole = np.stack(x, axis=1)
-    return whole if settings.get("standardize", True) else whole.astype(np.float32), _labels(table[label], file)
+    y = [_labels(table[label], file) for label in labels]
+    told = y[0] if len(y) == 1 else np.stack(y, axis=1)
+    return whole if settings.get("standardize", True) else whole.astype(np.float32), told
 
 
 def _names(table: "pd.DataFrame") -> str:
@@ -132,7 +138,7 @@ def _told(frame: Frame, columns: list[str], settings: Mapping[str, Any], key: st
     left_out |= {name: "not in dataset.features" for name in numeric if left_out[name] == "text"}
     if key == "validation_file":
         left_out |= {name: "no feature" for name, why in left_out.items() if why == "not in dataset.features"}
-    for name in (*columns, settings.get("label", "label")):
+    for name in (*columns, *label_columns(settings)):
         left_out.pop(name, None)
     words = f"{settings[key]}: {len(frame.table):,} rows"
     if key == "file":

@@ -120,11 +120,12 @@ def read_csv(name: Path, **options: Any) -> "pd.DataFrame":
 
     Args:
         name: the file.
-        options: `sep`, `decimal`, `na_values` and `keep_default_na` of `pandas.read_csv`.
+        options: `sep`, `decimal`, `na_values`, `keep_default_na` and `header` of `pandas.read_csv`.
     """
     import pandas as pd
 
-    csv_names(name, options.get("sep", ","))
+    if options.get("header", 0) is not None:
+        csv_names(name, options.get("sep", ","))
     with unpacked(regular(name), CSV_ROOM) as file:
         table = pd.read_csv(file, low_memory=False, skipinitialspace=True, **options)
     if not table.index.equals(pd.RangeIndex(len(table))):

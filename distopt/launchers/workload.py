@@ -82,6 +82,6 @@ def workload_from_config(
 def _model(config: Mapping[str, Any], data: datasets.Size | None, parameters: int | None) -> Task:
     """Return the task, or a stand-in with the right number of parameters that is never evaluated."""
     if parameters is None:
-        given = (data.shape, data.classes, data.kind) if data else (None, None)
+        given = (data.shape, data.classes, data.kind, data.sparse) if data else (None, None)
         return models.build(config["model"], *given)
     return Task(lambda key: (jnp.zeros(parameters), {}), lambda *_: ((), {}), lambda *_: {}, (LOSS,))

@@ -2,7 +2,8 @@
 
 `distopt.models.NAME` has a factory of the same name (the analytic functions are in `analytic`). Factories of trainable
 models take the shape of one example and the number of classes, then their settings; analytic functions take only their
-settings. Models of other packages are trainable, and named `module:factory` or by an entry point in `distopt.models`.
+settings. A factory with a parameter `kind` is told the kind of the data, one with `sparse` whether features are sparse.
+Models of other packages are trainable, and named `module:factory` or by an entry point in `distopt.models`.
 """
 
 import importlib
@@ -15,22 +16,40 @@ from distopt.errors import ConfigError, listed
 from distopt.records import Kind
 from distopt.tasks import Task
 
-WORDS = {"classes": "samples with a class", "numbers": "samples with a number to predict", "tokens": "a text"}
-EXAMPLES = {"classes": "dataset=digits", "numbers": "dataset.kind=numbers", "tokens": "dataset=pydoc"}
+WORDS: dict[Kind, str] = {
+    "classes": "samples with a class",
+    "numbers": "samples with a number to predict",
+    "labels": "samples with labels of 0 and 1",
+    "tokens": "a text",
+    "ratings": "ratings of items by users",
+}
+EXAMPLES: dict[Kind, str] = {
+    "classes": "dataset=digits",
+    "numbers": "dataset.kind=numbers",
+    "labels": "dataset.kind=labels",
+    "tokens": "dataset=pydoc",
+    "ratings": "dataset=ratings",
+}
 ANALYTIC = ("beale", "booth", "rosenbrock", "quadratic")
 TRAINABLE: dict[str, tuple[Kind, ...]] = {
-    "mlp": ("classes", "numbers"),
+    "mlp": ("classes", "numbers", "labels"),
     "mlp_thesis": ("classes",),
-    "cnn": ("classes", "numbers"),
-    "resnet": ("classes", "numbers"),
-    "logistic": ("classes",),
+    "cnn": ("classes", "numbers", "labels"),
+    "resnet": ("classes", "numbers", "labels"),
+    "logistic": ("classes", "labels"),
     "linear": ("numbers",),
+    "wide_deep": ("classes", "numbers", "labels"),
     "gpt": ("tokens",),
+    "factorisation": ("ratings",),
 }  # and the kinds of data they take
 
 
 def build(
-    settings: Mapping[str, Any], shape: tuple[int, ...] | None, classes: int | None, kind: Kind = "classes"
+    settings: Mapping[str, Any],
+    shape: tuple[int, ...] | None,
+    classes: int | None,
+    kind: Kind = "classes",
+    sparse: bool = False,
 ) -> Task:
     """Build the model that the configuration group `model` describes.
 
@@ -39,6 +58,7 @@ def build(
         shape: of one example; None for `dataset=none`.
         classes: number of classes, or of different tokens, 1 for numbers; None for `dataset=none`.
         kind: of the data.
+        sparse: features are pairs (index, value), which models take whose factories have a parameter of this name.
 
     Raises:
         ConfigError: unknown name, settings that are unknown to the model or refused, or a data set that does not fit
@@ -57,9 +77,13 @@ def build(
             fitting = listed(other for other, takes in TRAINABLE.items() if kind in takes)
             taken = " or ".join(f"{WORDS[each]} ({EXAMPLES[each]})" for each in TRAINABLE[name])
             raise ConfigError(f"model={name} takes {taken}; the data set has {WORDS[kind]}, for model={fitting}")
+        if sparse and not _takes(make, "sparse"):
+            fitting = listed(
+                other for other, takes in TRAINABLE.items() if kind in takes and _takes(_trainable(other), "sparse")
+            )
+            raise ConfigError(f"model={name} takes no sparse features; the data set has them, for model={fitting}")
         arguments |= {"shape": shape, "classes": classes}
-        if "kind" in inspect.signature(make).parameters:
-            arguments["kind"] = kind
+        arguments |= {key: value for key, value in (("kind", kind), ("sparse", sparse)) if _takes(make, key)}
     else:
         raise ConfigError(f"model.name={name}: no such model; choose from {', '.join([*TRAINABLE, *ANALYTIC])}")
     try:
@@ -67,6 +91,10 @@ def build(
         return make(**arguments)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"model={name}: {error}") from None
+
+
+def _takes(make: Any, name: str) -> bool:
+    return name in inspect.signature(make).parameters
 
 
 def _trainable(name: str) -> Callable[..., Task] | None:

@@ -1,20 +1,27 @@
 """Multilayer perceptron: dense layers with activation, norm and dropout of choice, and a dense layer at the end."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from distopt.adapters.linen import Mode, linen_task
+from distopt.models.dense import AT_ONCE, Dense, each, flat
 from distopt.models.norms import norm
 from distopt.records import Kind
 from distopt.tasks import Task
 
 
 def maxout(x: jax.Array) -> jax.Array:
-    """Return the larger of each unit's two pieces, of features (..., 2 h) as (..., h) (Goodfellow et al. 2013)."""
-    return jnp.max(x.reshape(*x.shape[:-1], -1, 2), axis=-1)
+    """Return the larger of each unit's two pieces, of features (..., 2 h) as (..., h) (Goodfellow et al. 2013).
+
+    Not `max`, whose gradient goes where a piece equals the maximum: a compiler that computes either of them twice, and
+    rounds it otherwise, finds no such place, and the gradient is lost.
+    """
+    first, second = jnp.moveaxis(x.reshape(*x.shape[:-1], -1, 2), -1, 0)
+    return jnp.where(first >= second, first, second)
 
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
@@ -37,19 +44,19 @@ class MLP(nn.Module):
     norm: str = "none"
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: Mode) -> jax.Array:
-        """Map examples (batch, ...) to logits (batch, classes)."""
-        x = x.reshape(x.shape[0], -1)
+    def __call__(self, x: Any, train: Mode) -> jax.Array:
+        """Map examples (batch, ...), or sparse ones, to logits (batch, classes)."""
+        x = flat(x)
         drops = train is True
         if self.dropout_input:
-            x = nn.Dropout(self.dropout_input, deterministic=not drops)(x)
+            x = each(nn.Dropout(self.dropout_input, deterministic=not drops), x)
         for size in self.hidden:
-            x = nn.Dense(size * (2 if self.activation == "maxout" else 1))(x)
+            x = Dense(size * (2 if self.activation == "maxout" else 1))(x)
             x = norm(self.norm, x, train)
             x = ACTIVATIONS[self.activation](x)
             if self.dropout:
                 x = nn.Dropout(self.dropout, deterministic=not drops)(x)
-        return nn.Dense(self.classes)(x)
+        return Dense(self.classes)(x)
 
 
 def mlp(
@@ -62,6 +69,7 @@ def mlp(
     activation: str = "relu",
     norm: str = "none",
     kind: Kind = "classes",
+    sparse: bool = False,
 ) -> Task:
     """Build a multilayer perceptron.
 
@@ -74,6 +82,7 @@ def mlp(
         activation: one of `ACTIVATIONS`.
         norm: of the hidden layers, before the activation; one of `NORMS`.
         kind: of the data.
+        sparse: features are pairs (index, value).
 
     Raises:
         ValueError: sizes or dropout out of range, or no such activation or norm.
@@ -87,4 +96,5 @@ def mlp(
         if not isinstance(choice, str) or choice not in choices:
             raise ValueError(f"model.{name}={choice} must be one of {', '.join(choices)}")
     module = MLP(tuple(hidden), classes, float(dropout), float(dropout_input), activation, norm)
-    return linen_task(module, shape, kind)
+    task = linen_task(module, shape, kind)
+    return task._replace(at_once=AT_ONCE) if sparse else task

@@ -18,6 +18,7 @@ MODEL = {"activation": "relu", "norm": "none", "dropout_input": 0.0}
 OF: dict[tuple[str, str | None], dict[str, Any]] = {  # by group, and by name in it; None: any
     ("local", None): {"weight_decay": 0.0, "clip_norm": None, "max_norm": None, "decayed": None},
     ("model", "mlp"): MODEL,
+    **{("model", name): {"l2": 0.0} for name in ("logistic", "linear")},
     ("dataset", "csv"): {**TABLE, "keep_default_na": True, "sep": ",", "decimal": "."},
     ("dataset", "parquet"): TABLE,
     ("dataset", "npz"): TABLE,

@@ -18,7 +18,7 @@ Batch = Any
 Outputs = Any
 Key = jax.Array | None
 Sums = dict[str, tuple[Any, Any]]
-"""By name a sum and its weight: float32 of shape (), or NumPy arrays of one shape."""
+"""By name a sum and its weight: float32 of shape (), or arrays of one shape."""
 
 
 def ratios(sums: Mapping[str, tuple[Any, Any]], xp: Any) -> dict[str, Any]:
@@ -36,7 +36,8 @@ class Task(NamedTuple):
     - `measure(outputs, batch)` returns `Sums` with at least `loss`.
     - `metrics` are what is recorded, the first one decides comparisons; `finish(sums, xp)` makes them of the sums, with
       the functions of `xp` (NumPy or JAX's).
-    - `sums` are the names that `measure` returns, if they are not those of the metrics.
+    - `sums` are the names that `measure` returns, if they are not those of the metrics; `arrays` gives the shapes of
+      those that are no single numbers.
     - `objective` is the name of the sum whose ratio workers minimize, if it is not the loss.
     - `penalty(params)` is added to what workers minimize, and to nothing that is measured; evaluations record it apart.
     - `combine` has ways to make the outputs of an ensemble from those of its members, which have a leading axis: pairs
@@ -64,6 +65,7 @@ class Task(NamedTuple):
     show: Callable[[Params, ModelState, jax.Array], str | None] | None = None
     objective: str = "loss"
     penalty: Callable[[Params], jax.Array] | None = None
+    arrays: tuple[tuple[str, tuple[int, ...]], ...] = ()
 
     def loss(
         self, params: Params, state: ModelState, batch: Batch, key: Key
@@ -83,4 +85,5 @@ class Task(NamedTuple):
     def no_sums(self) -> Sums:
         """Return the sums over nothing."""
         names = self.sums or tuple(metric.name for metric in self.metrics)
-        return {name: (jnp.zeros(()), jnp.zeros(())) for name in names}
+        shapes = dict(self.arrays)
+        return {name: (jnp.zeros(shapes.get(name, ())), jnp.zeros(shapes.get(name, ()))) for name in names}

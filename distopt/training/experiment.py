@@ -236,7 +236,7 @@ def build(config: Mapping[str, Any], dataset: Dataset | str | None = "load") -> 
     data = _attempt(problems, datasets.load, config["dataset"]) if isinstance(dataset, str) else dataset
     if problems:
         raise ConfigError(problems)
-    given = (data.shape, data.classes, data.kind) if data else (None, None)
+    given = (data.shape, data.classes, data.kind, data.sparse) if data else (None, None)
     model = _attempt(problems, once, models.build, config["model"], *given)
     if model and config["teacher"] is not None:
         data = _attempt(problems, teacher.bring, data, config["teacher"])

@@ -10,12 +10,12 @@ from distopt.errors import ConfigError
 from distopt.files.untrusted import reason
 from distopt.optimizers import factory
 from distopt.rules import Params
-from distopt.tasks import ModelState, Outputs, Sums, classes, numbers, tokens
+from distopt.tasks import ModelState, Outputs, Sums, classes, labels, numbers, tokens
 from distopt.training.experiment import Experiment
 from distopt.training.teacher import batch_shapes
 from distopt.training.trial import Exchange, exchange
 
-STANDARD = (classes.measure, numbers.measure, tokens.measure)  # of outputs whose last axis has all classes or tokens
+STANDARD = (classes.measure, numbers.measure, labels.measure, tokens.measure)  # of outputs with an entry for each class
 
 
 def check(experiment: Experiment) -> None:

@@ -45,7 +45,8 @@ def bring(data: Dataset | None, folder: str) -> Dataset:
         return data
     teacher, info = _read(Path(folder))
     if data is None or data.kind not in LESSONS:
-        has = "no teacher is heard on dataset=none" if data is None else "a text has too many tokens to hear it on each"
+        has = f"no teacher is heard on {models.WORDS[data.kind] if data else 'dataset=none'}"
+        has = "a text has too many tokens to hear it on each" if data and data.kind == "tokens" else has
         raise ConfigError(f"teacher={folder}: {has}; choose data with {' or '.join(LESSONS)}, or leave teacher out")
     _check_samples(teacher, info, data)
     return data._replace(teacher=teacher._replace(arrays=_members(teacher, data)))
@@ -129,7 +130,7 @@ def _words(kind: Kind, shape: tuple[int, ...], classes: int) -> str:
 
 def _task(teacher: Teacher, data: Dataset) -> Task:
     try:
-        return models.build(teacher.config["model"], data.shape, data.classes, data.kind)
+        return models.build(teacher.config["model"], data.shape, data.classes, data.kind, data.sparse)
     except ConfigError as error:
         raise ConfigError(f"teacher={teacher.folder}: its model cannot be built ({error})") from None
 

@@ -1,8 +1,9 @@
-"""Speed of models over their plain loops, and of convolutions in the form chosen for the device."""
+"""Speed of models over their plain loops, and of convolutions and sparse features over their other form."""
 
 import statistics
 from pathlib import Path
 
+from scripts.bench.sparse import sparse_speed
 from scripts.bench.tools import LIMITED, Line, plain_loop, run
 
 GPT = ["model=gpt", "dataset=pydoc", "batch_size=16", "optimizer.window=10"]
@@ -11,7 +12,7 @@ CNN = ["model=cnn", "dataset=npz", "batch_size=32", "optimizer.window=10"]
 
 
 def model_speed(data: Path) -> list[Line]:
-    """Measure steps per second of a small language model, a residual network, and convolutions in both forms."""
+    """Measure steps per second of a language model, a residual network, and two models in both of their forms."""
     found = [_residual(data)]
     for launcher, more in (("sim", ["launcher.width=1"]), ("ray", [])):
         before = plain_loop(GPT, data, 6)
@@ -33,7 +34,8 @@ def model_speed(data: Path) -> list[Line]:
             found.append(Line("sim: command to first update, gpt 64x2", first, "s", "<= 15", detail))
     xla, ours = (plain_loop(CNN, data, 3, xla=form) for form in (True, False))
     detail = f"{ours:.1f} over {xla:.1f} steps/s, in the plain loop"
-    return [*found, Line("cnn on 28x28: slices over XLA's convolution", ours / xla, "ratio", ">= 3 (CPU)", detail)]
+    found.append(Line("cnn on 28x28: slices over XLA's convolution", ours / xla, "ratio", ">= 3 (CPU)", detail))
+    return [*found, *sparse_speed(data)]
 
 
 def _residual(data: Path) -> Line:

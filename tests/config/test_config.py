@@ -13,6 +13,7 @@ from tests.marks import quick
 
 CHOICES = [(group, name) for group in GROUPS for name in choices(group)]
 NEEDED = {"csv": ["dataset.file=x.csv"], "parquet": ["dataset.file=x.parquet"], "npz": ["dataset.file=x.npz"]}
+NEEDED |= {"svmlight": ["dataset.file=x.svm"], "ratings": ["dataset.file=x.csv"]}
 NEEDED |= {"text": ["dataset.file=x.txt", "model=gpt"], "pydoc": ["model=gpt"], "gpt": ["dataset=pydoc"]}
 NEEDED |= {"linear": ["dataset=csv", "dataset.file=x.csv", "dataset.kind=numbers"]}
 NEEDED |= {"replay": ["launcher.trace=x.csv"], "none": ["model=beale", "stop.updates=9"]}

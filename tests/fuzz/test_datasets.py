@@ -56,6 +56,39 @@ def test_damaged_files_of_ones_own(tmp_path: Path, name: str, data: st.DataObjec
     load(name, file=str(file))
 
 
+SPARSE = b"1 1:0.5 3:1e2 # a\n-1 2:1 qid:3\n" * 6
+RATINGS = FRAME.rename(columns={"a": "user", "b": "item"}).assign(rating=np.arange(12.0)).to_csv(index=False).encode()
+
+
+@given(data=st.data(), kind=st.sampled_from(["classes", "numbers", "labels"]))
+def test_damaged_sparse_features(tmp_path: Path, data: st.DataObject, kind: str) -> None:
+    (tmp_path / "t.svm").write_bytes(data.draw(damaged(SPARSE) | st.binary(max_size=300)))
+    settings = {"name": "svmlight", "file": str(tmp_path / "t.svm"), "kind": kind}
+    if (loaded := read_or_refuse(lambda: datasets.load(settings))) is None:
+        return
+    for ((index, value), y), (size,) in ((part, loaded.shape) for part in (loaded.train, loaded.validation)):
+        assert (index.dtype, value.dtype) == (np.int32, np.float32)
+        assert index.shape == value.shape
+        assert len(index) == len(y) > 0
+        assert index.min() >= 0
+        assert index.max() <= size
+        assert np.isfinite(value).all()
+        assert np.isfinite(y).all()
+
+
+@given(data=st.data())
+def test_damaged_ratings(tmp_path: Path, data: st.DataObject) -> None:
+    (tmp_path / "t.csv").write_bytes(data.draw(damaged(RATINGS) | st.binary(max_size=300)))
+    settings = {"name": "ratings", "file": str(tmp_path / "t.csv"), "sep": ","}
+    if (loaded := read_or_refuse(lambda: datasets.load(settings))) is None:
+        return
+    for user, item, rating in (loaded.train, loaded.validation):
+        assert len(user) == len(item) == len(rating) > 0
+        assert 0 <= user.min() <= user.max() < loaded.shape[0]
+        assert 0 <= item.min() <= item.max() < loaded.shape[1]
+        assert np.isfinite(rating).all()
+
+
 @given(text=st.text(alphabet='01-.,eEnaif"\n\r x;\0é', max_size=120))
 def test_text_that_may_be_a_table(tmp_path: Path, text: str) -> None:
     (tmp_path / "t.csv").write_text("a,label\n" + text, encoding="utf-8", newline="")

@@ -45,6 +45,15 @@ def test_every_combination_has_a_finite_gradient(activation: str, norm: str) -> 
     assert task.loss(params, state, (X, Y), None)[0] == task.loss(params, state, (X, Y), None)[0]
 
 
+def test_a_compiler_loses_no_part_of_the_gradient_of_maxout() -> None:
+    """Of `max`, a few rows lost a third of it; it must be the slope along every axis, so also along their diagonal."""
+    task, params, state = build(activation="maxout", norm="batch", hidden=[5, 4])
+    loss = jax.jit(lambda p: task.loss(p, state, (X[:9], Y[:9]), jax.random.key(1))[0])
+    gradient = jax.jit(jax.grad(loss))(params)
+    up, down = (float(loss(jax.tree.map(lambda leaf, h=h: leaf + h, params))) for h in (1e-3, -1e-3))
+    assert (up - down) / 2e-3 == pytest.approx(sum(float(leaf.sum()) for leaf in jax.tree.leaves(gradient)), rel=0.02)
+
+
 def test_dropped_inputs_are_dropped_in_training_only() -> None:
     task, params, state = build(dropout_input=0.5)
     first, second = (float(task.loss(params, state, (X, Y), key)[0]) for key in jax.random.split(jax.random.key(1)))

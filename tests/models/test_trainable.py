@@ -33,7 +33,7 @@ def test_yaml_has_the_settings_of_the_factory(name: str) -> None:
     module = "analytic" if name in models.ANALYTIC else name
     parameters = inspect.signature(getattr(importlib.import_module(f"distopt.models.{module}"), name)).parameters
     settings = config.compose([f"model={name}"])["model"]
-    assert set(settings) == set(parameters) - {"shape", "classes", "kind"} | {"name"}
+    assert set(settings) == set(parameters) - {"shape", "classes", "kind", "sparse"} | {"name"}
 
 
 def test_every_model_has_a_yaml() -> None:

@@ -6,6 +6,7 @@ from pathlib import PurePath
 from typing import Any
 
 from distopt.report.comparison.samples import LeftOut, count
+from distopt.runs.older import TOP
 from distopt.runs.results import Run
 
 IRRELEVANT = (
@@ -83,7 +84,8 @@ def settings(run: Run) -> dict[str, str]:
     ignored = IRRELEVANT if run.info["clock"] == "virtual" else (*IRRELEVANT, "cluster")
     for key, digest in (run.info.get("contents") or {}).items():  # what was read, not where it lay
         flat[key] = f"{PurePath(flat.get(key, '')).name}@{str(digest)[:8]}"
-    ignored = ignored if "teacher" in flat else (*ignored, "distillation")
+    if "teacher" not in flat:  # how it would have been heard makes no difference
+        flat |= flatten({"distillation": TOP["distillation"]})
     kept = {key: value for key, value in flat.items() if not _within(key, ignored)}
     return {"clock": str(run.info["clock"])} | kept
 

@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from distopt.files.untrusted import regular
+from distopt.files import digest
 from distopt.settings import flat
 
 #: settings that do not change what a run computes, only where it is written and how it is watched and kept
 IRRELEVANT = {"output", "name", "seeds", "trackers", "trackers_output", "launcher.log_to_driver", "launcher.timeout"}
 IRRELEVANT |= {"resume", "checkpoint.every", "checkpoint.seconds", "launcher.on_worker_loss"}
 IRRELEVANT |= {"launcher.on_server_loss"}
-#: settings that name files: their content counts, not their path
+#: settings that name files: their content counts, not their path; a folder counts by the files in it
 FILES = {"dataset.file", "dataset.validation_file", "launcher.trace", "cluster.step.trace"}
 #: settings that mostly decide how long a run takes, by key or by group
 COSTLY = {"launcher", "model", "dataset", "workers", "batch_size", "epochs", "evaluate", "stop", "optimizer.window"}
@@ -64,15 +64,14 @@ def contents(plain: Mapping[str, Any]) -> dict[str, str]:
     """Return a hash of each file that the settings name and that can be read, by the key of the setting."""
     named = {key: str(value) for key, value in flat(plain).items() if key in FILES and value is not None}
     found = {key: _content(path) for key, path in named.items()}
-    return {key: digest for key, digest in found.items() if digest is not None and digest != named[key]}
+    return {key: mark for key, mark in found.items() if mark is not None and mark != named[key]}
 
 
 def _content(path: str | None) -> str | None:
-    """Return a hash of a file's content, or the path itself if the file cannot be read."""
+    """Return a hash of the content of a file or a folder of data, or the path itself if it cannot be read."""
     if path is None:
         return None
     try:
-        with regular(path).open("rb") as file:
-            return hashlib.file_digest(file, "blake2b").hexdigest()
+        return digest.of_file(path)
     except (OSError, RuntimeError, ValueError):
         return path

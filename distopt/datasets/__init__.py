@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any, NamedTuple
 
-from distopt.datasets.dataset import Dataset
+from distopt.datasets.dataset import Dataset, resident
 from distopt.datasets.settings import check_settings
 from distopt.errors import DataError
 from distopt.records import Kind
@@ -20,6 +20,7 @@ _LOADERS = {
     "npz": "npz",
     "csv": "tables",
     "parquet": "tables",
+    "tokens": "tokens",
     "text": "text",
     "pydoc": "text",
     "none": None,
@@ -36,7 +37,11 @@ def load(settings: Mapping[str, Any]) -> Dataset | None:
     if problems := check_settings(settings):
         raise DataError(problems)
     module = _LOADERS[settings["name"]]
-    return import_module(f"distopt.datasets.{module}").load(settings) if module else None
+    data = import_module(f"distopt.datasets.{module}").load(settings) if module else None
+    try:
+        return resident(data) if data else None
+    except MemoryError as error:
+        raise DataError(f"dataset.name={settings['name']}: {error}") from error
 
 
 class Size(NamedTuple):

@@ -4,10 +4,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from distopt.files.untrusted import need
 from distopt.records import Kind
 
 Samples = tuple[Any, ...]
-"""Arrays with one row per sample, in tuples that may hold tuples; a batch has some of the rows of each."""
+"""Arrays with one row per sample, in tuples that may hold tuples; a batch has some of the rows of each.
+
+An array may also be what is indexed like one, such as `distopt.datasets.blocks.Blocks`.
+"""
 
 
 class Dataset(NamedTuple):
@@ -15,7 +19,8 @@ class Dataset(NamedTuple):
 
     - `classes` and `numbers`: `(x, y)` with features x, float32 of shape (N, *shape), and per sample a class, int32 in
       0 .. classes - 1, or a number, float32.
-    - `tokens`: `(blocks,)`, integers below `classes` of shape (N, T + 1), where `shape` is (T,).
+    - `tokens`: `(blocks,)`, integers below `classes` of shape (N, T + 1), where `shape` is (T,); of documents `(blocks,
+      weights)`, with what each prediction counts, of shape (N, T).
     """
 
     name: str
@@ -27,11 +32,32 @@ class Dataset(NamedTuple):
     keys: np.ndarray | None = None  # whole numbers, one per training sample, by which shards may differ
     told: tuple[str, ...] = ()  # what was taken of a user's own file, in lines
     warnings: tuple[str, ...] = ()  # what looks wrong in it
+    content: str | None = None  # a hash of the samples, if no setting names a file that has them
 
     @property
     def size(self) -> int:
         """Number of training samples."""
         return length(self.train)
+
+
+def resident(data: Dataset) -> Dataset:
+    """Return a data set whose samples are arrays in memory.
+
+    Raises:
+        MemoryError: they do not fit.
+    """
+    parts = [data.train, data.validation]
+    need(sum(leaf.nbytes for part in parts for leaf in _leaves(part) if not isinstance(leaf, np.ndarray)), data.name)
+    train, validation = (_read(part) for part in parts)
+    return data._replace(train=train, validation=validation)
+
+
+def _leaves(part: Any) -> list[Any]:
+    return [leaf for each in part for leaf in _leaves(each)] if isinstance(part, tuple) else [part]
+
+
+def _read(part: Any) -> Any:
+    return tuple(map(_read, part)) if isinstance(part, tuple) else part[:]
 
 
 def length(samples: Samples) -> int:

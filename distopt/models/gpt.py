@@ -13,12 +13,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from distopt.records import BYTES
 from distopt.rules import Params
 from distopt.tasks import Batch, Key, ModelState, Task, tokens
 
 SPREAD = 0.02  # standard deviation of initial weights
 AT_ONCE = 4096  # tokens evaluated together
-BYTES = 256  # the vocabulary of texts that people can read
 WRITTEN, TEMPERATURE = 300, 0.8  # bytes of the sample of text, and how boldly they are drawn
 SCANNED = 6  # layers from which one compiled layer is run several times
 
@@ -122,7 +122,7 @@ def gpt(
         return module.apply({"params": params}, x, train=key is not None, rngs=rngs), state
 
     return Task(
-        init, forward, tokens.measure, tokens.METRICS, tokens.finish, tokens.SUMS, tokens.COMBINE,
+        init, forward, tokens.measure, tokens.metrics(classes), tokens.finish, tokens.SUMS, tokens.COMBINE,
         at_once=max(1, AT_ONCE // context), show=partial(write, forward, context) if classes == BYTES else None,
     )  # fmt: skip
 

@@ -41,7 +41,7 @@ def test_tokens_are_measured_as_by_numpy() -> None:
     assert float(sums["loss"][1]) == 12
     for xp in (np, jnp):
         told = tokens.finish(sums, xp)
-        assert list(told) == [metric.name for metric in tokens.METRICS]
+        assert {metric.name for v in (256, 257) for metric in tokens.metrics(v)} == set(told)
         assert float(told["bits_per_byte"]) == pytest.approx(nll / 12 / math.log(2), rel=1e-5)
         assert float(told["perplexity"]) == pytest.approx(math.exp(nll / 12), rel=1e-5)
 

@@ -20,6 +20,7 @@ _LOADERS = {
     "npz": "npz",
     "csv": "tables",
     "parquet": "tables",
+    "arrow": "tables",
     "tokens": "tokens",
     "text": "text",
     "pydoc": "text",

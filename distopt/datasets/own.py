@@ -15,11 +15,14 @@ FEW, SMALL = 20, 10  # more classes than the first, with fewer samples each than
 Part = tuple[np.ndarray, np.ndarray]
 
 
-def assemble(settings: Mapping[str, Any], train: Part, validation: Part | None) -> Dataset:
+def assemble(
+    settings: Mapping[str, Any], train: Part, validation: Part | None, key: np.ndarray | None = None
+) -> Dataset:
     """Make a data set of the features and raw labels of a training and a validation part.
 
     Labels (integers, strings, truth values) become 0 .. classes - 1 in sorted order, over both parts. Without a
-    validation part a stratified `validation_fraction` of the training part is held out.
+    validation part a stratified `validation_fraction` of the training part is held out. Shards may differ by `key`, a
+    whole number or text per sample of the training part, or else by class.
 
     Raises:
         DataError: a part is empty, there is only one class or almost one per sample, or the parts do not fit each
@@ -34,22 +37,33 @@ def assemble(settings: Mapping[str, Any], train: Part, validation: Part | None) 
             raise DataError(f"{file}: {len(x)} samples, but {len(y)} labels")
         if x.shape[1:] != train[0].shape[1:]:
             raise DataError(f"{file}: training samples of shape {train[0].shape[1:]}, validation of {x.shape[1:]}")
+    keys = None if key is None else _codes(settings, key, len(train[1]))
     if settings.get("kind", "classes") == "numbers":
-        return _numbers(settings, parts)
+        found, kept = _numbers(settings, parts)
+    else:
+        found, kept = _classified(settings, parts)
+    if keys is None:
+        return found
+    told = f"dataset.key={settings['key']}: {keys.max() + 1} different values, by which shards may differ"
+    return found._replace(keys=keys[kept], told=(*found.told, told))
+
+
+def _classified(settings: Mapping[str, Any], parts: Sequence[Part]) -> tuple[Dataset, Any]:
+    """Make a data set with classes to predict, and say which rows of the first part it trains on."""
     names, labels = _classes(settings, [y for _, y in parts])
     coded = [(x, y) for (x, _), y in zip(parts, labels, strict=True)]
-    (train_x, train_y), (validation_x, validation_y), told = _divided(settings, coded, stratified)
+    (train_x, train_y), (validation_x, validation_y), kept, told = _divided(settings, coded, stratified)
     counts = [np.bincount(y, minlength=len(names)) for y in (train_y, validation_y)]
     told = f"{_label(settings)}: {len(names)} classes: {_counted(names, counts[0] + counts[1])}; {told}"
     warnings = tuple(_warnings(settings, names, *counts))
     found = classified(settings["name"], (train_x, train_y), (validation_x, validation_y), len(names))
-    return found._replace(told=(told,), warnings=warnings)
+    return found._replace(told=(told,), warnings=warnings), kept
 
 
 def _divided(
     settings: Mapping[str, Any], parts: Sequence[Part], split: Callable[[np.ndarray, float], Part]
-) -> tuple[Part, Part, str]:
-    """Return a training and a validation part, and in words where the second comes from.
+) -> tuple[Part, Part, Any, str]:
+    """Return a training and a validation part, which rows are the first, and in words where the second comes from.
 
     Raises:
         DataError: nothing would be left in a part.
@@ -57,6 +71,7 @@ def _divided(
     fraction = float(settings.get("validation_fraction", VALIDATION_FRACTION))
     if len(parts) > 1:
         train, validation = parts
+        kept: Any = slice(None)
         how = f"of dataset.{'validation_file' if settings.get('validation_file') else 'validation_x'}"
     else:
         x, y = parts[0]
@@ -69,11 +84,11 @@ def _divided(
         train, validation = (x[kept], y[kept]), (x[held_out], y[held_out])
         how = f"held out by dataset.validation_fraction={fraction:g}, the same for every seed"
     sizes = len(train[1]), len(validation[1])
-    return train, validation, f"{sizes[0]:,} samples to train on, {sizes[1]:,} to validate on, {how}"
+    return train, validation, kept, f"{sizes[0]:,} samples to train on, {sizes[1]:,} to validate on, {how}"
 
 
-def _numbers(settings: Mapping[str, Any], parts: Sequence[Part]) -> Dataset:
-    """Make a data set with numbers to predict; they are scaled as the training part is."""
+def _numbers(settings: Mapping[str, Any], parts: Sequence[Part]) -> tuple[Dataset, Any]:
+    """Make a data set with numbers to predict, scaled as the training part is, and say which rows that is."""
     for _, y in parts:
         if y.dtype.kind not in "fiu":
             raise DataError(
@@ -83,7 +98,7 @@ def _numbers(settings: Mapping[str, Any], parts: Sequence[Part]) -> Dataset:
         if not np.isfinite(y.astype(np.float64)).all():
             raise DataError(f"{_label(settings)}: is missing or infinite in some samples; remove or fill them")
     double = [(x, y.astype(np.float64)) for x, y in parts]
-    (train_x, train_y), (validation_x, validation_y), told = _divided(settings, double, scattered)
+    (train_x, train_y), (validation_x, validation_y), kept, told = _divided(settings, double, scattered)
     mean, spread = train_y.mean(), train_y.std()
     if train_y.min() == train_y.max():
         raise DataError(f"{_label(settings)}: all values are {mean:g}; there is nothing to predict")
@@ -92,7 +107,19 @@ def _numbers(settings: Mapping[str, Any], parts: Sequence[Part]) -> Dataset:
     told = f"{_label(settings)}: {scaled}; {told}"
     shape = train_x.shape[1:]
     parts = (train_x, train_y), (validation_x, validation_y)
-    return Dataset(settings["name"], *parts, shape, 1, kind="numbers", told=(told,))
+    return Dataset(settings["name"], *parts, shape, 1, kind="numbers", told=(told,)), kept
+
+
+def _codes(settings: Mapping[str, Any], key: np.ndarray, samples: int) -> np.ndarray:
+    """Return whole numbers 0, 1, … for the values by which shards may differ, in sorted order."""
+    where = f"dataset.key={settings['key']}"
+    if key.shape != (samples,):
+        raise DataError(f"{where}: has the shape {key.shape}, for {samples} samples in {settings['file']}")
+    if key.dtype.kind == "f" and not (np.isfinite(key).all() and np.array_equal(key, np.floor(key))):
+        raise DataError(f"{where}: a value is missing or no whole number in {settings['file']}; fill or round it")
+    if key.dtype.kind not in "fiubU":
+        raise DataError(f"{where}: is {key.dtype} in {settings['file']}; choose whole numbers or text")
+    return np.unique(key, return_inverse=True)[1].astype(np.int32)
 
 
 def _label(settings: Mapping[str, Any]) -> str:

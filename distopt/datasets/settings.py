@@ -18,9 +18,12 @@ _TABLE = (
     "standardize",
     "validation_file",
     "validation_fraction",
+    "key",
 )
+_DOCUMENTS = (*_TABLE, "text", "context")
 _CSV = (*_TABLE, "sep", "decimal", "na_values", "keep_default_na")
-_ARRAYS = (*_SHARDS, "file", "kind", "train_x", "train_y", "validation_x", "validation_y", "validation_fraction")
+_PAIRS = ("train_x", "train_y", "validation_x", "validation_y")
+_ARRAYS = (*_SHARDS, "file", "kind", *_PAIRS, "validation_fraction", "key")
 KEYS: dict[str, tuple[str, ...]] = {
     "digits": _SHARDS,
     "mnist": _DOWNLOAD,
@@ -28,7 +31,8 @@ KEYS: dict[str, tuple[str, ...]] = {
     "cifar10": _DOWNLOAD,
     "npz": _ARRAYS,
     "csv": _CSV,
-    "parquet": _TABLE,
+    "parquet": _DOCUMENTS,
+    "arrow": _DOCUMENTS,
     "tokens": ("partition", "file", "validation_file", "dtype", "vocabulary", "context", "validation_fraction"),
     "text": ("partition", "file", "context", "validation_fraction"),
     "pydoc": ("partition", "context", "validation_fraction"),
@@ -48,8 +52,7 @@ def check_settings(settings: Mapping[str, Any]) -> list[str]:
         if key != "name" and key not in keys
     ]
     if settings.get("partition") in BY_LABEL and "alpha" not in keys:
-        choose = "choose iid, contiguous or shared"
-        problems.append(f"dataset.partition={settings['partition']}: {name} has no labels; {choose}")
+        problems.append(f"dataset.partition={settings['partition']}: {name} has no labels; {_CHOOSE}")
     for key in keys:
         if key in settings or key == "file":
             problems += filter(None, [problem(f"dataset.{key}", settings.get(key), _RULES[key])])
@@ -63,9 +66,29 @@ def _contradictions(settings: Mapping[str, Any]) -> list[str]:
     features = settings.get("features")
     if features and _COLUMNS.accepts(features) and settings.get("label", "label") in features:
         problems.append(f"dataset.label={settings.get('label', 'label')}: is also one of dataset.features")
+    if settings.get("text") is not None:
+        problems += _of_documents(settings)
     return problems
 
 
+def _of_documents(settings: Mapping[str, Any]) -> list[str]:
+    """Return what contradicts a column of documents."""
+    told = f"dataset.text={settings['text']}"
+    problems = [
+        f"{told}: documents have no {words}; leave out dataset.{key}"
+        for key, words in (("features", "features"), ("key", "key"))
+        if settings.get(key) is not None
+    ]
+    if settings.get("kind", "classes") != "classes":
+        problems.append(f"{told}: the next byte is predicted; leave out dataset.kind")
+    if settings.get("partition") in BY_LABEL:
+        problems.append(f"dataset.partition={settings['partition']}: documents have no labels; {_CHOOSE}")
+    if settings.get("context") == 1:
+        problems.append(f"dataset.context=1: must be at least 2 with {told}")
+    return problems
+
+
+_CHOOSE = "choose iid, contiguous or shared"
 _NEVER = "\"'\r\n.\0"  # as separators
 _ARRAY, _COLUMN = TEXT._replace(words="the name of an array"), TEXT._replace(words="the name of a column")
 _FILE = TEXT._replace(words="the path of a file")
@@ -88,6 +111,8 @@ _RULES: dict[str, Check] = {
     "validation_file": or_null(_FILE),
     "features": or_null(_COLUMNS)._replace(words="a list of different column names, or null for all numeric columns"),
     "label": _COLUMN,
+    "text": or_null(_COLUMN),
+    "key": or_null(TEXT._replace(words="the name of a column or an array")),
     "index_col": Check(
         "the name or number of a column, false for none, or null",
         lambda v: v is None or v is False or TEXT.accepts(v) or whole().accepts(v),

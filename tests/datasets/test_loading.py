@@ -14,7 +14,7 @@ from distopt.datasets.settings import KEYS
 from distopt.errors import DataError
 
 CONF = Path(__file__).parents[2] / "conf" / "dataset"
-OWN = {"npz", "csv", "parquet", "text", "tokens"}
+OWN = {"npz", "csv", "parquet", "arrow", "text", "tokens"}
 
 
 def test_every_data_set_has_a_description_and_a_configuration() -> None:

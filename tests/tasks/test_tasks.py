@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from distopt.datasets.dataset import classified
+from distopt.datasets.blocks import Blocks, Weights
+from distopt.datasets.dataset import Dataset, classified
 from distopt.records import LOSS, Metric
 from distopt.tasks import Task, classes, numbers, tokens
 from distopt.training.batches import Itinerary
@@ -44,6 +45,42 @@ def test_tokens_are_measured_as_by_numpy() -> None:
         assert {metric.name for v in (256, 257) for metric in tokens.metrics(v)} == set(told)
         assert float(told["bits_per_byte"]) == pytest.approx(nll / 12 / math.log(2), rel=1e-5)
         assert float(told["perplexity"]) == pytest.approx(math.exp(nll / 12), rel=1e-5)
+
+
+def test_predictions_of_documents_count_by_their_weights() -> None:
+    logits, blocks = RNG.normal(size=(3, 4, 9)), RNG.integers(9, size=(3, 5), dtype=np.uint8)
+    weights = np.array([[1, 0, 1, 1], [1, 1, 1, 1], [0, 1, 0, 1]], np.uint8)
+    sums = tokens.measure(jnp.array(logits, jnp.float32), (jnp.array(blocks), jnp.array(weights)))
+    nll = -np.take_along_axis(log_softmax(logits), blocks[:, 1:, None].astype(int), axis=2)[..., 0]
+    assert float(sums["loss"][0]) == pytest.approx(nll[weights == 1].sum(), rel=1e-5)
+    assert float(sums["loss"][1]) == 9
+
+
+@pytest.mark.parametrize("at_once", [1, 4, 10])
+def test_evaluation_of_documents_is_the_same_however_it_is_cut(at_once: int) -> None:
+    """The short last chunk, and chunks in which little counts, have the weight of what counts in them."""
+    text = np.frombuffer(b"the owl\0and\0the pussycat\0went to\0sea in a beautiful pea-green boat\0.", np.uint8)
+    blocks, weights = Blocks(text, 6)[:], Weights(text, 6)[:]
+    assert len(blocks) == 11
+    assert weights.sum() == 66 - 4
+    data = Dataset("some", (blocks, weights), (blocks, weights), (6,), 256, kind="tokens")
+    table = RNG.normal(size=(256, 256)).astype(np.float32)
+
+    def forward(params: Any, state: Any, batch: Any, key: Any) -> tuple[Any, Any]:
+        return jnp.asarray(table)[batch[0][:, :-1].astype(int)] * params["x"][0], state
+
+    it = experiment("agn")
+    task = Task(
+        it.model.init, forward, tokens.measure, tokens.metrics(256), tokens.finish, tokens.SUMS, at_once=at_once
+    )
+    rows = Evaluator(it._replace(model=task, dataset=data), {})(
+        {"x": jnp.array([2.0, 0.0])}, update=1, time_s=0.0, samples=0
+    )
+    logits = log_softmax(2 * table.astype(np.float64))
+    nll = -logits[blocks[:, :-1], blocks[:, 1:]][weights == 1].mean()
+    for row in rows:
+        assert row["loss"] == pytest.approx(nll, rel=1e-5)
+        assert row["bits_per_byte"] == pytest.approx(nll / math.log(2), rel=1e-5)
 
 
 def test_numbers_are_measured_as_by_numpy() -> None:

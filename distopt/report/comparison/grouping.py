@@ -21,7 +21,7 @@ OF_TABLES = {"kind": "classes", "keep_default_na": "True", "sep": ",", "decimal"
 BEFORE_OF = {  # the same by group and name
     ("model", "mlp"): {"activation": "relu", "norm": "none", "dropout_input": "0.0"},
     ("dataset", "csv"): OF_TABLES,
-    ("dataset", "parquet"): {"kind": "classes"},
+    ("dataset", "parquet"): {"kind": "classes", "context": "64"},
     ("dataset", "npz"): {"kind": "classes"},
 }
 Settled = tuple[dict[str, str], Run]

@@ -72,7 +72,8 @@ def _divided(
     if len(parts) > 1:
         train, validation = parts
         kept: Any = slice(None)
-        how = f"of dataset.{'validation_file' if settings.get('validation_file') else 'validation_x'}"
+        others = ("validation_file", "validation_factory", "validation_x")
+        how = f"of dataset.{next(key for key in others if settings.get(key))}"
     else:
         x, y = parts[0]
         kept, held_out = split(y, fraction)
@@ -124,6 +125,8 @@ def _codes(settings: Mapping[str, Any], key: np.ndarray, samples: int) -> np.nda
 
 def _label(settings: Mapping[str, Any]) -> str:
     """Return the setting that names the labels, with its value."""
+    if settings["name"] == "object":
+        return f"dataset.factory={settings['factory']}"
     key = "train_y" if settings["name"] == "npz" else "label"
     return f"dataset.{key}={settings.get(key, key)}"
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from distopt.datasets.partition import BY_LABEL, SCHEMES
-from distopt.settings import FLAG, TEXT, WORD, Check, list_of, number, one_of, or_null, problem, whole
+from distopt.settings import FLAG, NAMED, TEXT, WORD, Check, list_of, number, one_of, or_null, problem, whole
 
 _SHARDS = ("partition", "alpha")
 _DOWNLOAD = (*_SHARDS, "root", "download")
@@ -36,6 +36,16 @@ KEYS: dict[str, tuple[str, ...]] = {
     "tokens": ("partition", "file", "validation_file", "dtype", "vocabulary", "context", "validation_fraction"),
     "text": ("partition", "file", "context", "validation_fraction"),
     "pydoc": ("partition", "context", "validation_fraction"),
+    "austen": ("partition", "root", "context", "validation_fraction"),
+    "object": (
+        *_SHARDS,
+        "factory",
+        "arguments",
+        "kind",
+        "vocabulary",
+        "validation_factory",
+        "validation_fraction",
+    ),
     "none": (),
 }
 
@@ -54,8 +64,9 @@ def check_settings(settings: Mapping[str, Any]) -> list[str]:
     if settings.get("partition") in BY_LABEL and "alpha" not in keys:
         problems.append(f"dataset.partition={settings['partition']}: {name} has no labels; {_CHOOSE}")
     for key in keys:
-        if key in settings or key == "file":
-            problems += filter(None, [problem(f"dataset.{key}", settings.get(key), _RULES[key])])
+        if key in settings or key in ("file", "factory"):
+            rule = _OF.get((name, key), _RULES[key])
+            problems += filter(None, [problem(f"dataset.{key}", settings.get(key), rule)])
     return problems + _contradictions(settings)
 
 
@@ -93,6 +104,7 @@ _NEVER = "\"'\r\n.\0"  # as separators
 _ARRAY, _COLUMN = TEXT._replace(words="the name of an array"), TEXT._replace(words="the name of a column")
 _FILE = TEXT._replace(words="the path of a file")
 _COLUMNS = list_of(TEXT, "a list of different column names", different=True, least=1)
+_FACTORY = TEXT._replace(words="module:factory, or the name of an entry point")
 _RULES: dict[str, Check] = {
     "partition": one_of(*SCHEMES),
     "alpha": number(0, above=True)._replace(words="a number above 0"),
@@ -125,4 +137,8 @@ _RULES: dict[str, Check] = {
     "na_values": or_null(list_of(WORD, "a list of texts"))._replace(words="a list of texts, or null"),
     "keep_default_na": FLAG,
     "standardize": FLAG,
+    "factory": _FACTORY,
+    "validation_factory": or_null(_FACTORY),
+    "arguments": NAMED,
 }
+_OF: dict[tuple[str, str], Check] = {("object", "kind"): one_of("classes", "numbers", "tokens")}

@@ -241,7 +241,8 @@ def _info(experiment: Experiment, clock: str) -> dict[str, Any]:
     return {
         "fingerprint": configuration.fingerprint(experiment.config),
         "workload": configuration.workload(experiment.config),
-        "contents": configuration.contents(experiment.config),
+        "contents": configuration.contents(experiment.config)
+        | ({"dataset.content": data.content} if data and data.content else {}),
         "code": code(experiment.config["optimizer"]["name"]),
         "seed": experiment.seed,
         "clock": clock,

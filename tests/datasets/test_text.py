@@ -65,4 +65,5 @@ def test_a_file_that_is_not_there() -> None:
 def test_the_help_of_python_is_a_text() -> None:
     found = load("pydoc", **SETTINGS | {"context": 64})
     assert found.size > 4000
+    assert found.content == load("pydoc", **SETTINGS).content  # of the text, however it is cut
     assert b"expression" in found.train[0][:, 1:].tobytes()

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -83,3 +84,30 @@ def test_adam_starts_with_a_step_of_the_learning_rate(name: str) -> None:
 def test_unknown_names_list_the_known() -> None:
     with pytest.raises(ConfigError, match=r"local.name=lion: .*adamw"):
         local.build({"name": "lion", "learning_rate": 0.1})
+
+
+def test_decay_is_decoupled_and_reaches_the_named_parameters() -> None:
+    """Momentum sums gradients without the decay: the second step has 0.1 (0.5 + 1) of gradients and 0.1 · 0.3 θ."""
+    settings = {"name": "momentum", "learning_rate": 0.1, "momentum": 0.5, "weight_decay": 0.3, "decayed": ["*/kernel"]}
+    tx, params = local.build(settings), {"a": {"kernel": jnp.full(1, 2.0), "bias": jnp.full(1, 2.0)}}
+    state = tx.init(params)
+    for expected in (-0.1, -0.15):
+        update, state = tx.update(jax.tree.map(jnp.ones_like, params), state, params)
+        np.testing.assert_allclose(float(update["a"]["kernel"][0]), expected - 0.1 * 0.3 * 2, rtol=1e-6)
+        np.testing.assert_allclose(float(update["a"]["bias"][0]), expected, rtol=1e-6)
+
+
+def test_adamw_decays_the_named_parameters_alone() -> None:
+    settings = {"name": "adamw", "learning_rate": 0.1, "b1": 0.9, "b2": 0.999, "eps": 1e-8, "weight_decay": 0.5}
+    params = {"kernel": jnp.full(1, 3.0), "bias": jnp.full(1, 3.0)}
+    for decayed, expected in ((None, (-0.25, -0.25)), (["kernel"], (-0.25, -0.1))):
+        tx = local.build(settings | {"decayed": decayed})
+        update, _ = tx.update(jax.tree.map(jnp.ones_like, params), tx.init(params), params)
+        found = [float(update[name][0]) for name in ("kernel", "bias")]
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("key", "value"), [("weight_decay", -1), ("decayed", []), ("decayed", "kernel")])
+def test_decays_that_make_no_sense(key: str, value: Any) -> None:
+    with pytest.raises(ConfigError, match=rf"local\.{key}="):
+        local.build({"name": "sgd", "learning_rate": 0.1, key: value})

@@ -17,7 +17,8 @@ IRRELEVANT |= {"launcher.on_server_loss"}
 #: settings that name files: their content counts, not their path; a folder counts by the files in it
 FILES = {"dataset.file", "dataset.validation_file", "launcher.trace", "cluster.step.trace"}
 #: settings that mostly decide how long a run takes, by key or by group
-COSTLY = {"launcher", "model", "dataset", "workers", "batch_size", "epochs", "evaluate", "stop", "optimizer.window"}
+COSTLY = {"launcher", "model", "dataset", "workers", "batch_size", "epochs", "steps", "tokens", "evaluate", "stop"}
+COSTLY |= {"optimizer.window"}
 
 
 def fingerprint(plain: Mapping[str, Any]) -> str:

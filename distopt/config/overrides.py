@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 DEEPEST = 5  # folders within a group
 PLACES = ("output", "trackers_output")  # folders, in which `~` is the home folder
 MOST_CHOICES = 100  # checked values of one override
-GROUPS = ("optimizer", "compression", "local", "model", "dataset", "launcher", "cluster", "experiment")
+GROUPS = ("optimizer", "compression", "local", "schedule", "model", "dataset", "launcher", "cluster", "experiment")
 
 
 def compose(overrides: Sequence[str] = (), folder: str | None = None, name: str = "config") -> DictConfig:

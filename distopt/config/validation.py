@@ -28,7 +28,10 @@ KNOWN_TRACKERS = list_of(one_of(*trackers.NAMES), f"a list of some of {', '.join
 CHECKS: Mapping[str, Check] = {
     "workers": whole(1),
     "epochs": or_null(number(0, above=True, most=1e9)),
+    "steps": or_null(whole(1)),
+    "tokens": or_null(whole(1)),
     "batch_size": whole(1),
+    "label_smoothing": number(0, 1, below=True),
     "seed": whole(0),
     "seeds": or_null(list_of(whole(0), "a list of different whole numbers >= 0,", different=True, least=1)),
     "on_bad_commit": one_of("stop", "drop", "restart"),
@@ -55,7 +58,6 @@ CHECKS: Mapping[str, Check] = {
     "local.b2": SHARE,
     "local.decay": SHARE,
     "local.eps": number(0),
-    "local.weight_decay": number(0),
     "local.initial_accumulator_value": number(0),
     "local.on_pull": one_of("keep", "reset"),
     "launcher.workers_per_actor": or_null(whole(1)),
@@ -170,10 +172,12 @@ def _unlimited(plain: Mapping[str, Any]) -> list[str]:
     if without_data := plain["dataset"]["name"] == "none":
         del criteria["accuracy"]  # without data there is no accuracy
     del criteria["metric"]
-    endless = (without_data or plain["epochs"] is None) and all(value is None for value in criteria.values())
+    budgets = [plain["steps"], plain["tokens"], None if without_data else plain["epochs"]]
+    endless = all(value is None for value in budgets) and all(value is None for value in criteria.values())
     if endless and plain["launcher"]["name"] != "replay":
         why = "dataset=none has no epochs" + " and no accuracy" * (plain["stop"]["accuracy"] is not None)
-        return [f"{why if without_data else 'epochs=null'}: set one of {', '.join(f'stop.{key}' for key in criteria)}"]
+        ways = ", ".join(f"stop.{key}" for key in criteria)
+        return [f"{why if without_data else 'epochs=null'}: set steps or one of {ways}"]
     return []
 
 
@@ -181,10 +185,16 @@ def _refused(plain: Mapping[str, Any]) -> list[str]:
     """Return the problems that the factories of local and distributed optimizer find."""
     import optax
 
-    from distopt import local, optimizers
+    from distopt import local, optimizers, schedules
 
     problems: list[str] = []
-    for build in (lambda: local.build(plain["local"]), lambda: optimizers.from_config(plain, optax.identity())):
+    if plain["steps"] is not None and plain["tokens"] is not None:
+        problems.append(f"steps={plain['steps']} tokens={plain['tokens']}: two budgets; set one of them")
+    for build in (
+        lambda: local.build(plain["local"]),
+        lambda: schedules.build(plain["schedule"]),
+        lambda: optimizers.from_config(plain, optax.identity()),
+    ):
         try:
             build()
         except ConfigError as error:

@@ -37,6 +37,8 @@ def launch(experiments: Sequence[Experiment], watch: Watch, interrupted: Interru
     together = max(1, ROOM_BYTES // (replica_bytes(experiments[0]) * experiments[0].workers))
     if width(experiments[:together]) < WORTHWHILE or wanted(experiments[0].config):
         together = 1  # a run resumes from its checkpoint alone, so it must train alone from the start
+    if any(experiment.program != experiments[0].program for experiment in experiments):
+        together = 1  # schedules of other lengths, where seeds have other budgets
     for first in range(0, len(experiments), together):
         group = experiments[first : first + together]
         if not interrupted():

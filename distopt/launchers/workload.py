@@ -4,15 +4,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax.numpy as jnp
-import numpy as np
 
 from distopt import datasets, local, models, optimizers
 from distopt.cluster import Cluster, Workload
-from distopt.datasets.sampler import steps_for
 from distopt.errors import ConfigError
 from distopt.records import LOSS
 from distopt.tasks import Task
-from distopt.training.experiment import UNLIMITED, Experiment, whole_portions
+from distopt.training.budget import UNLIMITED, steps_of, whole_portions
+from distopt.training.experiment import Experiment
 from distopt.training.shapes import shapes
 from distopt.trees import tree_bytes
 
@@ -60,9 +59,10 @@ def workload_from_config(
     tx = local.build(config["local"])
     optimizer = optimizers.from_config(config, tx)
     workers = min(config["workers"], optimizer.workers or config["workers"])
-    steps = _budget(config, samples, workers)
+    small, rest = divmod(samples or 0, workers)
+    steps = steps_of(config, config["dataset"].get("context"), [small + (k < rest) for k in range(workers)])
     if steps.min() >= UNLIMITED and config["stop"]["updates"] is None and config["stop"]["seconds"] is None:
-        raise ConfigError("nothing ends this run in a prediction: set epochs, stop.updates or stop.seconds")
+        raise ConfigError("nothing ends this run in a prediction: set epochs, steps, stop.updates or stop.seconds")
     experiment = Experiment(
         config=config,
         dataset=None,
@@ -85,12 +85,3 @@ def _model(config: Mapping[str, Any], data: datasets.Size | None, parameters: in
         given = (data.shape, data.classes, data.kind) if data else (None, None)
         return models.build(config["model"], *given)
     return Task(lambda key: (jnp.zeros(parameters), {}), lambda *_: ((), {}), lambda *_: {}, (LOSS,))
-
-
-def _budget(config: Mapping[str, Any], samples: int | None, workers: int) -> np.ndarray:
-    """Return the local steps of each worker, int64, shape (n,): `epochs` passes over equal shards."""
-    if samples is None or config["epochs"] is None:
-        return np.full(workers, UNLIMITED, np.int64)
-    small, rest = divmod(samples, workers)
-    few, more = (steps_for(size, config["epochs"], config["batch_size"]) for size in (small, small + 1))
-    return np.where(np.arange(workers) < rest, more, few).astype(np.int64)

@@ -13,7 +13,7 @@ with momentum. dist-keras's `EAMSGDWorker` looks ahead in the wrong direction an
 `local.on_pull=reset` is refused, because θᵏ means nothing without vᵏ.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -72,9 +72,9 @@ def nesterov(local: optax.GradientTransformation, momentum: float) -> optax.Grad
     def init(params: Params) -> Momentum:
         return Momentum(jax.tree.map(jnp.zeros_like, params), local.init(params))
 
-    def update(gradient: Params, state: Momentum, params: Params | None = None) -> tuple[Params, Momentum]:
-        step, inner = local.update(gradient, state.inner, params)
+    def update(gradient: Params, state: Momentum, params: Params | None = None, **more: Any) -> tuple[Params, Momentum]:
+        step, inner = optax.with_extra_args_support(local).update(gradient, state.inner, params, **more)
         velocity = jax.tree.map(lambda v, u: momentum * v + u, state.velocity, step)
         return jax.tree.map(lambda u, v: u + momentum * v, step, velocity), Momentum(velocity, inner)
 
-    return optax.GradientTransformation(init, update)
+    return optax.GradientTransformationExtraArgs(init, update)

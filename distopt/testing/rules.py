@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from distopt.rules import CommitKind, Commits, DistributedOptimizer, Params, State, Update, Window
-from distopt.training.shapes import trial_commit
+from distopt.training.trial import trial_commit
 from distopt.training.update import idle
 from distopt.trees import is_key
 

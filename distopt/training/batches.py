@@ -19,6 +19,7 @@ class Batches(NamedTuple):
     first_step: Any  # int32, shape ()
     steps: Any  # int32, shape (), at most λ; the tail of a budget is a shorter window
     indices: Any  # int32, shape (λ, batch size); rows beyond `steps` are not read
+    clock: Any = None  # of the schedule of the local method, see `schedules.Clock`; None without one
 
 
 class Itinerary:
@@ -58,7 +59,8 @@ class Itinerary:
         indices = np.zeros((self._experiment.window, self._experiment.batch_size), np.int32)
         if self._sampler:
             indices[:steps] = self._sampler.batches(self.step, steps)
-        batches = Batches(np.int32(self.worker), np.int32(self.step), np.int32(steps), indices)
+        clock = self._experiment.clock(self.worker, self.step)
+        batches = Batches(np.int32(self.worker), np.int32(self.step), np.int32(steps), indices, clock)
         self.step += steps
         self._windows += 1
         self.last = steps

@@ -1,6 +1,6 @@
 """From a resolved configuration to everything a launcher needs: the same values in every process that builds it."""
 
-import json
+import math
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any, NamedTuple
 
@@ -10,16 +10,17 @@ import optax
 
 from distopt import datasets, local, models, optimizers
 from distopt.datasets import Dataset
-from distopt.datasets.partition import partition
-from distopt.datasets.sampler import steps_for
 from distopt.errors import ConfigError
 from distopt.records import Checkpoint, Metric
 from distopt.rules import DistributedOptimizer
 from distopt.runs.schema import are_metrics
+from distopt.schedules import CLOCKS, Clock, Schedule
 from distopt.tasks import Task
+from distopt.tasks.smoothing import smoothed
+from distopt.training.budget import UNLIMITED, divide, whole_portions
+from distopt.training.scheduling import follow, once, rules_of
+from distopt.training.trial import exchange
 from distopt.windows import count, length
-
-UNLIMITED = 2**31 - 1  # local steps of a worker whose budget is not in samples
 
 
 class Goal(NamedTuple):
@@ -44,6 +45,7 @@ class Experiment(NamedTuple):
     seed: int
     shards: list[np.ndarray]  # per worker, int32 indices into the training set; empty without data
     budget: np.ndarray  # local steps of each worker, int64, shape (n,)
+    schedule: Schedule | None = None  # of the rate of the local method where workers run it; its clock is set
     speeds: tuple[float, ...] = ()  # of each worker relative to the fastest, in (0, 1]; (): not known, taken as 1
     start: Checkpoint | None = None  # the checkpoint that a run resumes from
 
@@ -71,7 +73,8 @@ class Experiment(NamedTuple):
         data = jax.tree.leaves((self.dataset.train, self.dataset.validation)) if self.dataset else ()
         shapes = tuple((array.shape, array.dtype) for array in data)
         reset = self.config["local"]["on_pull"]
-        return self.model, self.local, self.optimizer, reset, self.workers, self.window, self.batch_size, shapes
+        rules = self.model, self.local, self.optimizer, self.schedule, reset
+        return *rules, self.workers, self.window, self.batch_size, shapes
 
     @property
     def portions(self) -> int | None:
@@ -158,6 +161,26 @@ class Experiment(NamedTuple):
         """Return a worker's local steps per second relative to the fastest worker's, in (0, 1]."""
         return self.speeds[worker] if self.speeds else 1.0
 
+    def clock(self, worker: int, step: int) -> Clock | None:
+        """Return the clock of the local method's schedule before a step of a worker's budget; None without one."""
+        if self.schedule is None:
+            return None
+        now, pace, length = step, 1, self.schedule.length or self.reach[str(self.schedule.clock)]
+        if self.schedule.clock == "share":
+            now, pace, length = step / self.budget[worker], 1 / self.budget[worker], 1
+        elif self.schedule.clock == "samples":
+            now, pace = 0, self.workers * self.batch_size
+        return Clock(np.float32(now), np.float32(pace), np.float32(length))
+
+    @property
+    def reach(self) -> dict[str, float]:
+        """Return how far each clock of a schedule gets in the budgets; infinite if they are unlimited."""
+        found = dict.fromkeys(CLOCKS, math.inf) | {"updates": self.expected_updates or math.inf}
+        if self.limited:
+            samples = int(self.budget.sum()) * self.batch_size
+            found |= {"share": 1, "steps": int(self.budget.max()), "samples": samples}
+        return found
+
     @property
     def quorum(self) -> int:
         """Return the commits per update while every worker is active."""
@@ -193,25 +216,30 @@ def build(config: Mapping[str, Any], dataset: Dataset | str | None = "load") -> 
         DataError: data that are missing or damaged.
     """
     problems: list[str] = []
-    tx = _attempt(problems, _once, local.build, config["local"])
-    optimizer = _attempt(problems, _once, optimizers.from_config, _rules(config), tx or optax.identity())
+    tx = _attempt(problems, once, local.build, config["local"])
+    optimizer = _attempt(problems, once, optimizers.from_config, rules_of(config), tx or optax.identity())
     data = _attempt(problems, datasets.load, config["dataset"]) if isinstance(dataset, str) else dataset
     if problems:
         raise ConfigError(problems)
     given = (data.shape, data.classes, data.kind) if data else (None, None)
-    model = _attempt(problems, _once, models.build, config["model"], *given)
+    model = _attempt(problems, once, models.build, config["model"], *given)
     workers = min(config["workers"], optimizer.workers or config["workers"])
-    divided = _attempt(problems, _divide, config, data, workers)
+    divided = _attempt(problems, divide, config, data, workers)
     if model:
         problems += _odd_metrics(config, model) or _unknown_goals(config, model)
     if config["model"].get("norm") == "batch" and config["batch_size"] == 1:
         problems.append(
             "model.norm=batch: a batch of one sample has no spread; take batch_size > 1 or model.norm=layer"
         )
+    if smoothing := config["label_smoothing"]:
+        if data is None or data.kind not in ("classes", "tokens"):
+            problems.append(f"label_smoothing={smoothing}: the data have no classes; set it to 0")
+        elif model:
+            model = once(_smoothed, {"share": smoothing}, model)
     if problems:
         raise ConfigError(problems)
     shards, budget = divided
-    return Experiment(
+    experiment = Experiment(
         config=config,
         dataset=data,
         model=model,
@@ -224,6 +252,25 @@ def build(config: Mapping[str, Any], dataset: Dataset | str | None = "load") -> 
         shards=shards,
         budget=whole_portions(budget, optimizer, config["optimizer"]["window"]),
     )
+    method, rules, schedule = follow(config, optimizer, experiment.reach)
+    if schedule is not None:
+        return experiment._replace(local=rules.local or method, optimizer=rules, schedule=schedule)
+    if rules is not optimizer:
+        _check_replies(rules, experiment)
+    return experiment._replace(optimizer=rules)
+
+
+def _check_replies(rules: DistributedOptimizer, experiment: Experiment) -> None:
+    """Raise ConfigError if the moves of the center cannot follow a schedule."""
+    try:
+        jax.eval_shape(lambda: exchange(rules, experiment.model.init(jax.random.key(0))[0], experiment.workers))
+    except ValueError as error:
+        name = experiment.config["optimizer"]["name"]
+        raise ConfigError(f"schedule.clock=updates optimizer={name}: {error}") from None
+
+
+def _smoothed(settings: Mapping[str, Any], task: Task) -> Task:
+    return smoothed(task, settings["share"])
 
 
 def _odd_metrics(config: Mapping[str, Any], task: Task) -> list[str]:
@@ -247,11 +294,6 @@ def _unknown_goals(config: Mapping[str, Any], task: Task) -> list[str]:
     return [f"{key}: no such metric, {has}" for key, name in wanted.items() if name not in names]
 
 
-def _rules(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings that decide the rules."""
-    return {key: config.get(key) for key in ("optimizer", "compression", "diagnostics", "workers")}
-
-
 def _attempt(problems: list[str], make: Callable[..., Any], *arguments: Any) -> Any:
     """Call `make`; on a ConfigError note its problems and return None."""
     try:
@@ -259,41 +301,3 @@ def _attempt(problems: list[str], make: Callable[..., Any], *arguments: Any) -> 
     except ConfigError as error:
         problems += error.problems
         return None
-
-
-_built: dict[Hashable, Any] = {}
-
-
-def _once(make: Callable[..., Any], settings: Mapping[str, Any], *arguments: Any) -> Any:
-    """Call `make` once for equal settings, so that equal experiments have the same functions and share programs."""
-    key = (make, json.dumps(settings, sort_keys=True), arguments)
-    if key not in _built:
-        _built[key] = make(settings, *arguments)
-    return _built[key]
-
-
-def whole_portions(budget: np.ndarray, optimizer: DistributedOptimizer, window: int) -> np.ndarray:
-    """Return the local steps of each worker, rounded up to whole windows where a window is a portion of the data."""
-    return -(-budget // window) * window if optimizer.worker.steps.passes else budget
-
-
-def _divide(config: Mapping[str, Any], data: Dataset | None, workers: int) -> tuple[list[np.ndarray], np.ndarray]:
-    """Deal the training samples to the workers and turn epochs into local steps."""
-    if data is None:
-        return [np.empty(0, np.int32)] * workers, np.full(workers, UNLIMITED, np.int64)
-    settings = config["dataset"]
-    shards = partition(
-        data.size,
-        data.keys,
-        workers,
-        settings["partition"],
-        settings.get("alpha", 1.0),
-        config["seed"],
-    )
-    if config["epochs"] is None:
-        return shards, np.full(workers, UNLIMITED, np.int64)
-    sizes = [len(shard) for shard in shards]
-    if settings["partition"] == "shared":  # every worker holds all samples, but takes only its part of the budget
-        sizes = [-(-data.size // workers)] * workers
-    steps = [steps_for(size, config["epochs"], config["batch_size"]) for size in sizes]
-    return shards, np.array(steps, np.int64)

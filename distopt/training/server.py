@@ -14,7 +14,7 @@ from distopt.rules import DistributedOptimizer, Message, Params, Reply, State
 from distopt.training.admission import Admission, Verdict
 from distopt.training.messages import Applied, Delivery, Diverged, Dropped, Misfit, diverged
 from distopt.training.nonfinite import sift
-from distopt.training.shapes import trial_commit
+from distopt.training.trial import trial_commit
 from distopt.training.update import Folded, compile_fold, distance_program, idle
 
 

@@ -8,7 +8,7 @@ from distopt.errors import ConfigError
 from distopt.files.untrusted import reason
 from distopt.optimizers import factory
 from distopt.training.experiment import Experiment
-from distopt.training.shapes import Exchange, exchange
+from distopt.training.trial import Exchange, exchange
 
 
 def check(experiment: Experiment) -> None:

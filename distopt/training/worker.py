@@ -12,10 +12,11 @@ import optax
 from distopt.datasets.dataset import length
 from distopt.optimizers.parts import probes
 from distopt.rules import Message, Params, Reply, State, Window
+from distopt.schedules import Clock
 from distopt.tasks import ModelState, Sums
 from distopt.training.batches import Batches, portion_indices
 from distopt.training.experiment import Experiment
-from distopt.training.shapes import landing
+from distopt.training.trial import landing
 from distopt.windows import Judged
 
 
@@ -71,6 +72,8 @@ class Worker:
 
     def __init__(self, experiment: Experiment) -> None:
         self._model, self._local, self._rules = experiment.model, experiment.local, experiment.optimizer
+        self._schedule, self._workers = experiment.schedule, experiment.workers
+        self._rate = experiment.config["local"]["learning_rate"]
         self.reset = experiment.config["local"]["on_pull"] == "reset"
 
     def window(
@@ -107,11 +110,13 @@ class Worker:
     ) -> Progress:
         """Take local steps until `batches.steps` are taken, or the worker rule ends the window; pure."""
         takes, until, correct, passes = self._rules.worker.steps
+        method = optax.with_extra_args_support(self._local)
         key = jax.random.fold_in(step_key, batches.worker)
         indices = batches.indices
         if passes and data:
             indices = portion_indices(passes.portion(rule, batches.worker), length(data), indices.shape)
         differentiate = jax.value_and_grad(self._model.loss, has_aux=True)
+        clock = self._clock(batches, rule)
 
         def more(progress: Progress) -> jax.Array:
             left = progress.steps < batches.steps
@@ -127,7 +132,8 @@ class Worker:
                 total = jax.tree.map(jnp.add, total, g)
             if takes != "gradients":
                 followed = correct(g, theta, start) if correct else g
-                updates, local = self._local.update(followed, local, theta)
+                scheduled = {} if clock is None else {"factor": self._factor(clock, i)}
+                updates, local = method.update(followed, local, theta, **scheduled)
                 theta = optax.apply_updates(theta, updates)
             if isinstance(until, Judged):
                 ended = until.ends(Window(start, theta, i + 1, total), g, rule)
@@ -142,11 +148,36 @@ class Worker:
         key = jax.random.fold_in(step_key, batches.worker)
         draw = jax.random.fold_in(key, ~batches.first_step)  # negative, so no step has that number
         window = Window(start, end, steps, total, key=draw, loss=loss)
+        clock = self._clock(batches, rule)
         message = None
         if not self._rules.worker.pull:
             message, rule = self.commit(window, local, rule)
             window = landing(window)
-        return Flight(window, local, model, rule, message, self._model.measured(sums, jnp), ended)
+        measured = self._model.measured(sums, jnp)
+        if clock is not None:
+            measured |= {"clock": clock.now, "rate": self._rate * self._factor(clock, 0)}
+        return Flight(window, local, model, rule, message, measured, ended)
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """Return the names of what is measured of a window."""
+        names = tuple(metric.name for metric in self._model.metrics)
+        return names if self._schedule is None else (*names, "clock", "rate")
+
+    def _clock(self, batches: Batches, rule: State) -> Clock | None:
+        """Return the clock at a window's first step; with the clock `samples`, as far as all workers were at the pull.
+
+        The steps of all commits at the center, Σλ, are Σλ/n steps of every worker.
+        """
+        clock = batches.clock
+        if clock is None or self._schedule is None or self._schedule.clock != "samples":
+            return clock
+        return clock._replace(now=rule.total * clock.pace / self._workers)
+
+    def _factor(self, clock: Clock, i: Any) -> jax.Array:
+        """Return the schedule's factor at step i of a window."""
+        assert self._schedule is not None
+        return self._schedule.factor(clock._replace(now=clock.now + i * clock.pace))
 
     def commit(self, window: Window, local: optax.OptState, rule: State) -> tuple[Message, State]:
         """Make the commit of a window; pure."""

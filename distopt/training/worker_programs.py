@@ -12,7 +12,8 @@ from distopt.rules import Params, Reply, Window
 from distopt.training.batches import Batches, Itinerary
 from distopt.training.experiment import Experiment
 from distopt.training.program_cache import quick, shared
-from distopt.training.shapes import landing, shapes, trial_window
+from distopt.training.shapes import shapes
+from distopt.training.trial import landing, trial_window
 from distopt.training.worker import Flight, Kept, Position, Progress, Worker
 from distopt.windows import WhenFree
 

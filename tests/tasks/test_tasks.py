@@ -12,6 +12,7 @@ from distopt.datasets.blocks import Blocks, Weights
 from distopt.datasets.dataset import Dataset, classified
 from distopt.records import LOSS, Metric
 from distopt.tasks import Task, classes, numbers, tokens
+from distopt.tasks.smoothing import smoothed
 from distopt.training.batches import Itinerary
 from distopt.training.evaluation import Evaluator, reached
 from distopt.training.experiment import Goal
@@ -151,3 +152,23 @@ def test_objective_and_penalty_are_minimized_and_the_loss_is_measured() -> None:
     row = Evaluator(it._replace(model=task), {})({"x": jnp.array(x)}, update=0, time_s=0, samples=0)[0]
     assert (row["loss"], row["penalty"]) == pytest.approx((x.sum() / 2, (x**2).sum()))
     assert "goal" not in row
+
+
+@pytest.mark.parametrize("kind", ["classes", "tokens"])
+def test_smoothed_labels_are_minimized_and_measured_as_before(kind: str) -> None:
+    if kind == "classes":
+        logits, batch = RNG.normal(size=(7, 5)), (None, jnp.array(RNG.integers(5, size=7)))
+        labels, base = np.asarray(batch[1]), classes
+    else:
+        logits, batch = RNG.normal(size=(3, 4, 5)), (jnp.array(RNG.integers(5, size=(3, 5))),)
+        labels, base = np.asarray(batch[0])[:, 1:], tokens
+    plain = Task(None, None, base.measure, base.METRICS, sums=getattr(base, "SUMS", None))  # type: ignore[arg-type]
+    task = smoothed(plain, 0.2)
+    sums = task.measure(jnp.array(logits, jnp.float32), batch)
+    target = np.full(logits.shape, 0.2 / 5) + 0.8 * np.eye(5)[labels]
+    expected = -(target * log_softmax(logits)).sum()
+    total, weight = sums[task.objective]
+    assert float(total) == pytest.approx(expected, rel=1e-5)
+    assert float(weight) == labels.size
+    assert set(task.no_sums()) == set(sums) == {*plain.no_sums(), task.objective}
+    assert {name: sums[name] for name in plain.no_sums()} == plain.measure(jnp.array(logits, jnp.float32), batch)

@@ -7,7 +7,8 @@ import pytest
 
 from distopt.config import compose, validate
 from distopt.errors import ConfigError
-from distopt.training.experiment import UNLIMITED, Experiment, build
+from distopt.training.budget import UNLIMITED
+from distopt.training.experiment import Experiment, build
 
 
 def experiment(*overrides: str) -> Experiment:
@@ -102,3 +103,16 @@ def test_the_same_configuration_gives_the_same_shards_everywhere() -> None:
 
     assert shards() == shards()
     assert shards() != shards("seed=1")
+
+
+def test_budgets_in_steps_and_tokens_take_the_place_of_epochs() -> None:
+    assert experiment("workers=3", "steps=17").budget.tolist() == [17, 17, 17]
+    text = ["model=gpt", "dataset=pydoc", "dataset.context=64", "batch_size=16", "workers=3"]
+    assert experiment(*text, "tokens=10000").budget.tolist() == [4, 4, 4]  # of 64 · 16 tokens each
+    with pytest.raises(ConfigError, match="tokens=10: the data are no text; set epochs or steps"):
+        experiment("tokens=10")
+
+
+def test_labels_of_numbers_cannot_be_smoothed() -> None:
+    with pytest.raises(ConfigError, match=r"label_smoothing=0\.1: the data have no classes"):
+        experiment("model=booth", "dataset=none", "steps=3", "label_smoothing=0.1")

@@ -38,7 +38,7 @@ class Actors:
         calls = 4 * n + 8  # at a time: a commit may wait for its quorum, and be sent again meanwhile
         config = self._experiment.config
         options = {"max_concurrency": calls, "scheduling_strategy": here}
-        return self._actor(ServerHost, SERVER, config, n, budget, epoch, **options)
+        return self._actor(ServerHost, SERVER, config, n, budget, epoch, self._experiment.reach, **options)
 
     def worker(self, hosted: list[int]) -> Any:
         """Create the worker actor that hosts some workers, in the place reserved for it."""

@@ -1,6 +1,7 @@
 """The parameter-server actor: `distopt.training.server.Server` behind one call per exchange."""
 
 import asyncio
+import math
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -17,7 +18,9 @@ from distopt.launchers.ray.snapshots import Snapshots
 from distopt.records import Checkpoint, Row
 from distopt.rules import Params
 from distopt.runs.checkpoints import pack, unpack
+from distopt.schedules import CLOCKS
 from distopt.training.messages import Applied, Delivery, Diverged, Misfit
+from distopt.training.scheduling import follow
 from distopt.training.server import Server
 from distopt.training.shapes import Shapes, traffic
 from distopt.training.worker import Kept
@@ -36,11 +39,22 @@ def _own(arrays: Mapping[str, Any]) -> dict[str, Any]:
     return {name: array for name, array in arrays.items() if name != "pulled"}
 
 
+UNKNOWN: Mapping[str, float] = dict.fromkeys(CLOCKS, math.inf)  # how far the clocks of a schedule get
+
+
 class ParameterServer:
     """The single writer of the center: all its calls run in one thread, and none interrupts an update."""
 
-    def __init__(self, config: Mapping[str, Any], workers: int, budget: Sequence[int], epoch: int = 0) -> None:
-        self._optimizer = optimizers.from_config(config, local.build(config["local"]))
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        workers: int,
+        budget: Sequence[int],
+        epoch: int = 0,
+        reach: Mapping[str, float] = UNKNOWN,
+    ) -> None:
+        rules = optimizers.from_config(config, local.build(config["local"]))
+        _, self._optimizer, _ = follow(config, rules, reach)
         self._synchrony = self._optimizer.synchrony
         self._workers = workers
         self._stop = config["stop"]

@@ -16,7 +16,9 @@ IRRELEVANT = (
 )
 PROBLEM = ("dataset", "model", "batch_size", "clock")
 SHARDING = ("dataset.partition", "dataset.alpha")
-BEFORE = {"compression.name": "none"}  # values for runs that are older than the setting
+BEFORE = {  # values for runs that are older than the setting
+    "compression.name": "none", "schedule.name": "constant", "label_smoothing": "0.0", "local.weight_decay": "0.0",
+}  # fmt: skip
 OF_TABLES = {"kind": "classes", "keep_default_na": "True", "sep": ",", "decimal": "."}
 BEFORE_OF = {  # the same by group and name
     ("model", "mlp"): {"activation": "relu", "norm": "none", "dropout_input": "0.0"},

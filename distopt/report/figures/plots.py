@@ -22,6 +22,7 @@ from distopt.report.figures.histograms import staleness_figure
 from distopt.report.figures.momenta import momentum_figure
 from distopt.report.figures.paths import drawable, paths_figure
 from distopt.report.figures.profile import profile_figure, sensitivity_figure
+from distopt.report.figures.rates import rates_figure
 from distopt.report.figures.scaling import scaling_figure
 from distopt.report.figures.style import STYLE
 from distopt.report.figures.timeline import timeline_figure
@@ -64,7 +65,8 @@ def plot_runs(
     """Draw the figures that the runs allow into `folder`; return the files written.
 
     Per group of comparable runs: `convergence_X` (metrics over x, mean and range over seeds), `staleness`, `distance`,
-    `timeline` of the workers, `factors` of rules that scale commits, `paths` on functions of the plane; with two
+    `timeline` of the workers, `factors` of rules that scale commits, `rates` where a schedule changes them, `paths` on
+    functions of the plane; with two
     configurations `temporal_efficiency`; with two numbers of workers and two windows `grid`, and with two such
     optimizers `grid_difference`; with three numbers of workers `scaling`; with several learning rates or windows
     `sensitivity`; with seeds on an analytic function, evaluated after every update, `momentum`. With several groups,
@@ -98,6 +100,7 @@ def _figures(
     yield "staleness", staleness_figure(shown)
     yield "distance", distance_figure(shown)
     yield "factors", factors_figure(shown)
+    yield "rates", rates_figure(shown)
     yield "timeline", timeline_figure(shown)
     if drawn := [c for c in shown if drawable(c.runs[0])]:
         yield "paths", paths_figure(drawn)

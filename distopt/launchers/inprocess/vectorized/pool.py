@@ -131,12 +131,8 @@ class Pool:
             for some in chunks(flights, self._most):
                 each = [itinerary.next() for _, itinerary in some]
                 rows = np.array([row for row, _ in some], np.int32)
-                batches = Batches(
-                    np.array([b.worker for b in each], np.int32),
-                    np.array([b.first_step for b in each], np.int32),
-                    np.int32(steps),
-                    np.stack([b.indices for b in each]),
-                )
+                stacked: Batches = jax.tree.map(lambda *leaves: np.stack(leaves), *each)
+                batches = stacked._replace(steps=np.int32(steps))
                 self._fleet = self._call("fly", self._fleet, rows, batches, self._keys, self._replicas[0].data)
 
     def _serve(self) -> None:
@@ -159,12 +155,13 @@ class Pool:
         initial = [layout.params] * runs, [jax.eval_shape(lambda: replica.model_state)] * runs
         fleet, central = jax.eval_shape(self._programs.begin, *initial)
         w = min(self._most, power_of_four(runs * self._workers))
-        each, one = jax.ShapeDtypeStruct((w,), np.int32), jax.ShapeDtypeStruct((), np.int32)
-        indices = jax.ShapeDtypeStruct((w, experiment.window, experiment.batch_size), np.int32)
+        one = Itinerary(experiment, 0).next()
+        batches: Batches = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((w, *leaf.shape), leaf.dtype), one)
+        batches, each = batches._replace(steps=jax.ShapeDtypeStruct((), np.int32)), batches.worker
         updates = min(self._workers // experiment.quorum, experiment.evaluate_every)
         who = jax.ShapeDtypeStruct((_padded(updates), runs, experiment.quorum), np.int32)
         counts = jax.ShapeDtypeStruct((runs,), np.int32)
-        self._compile("fly", fleet, each, Batches(each, each, one, indices), self._keys, replica.data)
+        self._compile("fly", fleet, each, batches, self._keys, replica.data)
         self._compile("serve", fleet, central, who, counts)
 
     def _call(self, name: str, *arguments: Any) -> Any:

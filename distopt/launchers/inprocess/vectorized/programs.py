@@ -81,7 +81,7 @@ class Programs:
             end=rows.params,
             steps=jnp.zeros(runs * n, jnp.int32),
             message=jax.tree.map(lambda m: jnp.zeros((runs * n, *m.shape), m.dtype), shapes(self.experiment).message),
-            measured={metric.name: jnp.zeros(runs * n) for metric in self.experiment.model.metrics},
+            measured={name: jnp.zeros(runs * n) for name in self.worker.measures},
             positions={name: jnp.zeros(runs * n) for name in jax.eval_shape(self.worker.positions, *params[:1] * 2)},
             pulled=rows.params,
             version=jnp.zeros(runs * n, jnp.int32),
@@ -92,7 +92,7 @@ class Programs:
     def _fly(self, fleet: Fleet, rows: jax.Array, batches: Batches, keys: jax.Array, data: Any) -> Fleet:
         """Compute one window of each worker in `rows`, shape (w,); `keys` has one entry per run."""
         start = _rows(fleet.position, rows)
-        axes = Batches(worker=0, first_step=0, steps=None, indices=0)
+        axes = Batches(worker=0, first_step=0, steps=None, indices=0, clock=0)
         flights = jax.vmap(self.worker.window, in_axes=(0, 0, 0, 0, axes, 0, None))(
             start.params, start.local, start.model, start.rule, batches, keys[rows // self.experiment.workers], data
         )

@@ -154,21 +154,24 @@ def test_objective_and_penalty_are_minimized_and_the_loss_is_measured() -> None:
     assert "goal" not in row
 
 
-@pytest.mark.parametrize("kind", ["classes", "tokens"])
+@pytest.mark.parametrize("kind", ["classes", "tokens", "documents"])
 def test_smoothed_labels_are_minimized_and_measured_as_before(kind: str) -> None:
     if kind == "classes":
         logits, batch = RNG.normal(size=(7, 5)), (None, jnp.array(RNG.integers(5, size=7)))
-        labels, base = np.asarray(batch[1]), classes
+        labels, counted = np.asarray(batch[1]), np.ones(7)
+        plain = Task(None, None, classes.measure, classes.METRICS)  # type: ignore[arg-type]
     else:
-        logits, batch = RNG.normal(size=(3, 4, 5)), (jnp.array(RNG.integers(5, size=(3, 5))),)
-        labels, base = np.asarray(batch[0])[:, 1:], tokens
-    plain = Task(None, None, base.measure, base.METRICS, sums=getattr(base, "SUMS", None))  # type: ignore[arg-type]
+        logits, blocks = RNG.normal(size=(3, 4, 5)), jnp.array(RNG.integers(5, size=(3, 5)))
+        labels = np.asarray(blocks)[:, 1:]
+        counted = RNG.integers(2, size=(3, 4)) if kind == "documents" else np.ones((3, 4))
+        batch = (blocks, jnp.array(counted, jnp.uint8)) if kind == "documents" else (blocks,)
+        plain = Task(None, None, tokens.measure, tokens.metrics(5), sums=tokens.SUMS)  # type: ignore[arg-type]
     task = smoothed(plain, 0.2)
     sums = task.measure(jnp.array(logits, jnp.float32), batch)
     target = np.full(logits.shape, 0.2 / 5) + 0.8 * np.eye(5)[labels]
-    expected = -(target * log_softmax(logits)).sum()
+    expected = -((target * log_softmax(logits)).sum(axis=-1) * counted).sum()
     total, weight = sums[task.objective]
     assert float(total) == pytest.approx(expected, rel=1e-5)
-    assert float(weight) == labels.size
+    assert float(weight) == counted.sum()
     assert set(task.no_sums()) == set(sums) == {*plain.no_sums(), task.objective}
     assert {name: sums[name] for name in plain.no_sums()} == plain.measure(jnp.array(logits, jnp.float32), batch)

@@ -12,11 +12,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import distopt
 from distopt import datasets
 from distopt.datasets import documents
 from distopt.errors import DataError
 from distopt.files import digest
 from tests.datasets.test_own import load, save, table
+from tests.launchers.test_replay import center
 
 TEXTS = ["the owl", "", "and the pussycat é", None, "went to sea\r\n", "x", "in a beautiful pea-green boat"]
 STREAM = b"\0".join(text.encode() for text in TEXTS if text)
@@ -94,6 +96,22 @@ def test_two_at_once_make_one_file(tmp_path: Path, cache: Path) -> None:
         found = list(pool.map(lambda _: load("parquet", file=file, **SETTINGS), range(4)))
     assert [path.name.endswith(".bin") for path in cache.iterdir()] == [True]
     assert len({digest.of_arrays(blocks(each)) for each in found}) == 1
+
+
+@pytest.mark.slow
+def test_a_model_learns_documents_in_both_engines_and_is_repeated(tmp_path: Path) -> None:
+    file = written(tmp_path, "parquet", [f"{i % 7} owls and {i % 5} cats" for i in range(200)])
+    overrides = ["model=gpt", "model.width=16", "model.heads=2", "model.layers=1", "dataset=parquet", "batch_size=4"]
+    overrides += [f"dataset.file={file}", "dataset.text=text", "dataset.context=16", "workers=3", "epochs=3"]
+    overrides += ["local.learning_rate=0.01", "evaluate.points=2", "optimizer=averaging", f"output={tmp_path / 'runs'}"]
+    one, other = (distopt.run(["launcher=sim", *overrides, f"launcher.width={width}"]) for width in (1, 4))
+    first, last = one.evals["bits_per_byte"].iloc[[0, -1]]
+    assert first == pytest.approx(8, abs=0.25)
+    assert last < 0.7 * first
+    np.testing.assert_allclose(other.evals["bits_per_byte"], one.evals["bits_per_byte"], rtol=1e-3)
+    again = distopt.run(["launcher=replay", f"launcher.trace={one.folder}", *overrides])
+    assert center(again) == center(one)
+    assert one.info["contents"].keys() == {"dataset.file"}
 
 
 def test_documents_to_validate_on(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Files of columns, read whole or batch by batch: Parquet, and folders in which Hugging Face's library saves data."""
 
 import json
+import struct
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 ROOM = 32  # bytes of memory per value while a table is read
 ROWS = 1024  # that are decoded together
 END = b"\xff\xff\xff\xff\0\0\0\0"  # of a stream that was written to its end
+DICTIONARY, BATCH = 2, 3  # kinds of messages in a stream
 STATE, PARTS = "state.json", "dataset_dict.json"  # of a folder that was saved
 
 
@@ -57,6 +59,8 @@ class Saved:
         """Open it; raises one of `BROKEN`."""
         path = Path(file).expanduser()
         self._paths = _data_files(path) if path.is_dir() else [regular(path)]
+        for each in self._paths:
+            _check_stream(each)
         schemas = [self._opened(each).schema for each in self._paths]
         for each, schema in zip(self._paths, schemas, strict=True):
             if not schema.equals(schemas[0]):
@@ -87,10 +91,6 @@ class Saved:
     def _opened(self, path: Path) -> Any:
         import pyarrow as pa
 
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - len(END)))
-            if file.read() != END:
-                raise ValueError(f"{path.name} is no stream of Arrow that was written to its end")
         return pa.ipc.open_stream(pa.memory_map(str(path)))
 
 
@@ -124,6 +124,39 @@ def _distinct(schema: "pa.Schema") -> "pa.Schema":
     if len(set(schema.names)) < len(schema.names):
         raise ValueError("two columns have the same name")
     return schema
+
+
+def _check_stream(path: Path) -> None:
+    """Raise one of `BROKEN` unless a stream of Arrow is whole, and takes no more memory than its file has bytes."""
+    import pyarrow as pa
+
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - len(END)))
+        if file.read() != END:
+            raise ValueError(f"{path.name} is no stream of Arrow that was written to its end")
+    for message in pa.ipc.MessageReader.open_stream(pa.memory_map(str(path))):
+        if _compressed(message.metadata.to_pybytes()):
+            raise ValueError(f"{path.name} is compressed, which may hide any size; write it without compression")
+
+
+def _compressed(metadata: bytes) -> bool:
+    """Return whether the body of a message is compressed, from its metadata: `Message.fbs` of Arrow, a flatbuffer."""
+
+    def field(table: int, number: int) -> int:
+        """Return where a field of a table is, 0 if it is not there."""
+        names = table - struct.unpack_from("<i", metadata, table)[0]
+        (size,) = struct.unpack_from("<H", metadata, names)
+        place = struct.unpack_from("<H", metadata, names + 4 + 2 * number)[0] if 4 + 2 * number < size else 0
+        return table + place if place else 0
+
+    def inner(place: int) -> int:
+        return int(place + struct.unpack_from("<I", metadata, place)[0])
+
+    root = inner(0)
+    kind, batch = metadata[field(root, 1)], inner(field(root, 2))
+    if kind not in (DICTIONARY, BATCH):
+        return False
+    return field(inner(field(batch, 1)) if kind == DICTIONARY else batch, 3) != 0
 
 
 def _data_files(folder: Path) -> list[Path]:

@@ -222,6 +222,19 @@ def test_folders_that_are_damaged(tmp_path: Path) -> None:
         load("arrow", file=str(tmp_path))
 
 
+@pytest.mark.parametrize("encoded", [False, True])
+@pytest.mark.parametrize("codec", ["zstd", "lz4"])
+def test_a_kilobyte_of_arrow_that_unpacks_to_gigabytes_is_refused(tmp_path: Path, codec: str, encoded: bool) -> None:
+    texts = pa.array(["x" * 1_000_000] * 9)
+    columns = pa.table({"text": texts.dictionary_encode() if encoded else texts})
+    file = tmp_path / "t.arrow"
+    with pa.ipc.new_stream(file, columns.schema, options=pa.ipc.IpcWriteOptions(compression=codec)) as stream:
+        stream.write_table(columns)
+    assert file.stat().st_size < 100_000
+    with pytest.raises(DataError, match=r"cannot be read as arrow \(t.arrow is compressed, which may hide any size"):
+        load("arrow", file=str(file), **SETTINGS)
+
+
 def test_offsets_that_lead_out_of_the_file_are_not_followed(tmp_path: Path) -> None:
     folder = Path(saved(tmp_path / "t", pa.table({"text": ["abcd" * 50] * 2}), 1))
     [file] = folder.glob("*.arrow")

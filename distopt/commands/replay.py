@@ -22,7 +22,6 @@ def main(args: argparse.Namespace) -> int:
     import numpy as np
 
     from distopt.errors import ResultsError
-    from distopt.launchers.replay import ADDED
     from distopt.runner import run as runner
     from distopt.runs import results
 
@@ -35,7 +34,6 @@ def main(args: argparse.Namespace) -> int:
         stop = dict.fromkeys(("updates", "seconds", "accuracy", "loss", "metric", "target"))
         evaluate = {**recorded.config.get("evaluate", {}), "points": 1, "every": None}
         config = {
-            **ADDED,
             **recorded.config,
             "launcher": launcher,
             "stop": stop,

@@ -13,7 +13,7 @@ from distopt.settings import flat
 #: settings that do not change what a run computes, only where it is written and how it is watched and kept
 IRRELEVANT = {"output", "name", "seeds", "trackers", "trackers_output", "launcher.log_to_driver", "launcher.timeout"}
 IRRELEVANT |= {"resume", "checkpoint.every", "checkpoint.seconds", "launcher.on_worker_loss"}
-IRRELEVANT |= {"launcher.on_server_loss"}
+IRRELEVANT |= {"launcher.on_server_loss", "dataset.resident"}
 #: settings that name files: their content counts, not their path; a folder counts by the files in it
 FILES = {"dataset.file", "dataset.validation_file", "launcher.trace", "cluster.step.trace"}
 #: settings that mostly decide how long a run takes, by key or by group

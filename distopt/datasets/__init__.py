@@ -5,7 +5,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from distopt.datasets.dataset import Dataset, resident
+from distopt.datasets.dataset import Dataset
 from distopt.datasets.settings import check_settings
 from distopt.errors import DataError
 from distopt.records import Kind
@@ -41,11 +41,7 @@ def load(settings: Mapping[str, Any]) -> Dataset | None:
     if problems := check_settings(settings):
         raise DataError(problems)
     module = _LOADERS[settings["name"]]
-    data = import_module(f"distopt.datasets.{module}").load(settings) if module else None
-    try:
-        return resident(data) if data else None
-    except MemoryError as error:
-        raise DataError(f"dataset.name={settings['name']}: {error}") from error
+    return import_module(f"distopt.datasets.{module}").load(settings) if module else None
 
 
 class Size(NamedTuple):

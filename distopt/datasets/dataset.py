@@ -4,14 +4,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from distopt.files.untrusted import need
 from distopt.records import Kind
 
 Samples = tuple[Any, ...]
-"""Arrays with one row per sample, in tuples that may hold tuples; a batch has some of the rows of each.
-
-An array may also be what is indexed like one, such as `distopt.datasets.blocks.Blocks`.
-"""
+"""Arrays with one row per sample, in tuples that may hold tuples; a batch has some of the rows of each. They are NumPy
+arrays, or what is indexed like them and stays on disk, see `mapped` and `blocks`."""
 
 
 class Dataset(NamedTuple):
@@ -40,32 +37,24 @@ class Dataset(NamedTuple):
         return length(self.train)
 
 
-def resident(data: Dataset) -> Dataset:
-    """Return a data set whose samples are arrays in memory.
-
-    Raises:
-        MemoryError: they do not fit.
-    """
-    parts = [data.train, data.validation]
-    need(sum(leaf.nbytes for part in parts for leaf in _leaves(part) if not isinstance(leaf, np.ndarray)), data.name)
-    train, validation = (_read(part) for part in parts)
-    return data._replace(train=train, validation=validation)
+def leaves(samples: Samples) -> list[Any]:
+    """Return the arrays."""
+    return [leaf for each in samples for leaf in (leaves(each) if isinstance(each, tuple) else [each])]
 
 
-def _leaves(part: Any) -> list[Any]:
-    return [leaf for each in part for leaf in _leaves(each)] if isinstance(part, tuple) else [part]
+def whole(samples: Samples) -> Samples:
+    """Return the arrays in memory."""
+    return tuple(whole(each) if isinstance(each, tuple) else each[:] for each in samples)
 
 
-def _read(part: Any) -> Any:
-    return tuple(map(_read, part)) if isinstance(part, tuple) else part[:]
+def in_memory(samples: Samples) -> int:
+    """Return the bytes of the arrays that are in memory."""
+    return sum(leaf.nbytes for leaf in leaves(samples) if isinstance(leaf, np.ndarray))
 
 
 def length(samples: Samples) -> int:
     """Return the number of samples."""
-    first: Any = samples
-    while isinstance(first, tuple):
-        first = first[0]
-    return len(first)
+    return len(leaves(samples)[0])
 
 
 def classified(name: str, train: Samples, validation: Samples, classes: int) -> Dataset:

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from distopt.datasets import sources
-from distopt.datasets.blocks import SEPARATOR, mapped
+from distopt.datasets.blocks import SEPARATOR
 from distopt.datasets.columns import Parquet, Saved, kind, opened
 from distopt.datasets.dataset import Dataset
-from distopt.datasets.streams import Stream, chunks, cut, text
+from distopt.datasets.mapped import Mapped, chunks
+from distopt.datasets.streams import Stream, cut, text
 from distopt.errors import DataError, listed, unwritten
 from distopt.files import digest
 from distopt.files.untrusted import BROKEN, in_words, reason
@@ -55,10 +56,10 @@ def _stream(settings: Mapping[str, Any], key: str) -> Stream:
     try:
         if not target.exists():
             _write(_documents(columns, settings, key), target)
-        written = mapped(target, np.uint8)
+        written = Mapped(target, np.uint8, 0, (target.stat().st_size,))
     except OSError as error:
         raise DataError(f"dataset.text={column}: {unwritten(error)} with XDG_CACHE_HOME") from error
-    number = sum(int(np.count_nonzero(chunk == SEPARATOR)) for chunk in chunks(written)) + bool(len(written))
+    number = sum(int(np.count_nonzero(chunk == SEPARATOR)) for _, chunk in chunks(written)) + bool(len(written))
     return text(written, file, f"{number:,} documents in the column {column}, ")
 
 
@@ -99,4 +100,9 @@ def _write(documents: Iterator[Any], target: Path) -> None:
                 file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(partial, target)
+        try:
+            os.link(partial, target)
+        except FileExistsError:  # somebody was faster, and may be reading it
+            pass
+        except OSError:  # a file system without links
+            os.replace(partial, target)

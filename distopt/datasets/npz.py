@@ -8,10 +8,13 @@ import numpy as np
 from numpy.lib import format as npy
 
 from distopt.datasets.dataset import Dataset
+from distopt.datasets.mapped import Mapped, Rows
 from distopt.datasets.own import Part, assemble, finite
 from distopt.errors import DataError, listed
-from distopt.files.npz import members, read_array
+from distopt.files.npz import array_place, members, read_array
 from distopt.files.untrusted import BROKEN, reason, regular
+
+LARGE = 64 << 20  # bytes of features from which on they stay in the file
 
 
 def load(settings: Mapping[str, Any]) -> Dataset:
@@ -52,12 +55,17 @@ def _part(archive: zipfile.ZipFile, settings: Mapping[str, Any], part: str) -> P
             f"{settings['file']}: {part} labels of shape {y.shape} and type {y.dtype}, "
             "expected one integer or string per sample"
         )
-    return finite(x, settings["file"], f"{part} features: a value").astype(np.float32, copy=False), y
+    x = finite(x, settings["file"], f"{part} features: a value")
+    return x.astype(np.float32, copy=False) if isinstance(x, np.ndarray) else Rows(x, dtype=np.float32), y
 
 
-def _array(archive: zipfile.ZipFile, settings: Mapping[str, Any], key: str) -> np.ndarray:
+def _array(archive: zipfile.ZipFile, settings: Mapping[str, Any], key: str) -> Any:
+    """Return an array of the file; features that are large and not compressed stay in it."""
     name = settings.get(key, key)
     found = members(archive)
     if name not in found:
         raise DataError(f"dataset.{key}={name}: no such array in {settings['file']}, it has {listed(found)}")
-    return read_array(archive, found[name])
+    member = found[name]
+    if key.endswith("x") and member.file_size >= LARGE and (place := array_place(archive, member)):
+        return Mapped(settings["file"], *place)
+    return read_array(archive, member)

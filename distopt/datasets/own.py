@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 
 from distopt.datasets.dataset import Dataset, classified, scattered, stratified
+from distopt.datasets.mapped import chunks, select
 from distopt.errors import DataError
 
 VALIDATION_FRACTION = 0.2
 NAMED = 8  # classes that are told by name
 FEW, SMALL = 20, 10  # more classes than the first, with fewer samples each than the second, are a doubtful label
-Part = tuple[np.ndarray, np.ndarray]
+Part = tuple[Any, np.ndarray]
 
 
 def assemble(
@@ -82,7 +83,7 @@ def _divided(
                 f"dataset.validation_fraction={fraction:g}: leaves no sample in one of the parts, {settings['file']} "
                 f"holds {len(y)}"
             )
-        train, validation = (x[kept], y[kept]), (x[held_out], y[held_out])
+        train, validation = (select(x, kept), y[kept]), (select(x, held_out), y[held_out])
         how = f"held out by dataset.validation_fraction={fraction:g}, the same for every seed"
     sizes = len(train[1]), len(validation[1])
     return train, validation, kept, f"{sizes[0]:,} samples to train on, {sizes[1]:,} to validate on, {how}"
@@ -194,18 +195,22 @@ def _few(names: Any) -> str:
     return ", ".join(words[:NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
-def finite(values: np.ndarray, file: str, what: str) -> np.ndarray:
+def finite(values: Any, file: str, what: str) -> Any:
     """Return values, of which none is missing or beyond float32.
 
     Raises:
         DataError: a value is missing (NaN), infinite or too large for float32; the message names the first sample.
     """
-    with np.errstate(over="ignore"):
-        single = np.asarray(values, dtype=np.float32)
-    bad = ~np.isfinite(single).all(axis=tuple(range(1, single.ndim)))
-    if bad.any():
+    count, where = 0, 0
+    for first, some in chunks(values):
+        with np.errstate(over="ignore"):
+            single = np.asarray(some, dtype=np.float32)
+        bad = ~np.isfinite(single).all(axis=tuple(range(1, single.ndim)))
+        where = where if count or not bad.any() else first + int(bad.argmax())
+        count += int(bad.sum())
+    if count:
         raise DataError(
-            f"{file}: {what} is missing or not finite in {bad.sum()} samples, first in sample {bad.argmax()} "
-            "(counted from 0); remove or fill them"
+            f"{file}: {what} is missing or not finite in {count} samples, first in sample {where} (counted from 0); "
+            "remove or fill them"
         )
     return values

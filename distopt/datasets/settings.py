@@ -6,7 +6,8 @@ from typing import Any
 from distopt.datasets.partition import BY_LABEL, SCHEMES
 from distopt.settings import FLAG, NAMED, TEXT, WORD, Check, list_of, number, one_of, or_null, problem, whole
 
-_SHARDS = ("partition", "alpha")
+_SHARDS = ("partition", "alpha", "resident")
+_TEXT = ("partition", "resident", "context", "validation_fraction")
 _DOWNLOAD = (*_SHARDS, "root", "download")
 _TABLE = (
     *_SHARDS,
@@ -33,10 +34,10 @@ KEYS: dict[str, tuple[str, ...]] = {
     "csv": _CSV,
     "parquet": _DOCUMENTS,
     "arrow": _DOCUMENTS,
-    "tokens": ("partition", "file", "validation_file", "dtype", "vocabulary", "context", "validation_fraction"),
-    "text": ("partition", "file", "context", "validation_fraction"),
-    "pydoc": ("partition", "context", "validation_fraction"),
-    "austen": ("partition", "root", "context", "validation_fraction"),
+    "tokens": (*_TEXT, "file", "validation_file", "dtype", "vocabulary"),
+    "text": (*_TEXT, "file"),
+    "pydoc": _TEXT,
+    "austen": (*_TEXT, "root"),
     "object": (
         *_SHARDS,
         "factory",
@@ -108,6 +109,7 @@ _FACTORY = TEXT._replace(words="module:factory, or the name of an entry point")
 _RULES: dict[str, Check] = {
     "partition": one_of(*SCHEMES),
     "alpha": number(0, above=True)._replace(words="a number above 0"),
+    "resident": one_of("auto", True, False)._replace(words="auto, true or false"),
     "context": whole(1),
     "dtype": one_of("uint8", "uint16", "uint32"),
     "vocabulary": or_null(whole(2)),

@@ -1,38 +1,31 @@
 """From a stream of tokens to a data set: blocks to train on, and blocks to validate on."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from distopt.datasets.blocks import Blocks, Weights
 from distopt.datasets.dataset import Dataset
+from distopt.datasets.mapped import Rowed, chunks
 from distopt.errors import DataError
 from distopt.records import BYTES
-
-CHUNK = 1 << 24  # tokens that are looked at together
 
 
 class Stream(NamedTuple):
     """Tokens in the order in which they are predicted."""
 
-    tokens: np.ndarray  # integers, shape (n,)
+    tokens: Rowed  # integers, shape (n,)
     what: str  # where they come from
     told: str  # what is in them, in words
 
 
-def text(content: np.ndarray, what: str, more: str = "") -> Stream:
+def text(content: Rowed, what: str, more: str = "") -> Stream:
     """Return the stream of the bytes of a text."""
     counts = np.zeros(BYTES, np.int64)
-    for chunk in chunks(content):
+    for _, chunk in chunks(content):
         counts += np.bincount(chunk, minlength=BYTES)
     return Stream(content, what, f"{what}: {more}{len(content):,} bytes, {np.count_nonzero(counts)} different ones")
-
-
-def chunks(tokens: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield the tokens piece by piece."""
-    for first in range(0, len(tokens), CHUNK):
-        yield np.asarray(tokens[first : first + CHUNK])
 
 
 def cut(

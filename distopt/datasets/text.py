@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from distopt.datasets.blocks import mapped
 from distopt.datasets.dataset import Dataset
+from distopt.datasets.mapped import Mapped
 from distopt.datasets.streams import cut, text
 from distopt.errors import DataError
 from distopt.files import digest
@@ -25,9 +25,10 @@ def load(settings: Mapping[str, Any]) -> Dataset:
     return cut(settings, text(_read(settings["file"]), settings["file"]))
 
 
-def _read(file: str) -> np.ndarray:
+def _read(file: str) -> Mapped:
     try:
-        return mapped(regular(file), np.uint8)
+        path = regular(file)
+        return Mapped(path, np.uint8, 0, (path.stat().st_size,))
     except FileNotFoundError as error:
         raise DataError(f"dataset.file={file}: no such file") from error
     except BROKEN as error:

@@ -2,27 +2,22 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from distopt.datasets.blocks import mapped
 from distopt.datasets.dataset import Dataset
-from distopt.datasets.streams import Stream, chunks, cut
+from distopt.datasets.mapped import Mapped, chunks
+from distopt.datasets.streams import Stream, cut
 from distopt.errors import DataError
 from distopt.files.untrusted import BROKEN, reason, regular
 
 HEADER = 256  # int32 numbers before the tokens of llm.c: the format, its version, the number of tokens, zeros
-FORMATS = {20240520: (1, "uint16"), 20240801: (7, "uint32")}  # of llm.c: the version and the type of tokens
+FORMATS: dict[int, tuple[int, np.dtype]] = {  # of llm.c: the version, and the type of tokens
+    20240520: (1, np.dtype(np.uint16)),
+    20240801: (7, np.dtype(np.uint32)),
+}
 MOST = 2**31 - 1  # tokens become int32
-
-
-class _Layout(NamedTuple):
-    """Where the tokens of a file are."""
-
-    dtype: str
-    offset: int = 0  # bytes
-    tokens: int | None = None  # None: to the end of the file
 
 
 def load(settings: Mapping[str, Any]) -> Dataset:
@@ -37,7 +32,7 @@ def load(settings: Mapping[str, Any]) -> Dataset:
     """
     keys = [key for key in ("file", "validation_file") if settings.get(key)]
     found = {key: _read(settings, key) for key in keys}
-    largest = {key: max((int(chunk.max()) for chunk in chunks(tokens)), default=0) for key, tokens in found.items()}
+    largest = {key: max((int(chunk.max()) for _, chunk in chunks(tokens)), default=0) for key, tokens in found.items()}
     vocabulary = settings.get("vocabulary") or min(max(largest.values()) + 1, MOST)
     for key, most in largest.items():
         if most >= vocabulary:
@@ -52,38 +47,40 @@ def load(settings: Mapping[str, Any]) -> Dataset:
     return cut(settings, *streams, vocabulary=vocabulary, unit="tokens")
 
 
-def _read(settings: Mapping[str, Any], key: str) -> np.ndarray:
+def _read(settings: Mapping[str, Any], key: str) -> Mapped:
     file = settings[key]
     try:
         path = regular(file)
-        return mapped(path, *_layout(path, settings["dtype"]))
+        kind, offset, count = _layout(path, settings["dtype"])
+        return Mapped(path, kind.newbyteorder("<"), offset, (count,))
     except FileNotFoundError as error:
         raise DataError(f"dataset.{key}={file}: no such file") from error
     except BROKEN as error:
         raise DataError(f"dataset.{key}={file}: cannot be read as tokens ({reason(error)})") from error
 
 
-def _layout(path: Path, dtype: str) -> _Layout:
-    """Return where the tokens of a file are; raises ValueError if its size contradicts that."""
+def _layout(path: Path, dtype: str) -> tuple[np.dtype, int, int]:
+    """Return the type of the tokens in a file, where they begin and how many there are.
+
+    Raises:
+        ValueError: the size of the file contradicts that.
+    """
     size = path.stat().st_size
     with path.open("rb") as file:
         head = file.read(4 * HEADER)
     header = np.frombuffer(head[: len(head) // 4 * 4], "<i4").tolist()
     if not header or header[0] not in FORMATS:
-        if size % np.dtype(dtype).itemsize:
+        kind = np.dtype(dtype)
+        if size % kind.itemsize:
             raise ValueError(f"its {size:,} bytes are no whole number of tokens of dataset.dtype={dtype}")
-        return _Layout(_little(dtype))
+        return kind, 0, size // kind.itemsize
     if len(header) < HEADER:
         raise ValueError("it ends within its header")
-    version, dtype = FORMATS[header[0]]
+    version, kind = FORMATS[header[0]]
     if header[1] != version:
         raise ValueError(f"it has version {header[1]} of the format {header[0]} of llm.c, known is {version}")
     count = header[2]
-    told = 4 * HEADER + count * np.dtype(dtype).itemsize
+    told = 4 * HEADER + count * kind.itemsize
     if count < 0 or size != told:
-        raise ValueError(f"its header announces {count:,} tokens of {dtype} in {told:,} bytes, and it has {size:,}")
-    return _Layout(_little(dtype), 4 * HEADER, count)
-
-
-def _little(dtype: str) -> str:
-    return np.dtype(dtype).newbyteorder("<").str
+        raise ValueError(f"its header announces {count:,} tokens of {kind} in {told:,} bytes, and it has {size:,}")
+    return kind, 4 * HEADER, count

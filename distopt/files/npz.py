@@ -1,6 +1,7 @@
 """Arrays in .npz files from others: checked before memory is allocated, and never unpickled."""
 
 import math
+import struct
 import zipfile
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from numpy.lib import format as npy
 from distopt.files.untrusted import need, regular
 
 HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+LOCAL = struct.Struct("<26x2H")  # what stands before a member: at its end the lengths of its name and of extra fields
 
 
 def members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
@@ -30,14 +32,39 @@ def read_arrays(name: str | Path) -> dict[str, np.ndarray]:
         return {name: read_array(archive, member) for name, member in members(archive).items()}
 
 
+def array_place(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> tuple[np.dtype, int, tuple[int, ...]] | None:
+    """Return type, offset in the file and shape of an array; None if it does not lie there as in memory.
+
+    Raises one of `distopt.files.untrusted.BROKEN`.
+    """
+    if member.compress_type != zipfile.ZIP_STORED or archive.fp is None:
+        return None
+    shape, fortran, dtype, start = _header(archive, member)
+    if fortran:
+        return None
+    archive.fp.seek(member.header_offset)
+    local = archive.fp.read(LOCAL.size)
+    if len(local) < LOCAL.size:
+        raise zipfile.BadZipFile(f"{member.filename} ends early")
+    name, extra = LOCAL.unpack(local)[-2:]
+    return dtype, member.header_offset + LOCAL.size + name + extra + start, shape
+
+
 def _check(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
-    """Check an array's header: the bytes it announces must be in the file and fit into memory."""
+    """Check that an array fits into memory."""
+    shape, _, dtype, _ = _header(archive, member)
+    size = math.prod(shape)
+    need(size * dtype.itemsize + 10 * size, f"array {member.filename.removesuffix('.npy')}")  # two float32 copies
+
+
+def _header(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> tuple[tuple[int, ...], bool, np.dtype, int]:
+    """Return shape, order, type and length of an array's header; the bytes it announces must be in the file."""
     name = member.filename.removesuffix(".npy")
     with archive.open(member) as file:
         version = npy.read_magic(file)
         if version not in HEADERS:
             raise ValueError(f"array {name} has a format of version {version}, known are 1.0 and 2.0")
-        shape, _, dtype = HEADERS[version](file)
+        shape, fortran, dtype = HEADERS[version](file)
         if dtype.hasobject:  # reading a pickle runs whatever code it holds
             raise ValueError(f"array {name} holds Python objects, which are never read; save numbers or strings")
         if not all(type(length) is int and length >= 0 for length in shape):
@@ -45,4 +72,4 @@ def _check(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
         size, held = math.prod(shape) * dtype.itemsize, member.file_size - file.tell()
         if size != held:
             raise ValueError(f"array {name} announces {size} bytes and has {held}")
-        need(size + 10 * math.prod(shape), f"array {name}")  # bytes and two float32 copies of each number
+        return shape, fortran, dtype, file.tell()

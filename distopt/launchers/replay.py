@@ -19,6 +19,7 @@ from distopt.training.worker_programs import Replica
 CLOCK = "virtual"
 TOGETHER = False
 FREE = {
+    "dataset.resident",
     "launcher",
     "cluster",
     "experiment",
@@ -32,8 +33,6 @@ FREE = {
     "trackers",
     "trackers_output",
 }  # settings that may differ in a replay
-
-ADDED = {"on_bad_commit": "stop"}  # settings that older runs lack, with the value those runs acted on
 
 
 def check(experiment: Experiment) -> list[str]:
@@ -72,8 +71,8 @@ def launch(experiments: Sequence[Experiment], watch: Watch, interrupted: Interru
 
 def differences(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Return the settings that decide a run's numbers and differ, each as `key: recorded, now`."""
-    old, new = (flat({k: v for k, v in {**ADDED, **each}.items() if k not in FREE}) for each in (recorded, now))
-    keys = sorted(key for key in old.keys() | new.keys() if not _alike(old.get(key), new.get(key)))
+    old, new = (flat({k: v for k, v in each.items() if k not in FREE}) for each in (recorded, now))
+    keys = sorted(k for k in (old.keys() | new.keys()) - FREE if not _alike(old.get(k), new.get(k)))
     return [f"{key} was {old.get(key)}, is {new.get(key)}" for key in keys]
 
 

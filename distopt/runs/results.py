@@ -18,6 +18,7 @@ from distopt.files.untrusted import BROKEN, need, read_mapping, reason, regular
 from distopt.metrics import convergence, diagnostics, efficiency, staleness
 from distopt.records import ACCURACY, FINISHED, LOSS, Metric
 from distopt.runs.growing_table import read_stream
+from distopt.runs.older import completed
 from distopt.runs.schema import CONFIG, INFO, NUMBER, REQUIRED, Rules, check_mapping, check_table
 
 
@@ -86,7 +87,7 @@ def load(folder: str | Path) -> Run:
     info = _read_mapping(folder / "run.json", INFO, ("status", "clock"))
     if info["status"] == "running" and not held(folder):
         info |= {"status": "interrupted", "reason": "its process is gone"}
-    config = _read_mapping(folder / "config.yaml", CONFIG, ("optimizer", "seed", "workers"))
+    config = completed(_read_mapping(folder / "config.yaml", CONFIG, ("optimizer", "seed", "workers")))
     evals = _read_table(folder, "evals", str(info["status"]))
     if (folder / "summary.json").is_file():
         summary = _read_mapping(folder / "summary.json")

@@ -10,6 +10,7 @@ import numpy as np
 
 from distopt.datasets.sampler import Sampler
 from distopt.training.experiment import Experiment
+from distopt.training.gathering import Gatherer
 
 
 class Batches(NamedTuple):
@@ -19,6 +20,7 @@ class Batches(NamedTuple):
     first_step: Any  # int32, shape ()
     steps: Any  # int32, shape (), at most λ; the tail of a budget is a shorter window
     indices: Any  # int32, shape (λ, batch size); rows beyond `steps` are not read
+    samples: Any = None  # the samples of these rows, where the device does not keep all of them; leaves (λ, batch, …)
     clock: Any = None  # of the schedule of the local method, see `schedules.Clock`; None without one
 
 
@@ -33,7 +35,9 @@ class Itinerary:
         self.last = 0  # steps of the last window
         self._experiment = experiment
         shard = experiment.shards[worker]
-        self._sampler = Sampler(shard, experiment.batch_size, experiment.seed, worker) if experiment.dataset else None
+        data, batch = experiment.dataset, experiment.batch_size
+        self._sampler = Sampler(shard, batch, experiment.seed, worker) if data else None
+        self._gatherer = Gatherer(data.train, experiment.window * batch) if data and not experiment.resident else None
 
     @property
     def remaining(self) -> int:
@@ -55,16 +59,26 @@ class Itinerary:
 
     def next(self, steps: int = 0) -> Batches:
         """Return the next window's batches and advance; `steps`, if not 0, overrides its length."""
-        steps = steps or self.ahead
-        indices = np.zeros((self._experiment.window, self._experiment.batch_size), np.int32)
-        if self._sampler:
-            indices[:steps] = self._sampler.batches(self.step, steps)
-        clock = self._experiment.clock(self.worker, self.step)
-        batches = Batches(np.int32(self.worker), np.int32(self.step), np.int32(steps), indices, clock)
+        steps, first = steps or self.ahead, self.step
+        clock, samples = self._experiment.clock(self.worker, first), None
+        if self._gatherer:
+            indices, samples = self._gatherer.take((first, steps), lambda: self._indices(first, steps))
+        else:
+            indices = self._indices(first, steps)
         self.step += steps
         self._windows += 1
         self.last = steps
-        return batches
+        if self._gatherer and self.remaining > 0:
+            following = self.step, self.ahead
+            self._gatherer.foresee(following, lambda: self._indices(*following))
+        return Batches(np.int32(self.worker), np.int32(first), np.int32(steps), indices, samples, clock)
+
+    def _indices(self, first: int, steps: int) -> np.ndarray:
+        """Return the rows of the samples of a window, int32 of shape (λ, batch size)."""
+        indices = np.zeros((self._experiment.window, self._experiment.batch_size), np.int32)
+        if self._sampler:
+            indices[:steps] = self._sampler.batches(first, steps)
+        return indices
 
     def stop(self, steps: int) -> None:
         """Note that the last window ended after fewer steps than planned."""

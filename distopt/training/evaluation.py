@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from distopt.datasets.dataset import length
+from distopt.datasets.dataset import length, whole
 from distopt.rules import Params
 from distopt.tasks import ModelState, Sums, Task
 from distopt.training.experiment import Experiment, Goal
@@ -50,7 +50,7 @@ class Evaluator:
             subset = np.sort(np.random.default_rng(0).permutation(data.size)[:samples])
             self._splits = {
                 "train": jax.device_put(jax.tree.map(lambda array: array[subset], data.train)),
-                "validation": jax.device_put(data.validation),
+                "validation": jax.device_put(whole(data.validation)) if experiment.resident else data.validation,
             }
             size = min(experiment.batch_size, data.size)
             count = min(-(-STATISTICS // size), data.size // size)

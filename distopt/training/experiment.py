@@ -10,6 +10,7 @@ import optax
 
 from distopt import datasets, local, models, optimizers
 from distopt.datasets import Dataset
+from distopt.datasets.dataset import leaves
 from distopt.errors import ConfigError
 from distopt.records import Checkpoint, Metric
 from distopt.rules import DistributedOptimizer
@@ -21,6 +22,8 @@ from distopt.training.budget import UNLIMITED, divide, whole_portions
 from distopt.training.scheduling import follow, once, rules_of
 from distopt.training.trial import exchange
 from distopt.windows import count, length
+
+RESIDENT = 256 << 20  # bytes of samples in files up to which `dataset.resident=auto` keeps them on the device
 
 
 class Goal(NamedTuple):
@@ -75,6 +78,16 @@ class Experiment(NamedTuple):
         reset = self.config["local"]["on_pull"]
         rules = self.model, self.local, self.optimizer, self.schedule, reset
         return *rules, self.workers, self.window, self.batch_size, shapes
+
+    @property
+    def resident(self) -> bool:
+        """Return whether the device keeps all training samples; else each window brings its own."""
+        if self.dataset is None or self.portions:
+            return True
+        wanted, data = self.config["dataset"].get("resident", "auto"), leaves(self.dataset.train)
+        if wanted != "auto":
+            return bool(wanted)
+        return all(isinstance(leaf, np.ndarray) for leaf in data) or sum(leaf.nbytes for leaf in data) <= RESIDENT
 
     @property
     def portions(self) -> int | None:
@@ -227,6 +240,11 @@ def build(config: Mapping[str, Any], dataset: Dataset | str | None = "load") -> 
     divided = _attempt(problems, divide, config, data, workers)
     if model:
         problems += _odd_metrics(config, model) or _unknown_goals(config, model)
+    if data and config["dataset"].get("resident") is False and optimizer.worker.steps.passes:
+        problems.append(
+            f"dataset.resident=false: optimizer={config['optimizer']['name']} passes over portions of the data, which "
+            "the device keeps; leave it auto"
+        )
     if config["model"].get("norm") == "batch" and config["batch_size"] == 1:
         problems.append(
             "model.norm=batch: a batch of one sample has no spread; take batch_size > 1 or model.norm=layer"

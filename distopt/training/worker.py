@@ -124,7 +124,8 @@ class Worker:
 
         def step(progress: Progress) -> Progress:
             i, theta, local, model, total, loss, sums, ended = progress
-            batch = jax.tree.map(lambda a: a[indices[i]], data)
+            rows, place = (data, indices[i]) if batches.samples is None else (batches.samples, i)
+            batch = jax.tree.map(lambda a: a[place], rows)
             (value, (model, more_sums)), g = differentiate(
                 theta, model, batch, jax.random.fold_in(key, batches.first_step + i)
             )

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from distopt.datasets.dataset import whole
 from distopt.rules import Params, Reply, Window
 from distopt.training.batches import Batches, Itinerary
 from distopt.training.experiment import Experiment
@@ -46,12 +47,14 @@ class Replica:
 
     @cached_property
     def data(self) -> Any:
-        """The training samples on the device; () without data."""
+        """The training samples on the device; () without data, or if the device does not keep them."""
         data = self.experiment.dataset
+        if not self.experiment.resident:
+            return ()
         if data and self.experiment.portions:  # shuffled, so that each portion is a fair sample; the same for all seeds
             order = np.random.default_rng(0).permutation(data.size)
             return jax.device_put(jax.tree.map(lambda array: array[order], data.train))
-        return jax.device_put(data.train if data else ())
+        return jax.device_put(whole(data.train) if data else ())
 
     def begin(self, center: Params | None = None, kept: Kept | None = None) -> Position:
         """Return the position a worker starts from.

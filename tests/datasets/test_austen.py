@@ -38,7 +38,7 @@ def written(folder: Path, records: list[bytes], **wrong: int) -> Path:
 
 
 def text(found: datasets.Dataset) -> bytes:
-    return b"".join(found.train[0][:, :-1].tobytes() + found.validation[0][:, :-1].tobytes() for found in [found])
+    return b"".join(part[0][:][:, :-1].tobytes() for part in (found.train, found.validation))
 
 
 def test_the_lines_of_all_novels_are_the_text(tmp_path: Path) -> None:

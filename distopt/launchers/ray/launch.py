@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from distopt.datasets.dataset import in_memory
 from distopt.errors import ConfigError, DistoptError
 from distopt.launchers.ray import local_state
 from distopt.launchers.ray.driver import Crew, Stopped
@@ -147,7 +148,7 @@ def _connect(experiment: Experiment) -> Any:
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise DistoptError(f"launcher.address={settings['address']}: no Ray cluster answers ({error})") from None
         return ray
-    data = tree_bytes((data.train, data.validation)) if (data := experiment.dataset) else 0
+    data = in_memory((data.train, data.validation)) if (data := experiment.dataset) else 0
     kept = experiment.workers * tree_bytes(local_state.layout(experiment))  # travels with checkpoints and late commits
     needed = int(1.5 * data) + 8 * 4 * experiment.parameters + 3 * kept
     memory = settings["object_store_bytes"] or max(200 * 2**20, needed)

@@ -16,16 +16,6 @@ IRRELEVANT = (
 )
 PROBLEM = ("dataset", "model", "batch_size", "clock")
 SHARDING = ("dataset.partition", "dataset.alpha")
-BEFORE = {  # values for runs that are older than the setting
-    "compression.name": "none", "schedule.name": "constant", "label_smoothing": "0.0", "local.weight_decay": "0.0",
-}  # fmt: skip
-OF_TABLES = {"kind": "classes", "keep_default_na": "True", "sep": ",", "decimal": "."}
-BEFORE_OF = {  # the same by group and name
-    ("model", "mlp"): {"activation": "relu", "norm": "none", "dropout_input": "0.0"},
-    ("dataset", "csv"): OF_TABLES,
-    ("dataset", "parquet"): {"kind": "classes", "context": "64"},
-    ("dataset", "npz"): {"kind": "classes"},
-}
 Settled = tuple[dict[str, str], Run]
 
 
@@ -94,11 +84,7 @@ def settings(run: Run) -> dict[str, str]:
     for key, digest in (run.info.get("contents") or {}).items():  # what was read, not where it lay
         flat[key] = f"{PurePath(flat.get(key, '')).name}@{str(digest)[:8]}"
     kept = {key: value for key, value in flat.items() if not _within(key, ignored)}
-    before = dict(BEFORE)
-    for (group, name), values in BEFORE_OF.items():
-        if flat.get(f"{group}.name") == name:
-            before |= {f"{group}.{key}": value for key, value in values.items()}
-    return {"clock": str(run.info["clock"]), **before} | kept
+    return {"clock": str(run.info["clock"])} | kept
 
 
 def group(runs: Sequence[Run]) -> list[Group]:

@@ -92,7 +92,7 @@ class Programs:
     def _fly(self, fleet: Fleet, rows: jax.Array, batches: Batches, keys: jax.Array, data: Any) -> Fleet:
         """Compute one window of each worker in `rows`, shape (w,); `keys` has one entry per run."""
         start = _rows(fleet.position, rows)
-        axes = Batches(worker=0, first_step=0, steps=None, indices=0, clock=0)
+        axes = Batches(worker=0, first_step=0, steps=None, indices=0, samples=0, clock=0)
         flights = jax.vmap(self.worker.window, in_axes=(0, 0, 0, 0, axes, 0, None))(
             start.params, start.local, start.model, start.rule, batches, keys[rows // self.experiment.workers], data
         )

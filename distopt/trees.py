@@ -10,17 +10,19 @@ import numpy as np
 SAMPLED_WEIGHTS = 1024  # metrics look at every (d / 1024)-th weight: all of them would cost more than the update
 
 
+def paths(tree: Any) -> list[str]:
+    """Return the names of the leaves of a pytree, in order, e.g. `Dense_0/kernel`."""
+    return [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in jax.tree.leaves_with_path(tree)]
+
+
 def named(tree: Any) -> dict[str, np.ndarray]:
-    """Return the leaves of a pytree as NumPy arrays, named by their path, e.g. `Dense_0/kernel`."""
-    leaves, _ = jax.tree.flatten_with_path(tree)
-    return {jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(leaf) for path, leaf in leaves}
+    """Return the leaves of a pytree as NumPy arrays, named by their path."""
+    return dict(zip(paths(tree), map(np.asarray, jax.tree.leaves(tree)), strict=True))
 
 
 def unnamed(arrays: Mapping[str, np.ndarray], like: Any) -> Any:
     """Return the pytree of which `named` made the arrays; `like` has its structure."""
-    leaves, structure = jax.tree.flatten_with_path(like)
-    names = [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves]
-    return jax.tree.unflatten(structure, [arrays[name] for name in names])
+    return jax.tree.unflatten(jax.tree.structure(like), [arrays[name] for name in paths(like)])
 
 
 def is_key(leaf: Any) -> bool:

@@ -130,7 +130,7 @@ PLAIN = compose(["launcher=sim", "workers=2"])
         (lambda: distopt.run(b"workers=2"), "b'workers=2' is no override"),  # type: ignore[arg-type]
         (lambda: distopt.run("name='a"), "name='a: cannot be split into overrides"),
         (lambda: distopt.run(["workers=1,2"]), "workers=1,2: several values are several runs: `distopt run -m`"),
-        (lambda: distopt.run({"workers": 2}), r"\(21 in all\) are missing; `distopt\.config\.compose"),
+        (lambda: distopt.run({"workers": 2}), r"\(23 in all\) are missing; `distopt\.config\.compose"),
         (lambda: distopt.run({**PLAIN, "workers": object()}), "workers: Value 'object' is not a supported"),
         (lambda: distopt.run({**PLAIN, "workers": "two"}), "workers=two must be a whole number"),
         (lambda: distopt.run({**PLAIN, "workers": True}), "workers=true must be a whole number"),

@@ -65,6 +65,9 @@ def combine(
             )
     params = parse([f"{key}={value}" for key, value in (base.hydra.sweeper.get("params") or {}).items()])
     values = {override.get_key_element(): _values(override) for override in [*params, *parsed]}
+    for override in params:
+        if override.key_or_group == "experiment":  # it consists of others, which take its place
+            values["experiment"] = _values(override)
     _limit(math.prod(map(len, values.values())))
     bases: dict[tuple[str, ...], DictConfig] = {}
     combinations = (_combination(words, bases, folder, name) for words in itertools.product(*values.values()))

@@ -14,8 +14,11 @@ from distopt.settings import flat
 IRRELEVANT = {"output", "name", "seeds", "trackers", "trackers_output", "launcher.log_to_driver", "launcher.timeout"}
 IRRELEVANT |= {"resume", "checkpoint.every", "checkpoint.seconds", "launcher.on_worker_loss"}
 IRRELEVANT |= {"launcher.on_server_loss", "dataset.resident"}
+DISTILLATION = {"distillation.temperature", "distillation.share"}
 #: settings that name files: their content counts, not their path; a folder counts by the files in it
-FILES = {"dataset.file", "dataset.validation_file", "launcher.trace", "cluster.step.trace"}
+FILES = {"dataset.file", "dataset.validation_file", "launcher.trace", "cluster.step.trace", "teacher"}
+#: the file that counts where a setting names the folder of a run
+WITHIN = {"teacher": "model.npz"}
 #: settings that mostly decide how long a run takes, by key or by group
 COSTLY = {"launcher", "model", "dataset", "workers", "batch_size", "epochs", "steps", "tokens", "evaluate", "stop"}
 COSTLY |= {"optimizer.window"}
@@ -24,10 +27,12 @@ COSTLY |= {"optimizer.window"}
 def fingerprint(plain: Mapping[str, Any]) -> str:
     """Return a hash of the settings that decide a run's numbers.
 
-    The order of keys, `1` against `1.0`, and the settings in `IRRELEVANT` make no difference; files count by content.
+    The order of keys, `1` against `1.0`, and the settings in `IRRELEVANT` make no difference; files count by content,
+    and how to learn from a teacher counts if there is one.
     """
-    settings = {key: value for key, value in flat(plain).items() if key not in IRRELEVANT}
-    return _hash({key: _content(value) if key in FILES else value for key, value in settings.items()})
+    ignored = IRRELEVANT if plain.get("teacher") else IRRELEVANT | DISTILLATION
+    settings = {key: value for key, value in flat(plain).items() if key not in ignored}
+    return _hash({key: _content(key, value) if key in FILES else value for key, value in settings.items()})
 
 
 def workload(plain: Mapping[str, Any]) -> str:
@@ -64,15 +69,15 @@ def located(plain: Mapping[str, Any], folder: Path | None = None) -> dict[str, A
 def contents(plain: Mapping[str, Any]) -> dict[str, str]:
     """Return a hash of each file that the settings name and that can be read, by the key of the setting."""
     named = {key: str(value) for key, value in flat(plain).items() if key in FILES and value is not None}
-    found = {key: _content(path) for key, path in named.items()}
+    found = {key: _content(key, path) for key, path in named.items()}
     return {key: mark for key, mark in found.items() if mark is not None and mark != named[key]}
 
 
-def _content(path: str | None) -> str | None:
-    """Return a hash of the content of a file or a folder of data, or the path itself if it cannot be read."""
+def _content(key: str, path: str | None) -> str | None:
+    """Return a hash of the content of the file or folder that a setting names, or the path if it cannot be read."""
     if path is None:
         return None
     try:
-        return digest.of_file(path)
+        return digest.of_file(Path(path) / WITHIN[key] if key in WITHIN else path)
     except (OSError, RuntimeError, ValueError):
         return path

@@ -67,7 +67,7 @@ def size(settings: Mapping[str, Any]) -> Size | None:
     Raises:
         DataError: as `load`.
     """
-    if settings["name"] in SIZES:
+    if settings["name"] in SIZES and settings.get("validation_fraction", 0.2) == 0.2:
         return SIZES[settings["name"]]
     data = load(settings)
     return Size(data.size, data.shape, data.classes, data.kind) if data else None

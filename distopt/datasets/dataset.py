@@ -15,7 +15,7 @@ class Dataset(NamedTuple):
     """Training part and validation part, of the same structure.
 
     - `classes` and `numbers`: `(x, y)` with features x, float32 of shape (N, *shape), and per sample a class, int32 in
-      0 .. classes - 1, or a number, float32.
+      0 .. classes - 1, or a number, float32; `(x, y, taught)` where a teacher has said something of each sample.
     - `tokens`: `(blocks,)`, integers below `classes` of shape (N, T + 1), where `shape` is (T,); of documents `(blocks,
       weights)`, with what each prediction counts, of shape (N, T).
     """
@@ -30,6 +30,7 @@ class Dataset(NamedTuple):
     told: tuple[str, ...] = ()  # what was taken of a user's own file, in lines
     warnings: tuple[str, ...] = ()  # what looks wrong in it
     content: str | None = None  # a hash of the samples, if no setting names a file that has them
+    teacher: Any = None  # who will say something of each sample, see `distopt.training.teacher`
 
     @property
     def size(self) -> int:

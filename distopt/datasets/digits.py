@@ -8,18 +8,24 @@ from typing import Any
 import numpy as np
 
 from distopt.datasets.dataset import Dataset, classified, stratified
+from distopt.errors import DataError
 
-VALIDATION_FRACTION = 0.2
+VALIDATION_FRACTION = 0.2  # unless the settings have another one
 
 
 def load(settings: Mapping[str, Any]) -> Dataset:
-    """Load the 1,797 digits as (8, 8) float32 in [0, 1], with a fixed fifth of every class held out.
+    """Load the 1,797 digits as (8, 8) float32 in [0, 1], with a fixed part of every class held out.
+
+    Raises:
+        DataError: `validation_fraction` is so small that nothing is held out.
 
     Source: E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UCI repository, 1998 (its test part).
     """
-    del settings
     x, y = _read()
-    train, validation = stratified(y, VALIDATION_FRACTION)
+    fraction = settings.get("validation_fraction", VALIDATION_FRACTION)
+    train, validation = stratified(y, fraction)
+    if not len(validation):
+        raise DataError(f"dataset.validation_fraction={fraction:g}: leaves none of {len(y):,} samples to validate on")
     return classified("digits", (x[train], y[train]), (x[validation], y[validation]), 10)
 
 

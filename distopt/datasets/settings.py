@@ -26,7 +26,7 @@ _CSV = (*_TABLE, "sep", "decimal", "na_values", "keep_default_na")
 _PAIRS = ("train_x", "train_y", "validation_x", "validation_y")
 _ARRAYS = (*_SHARDS, "file", "kind", *_PAIRS, "validation_fraction", "key")
 KEYS: dict[str, tuple[str, ...]] = {
-    "digits": _SHARDS,
+    "digits": (*_SHARDS, "validation_fraction"),
     "mnist": _DOWNLOAD,
     "fashion_mnist": _DOWNLOAD,
     "cifar10": _DOWNLOAD,

@@ -13,7 +13,7 @@ from distopt.metrics import staleness
 from distopt.records import Interrupted, Launch, News, Watch
 from distopt.runs import results
 from distopt.settings import flat
-from distopt.training.experiment import Experiment
+from distopt.training.experiment import Experiment, taught
 from distopt.training.worker_programs import Replica
 
 CLOCK = "virtual"
@@ -59,7 +59,7 @@ def check(experiment: Experiment) -> list[str]:
 
 def launch(experiments: Sequence[Experiment], watch: Watch, interrupted: Interrupted) -> Launch:
     """Train in the order of `launcher.trace`; see `distopt.launchers`."""
-    (experiment,) = experiments
+    (experiment,) = taught(experiments)
     recorded = trace.read(Path(experiment.config["launcher"]["trace"]))
     watch.enter("compile")
     replica = Replica(experiment)

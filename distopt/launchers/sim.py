@@ -12,7 +12,7 @@ from distopt.launchers.inprocess.vectorized.run import Batched, unsupported
 from distopt.launchers.workload import cluster, workload
 from distopt.records import Interrupted, Launch, News, Outcome, Training, Watch
 from distopt.runs.checkpoints import wanted
-from distopt.training.experiment import Experiment
+from distopt.training.experiment import Experiment, taught
 from distopt.training.shapes import shapes
 from distopt.training.worker_programs import Replica
 from distopt.trees import tree_bytes
@@ -33,7 +33,7 @@ def check(experiment: Experiment) -> list[str]:
 
 def launch(experiments: Sequence[Experiment], watch: Watch, interrupted: Interrupted) -> Launch:
     """Train in the order and on the clock that the cluster model gives; see `distopt.launchers`."""
-    experiments = [paced(experiment) for experiment in experiments]
+    experiments = [paced(experiment) for experiment in taught(experiments)]
     together = max(1, ROOM_BYTES // (replica_bytes(experiments[0]) * experiments[0].workers))
     if width(experiments[:together]) < WORTHWHILE or wanted(experiments[0].config):
         together = 1  # a run resumes from its checkpoint alone, so it must train alone from the start

@@ -13,7 +13,7 @@ from typing import Any
 from distopt import plugins
 from distopt.errors import ConfigError, listed
 from distopt.records import Kind
-from distopt.tasks import Task
+from distopt.tasks import Task, tokens
 
 WORDS = {"classes": "samples with a class", "numbers": "samples with a number to predict", "tokens": "a text"}
 EXAMPLES = {"classes": "dataset=digits", "numbers": "dataset.kind=numbers", "tokens": "dataset=pydoc"}
@@ -63,9 +63,10 @@ def build(
         raise ConfigError(f"model.name={name}: no such model; choose from {', '.join([*TRAINABLE, *ANALYTIC])}")
     try:
         inspect.signature(make).bind(**arguments)
-        return make(**arguments)
+        task = make(**arguments)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"model={name}: {error}") from None
+    return tokens.told(task, classes) if kind == "tokens" and classes and isinstance(task, Task) else task
 
 
 def _trainable(name: str) -> Callable[..., Task] | None:

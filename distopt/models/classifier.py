@@ -1,57 +1,6 @@
-"""Make a task from a Flax module: softmax cross-entropy over classes, or squared error of numbers."""
+"""The helper for Flax linen modules, by the name under which models of this package call it."""
 
-from typing import Any, Literal
+from distopt.adapters.linen import Mode
+from distopt.adapters.linen import linen_task as classifier
 
-import flax.linen as nn
-import jax
-import jax.numpy as jnp
-
-from distopt.records import Kind
-from distopt.rules import Params
-from distopt.tasks import Batch, Key, ModelState, Task, classes, numbers
-
-Mode = bool | Literal["statistics"]
-"""How a module is called: evaluation, training, or normalizing as in training without dropout."""
-STATISTICS = "batch_stats"  # Flax's collection of running averages
-
-
-def classifier(module: nn.Module, shape: tuple[int, ...], kind: Kind = "classes") -> Task:
-    """Wrap a Flax module that maps examples of `shape` to logits, or for `numbers` to one output each.
-
-    The module is called as `module(x, train=...)`; it may use the random stream `dropout`, and mutable collections such
-    as `batch_stats`, which become the model state. With `train="statistics"` it normalizes as in training but drops
-    nothing.
-    """
-
-    def init(key: jax.Array) -> tuple[Params, ModelState]:
-        variables = dict(module.init(key, jnp.zeros((1, *shape), jnp.float32), train=False))
-        params = variables.pop("params")
-        return params, variables
-
-    def forward(params: Params, state: ModelState, batch: Batch, key: Key) -> tuple[jax.Array, ModelState]:
-        x, train = batch[0], key is not None
-        variables = {"params": params, **state}
-        rngs = {"dropout": key} if train else None
-        if train and state:
-            return module.apply(variables, x, train=True, rngs=rngs, mutable=list(state))
-        return module.apply(variables, x, train=train, rngs=rngs), state
-
-    def refresh(params: Params, state: ModelState, batch: Batch) -> ModelState:
-        if STATISTICS not in state:
-            return state
-
-        def after(start: Any) -> Any:
-            variables = {"params": params, **state, STATISTICS: start}
-            rngs = {"dropout": jax.random.key(0)}  # for modules that drop in this mode all the same
-            return module.apply(variables, batch[0], train="statistics", rngs=rngs, mutable=[STATISTICS])[1][STATISTICS]
-
-        # Running averages become m s + (1 - m) b; from s = 0 and s = 1 follow m, and b, the statistics of this batch.
-        zeros, ones = (jax.tree.map(like, state[STATISTICS]) for like in (jnp.zeros_like, jnp.ones_like))
-        low, high = after(zeros), after(ones)
-        return {**state, STATISTICS: jax.tree.map(lambda a, b: a / (1 - (b - a)), low, high)}
-
-    if kind == "numbers":
-        return Task(
-            init, forward, numbers.measure, numbers.METRICS, numbers.finish, numbers.SUMS, numbers.COMBINE, refresh
-        )
-    return Task(init, forward, classes.measure, classes.METRICS, combine=classes.COMBINE, refresh=refresh)
+__all__ = ["Mode", "classifier"]

@@ -5,21 +5,15 @@ N(0, 0.02²), projections back into the residual stream N(0, 0.02² / 2L), so th
 """
 
 import math
-from collections.abc import Callable
-from functools import partial
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from distopt.records import BYTES
-from distopt.rules import Params
-from distopt.tasks import Batch, Key, ModelState, Task, tokens
+from distopt.adapters.linen import linen_task
+from distopt.tasks import Task
 
 SPREAD = 0.02  # standard deviation of initial weights
-AT_ONCE = 4096  # tokens evaluated together
-WRITTEN, TEMPERATURE = 300, 0.8  # bytes of the sample of text, and how boldly they are drawn
 SCANNED = 6  # layers from which one compiled layer is run several times
 
 
@@ -112,36 +106,4 @@ def gpt(
         raise ValueError(f"model.tied={tied} must be true or false")
     (context,) = shape
     module = GPT(classes, context, width, layers, heads, float(dropout), tied)
-
-    def init(key: jax.Array) -> tuple[Params, ModelState]:
-        return module.init(key, jnp.zeros((1, context), jnp.int32), train=False)["params"], {}
-
-    def forward(params: Params, state: ModelState, batch: Batch, key: Key) -> tuple[jax.Array, ModelState]:
-        x = batch[0][:, :-1].astype(jnp.int32)
-        rngs = {"dropout": key} if key is not None else None
-        return module.apply({"params": params}, x, train=key is not None, rngs=rngs), state
-
-    return Task(
-        init, forward, tokens.measure, tokens.metrics(classes), tokens.finish, tokens.SUMS, tokens.COMBINE,
-        at_once=max(1, AT_ONCE // context), show=partial(write, forward, context) if classes == BYTES else None,
-    )  # fmt: skip
-
-
-def write(
-    forward: Callable[..., tuple[jax.Array, ModelState]],
-    context: int,
-    params: Params,
-    state: ModelState,
-    key: jax.Array,
-) -> str:
-    """Return a text that the model writes after an empty line, byte by byte, drawn at `TEMPERATURE`."""
-
-    def one(i: jax.Array, text: jax.Array) -> jax.Array:
-        block = jax.lax.dynamic_slice(text, (i - context,), (context + 1,))  # its last token is not read
-        logits, _ = forward(params, state, (block[None],), None)
-        drawn = jax.random.categorical(jax.random.fold_in(key, i), logits[0, -1] / TEMPERATURE)
-        return text.at[i].set(drawn.astype(text.dtype))
-
-    empty = jnp.full(context + WRITTEN, ord("\n"), jnp.uint8)
-    text = jax.jit(lambda text: jax.lax.fori_loop(context, len(text), one, text))(empty)
-    return np.asarray(text[context:]).tobytes().decode(errors="replace")
+    return linen_task(module, shape, "tokens")

@@ -38,6 +38,10 @@ def summary(run: Run) -> str:
             finals = [_final(metric, numbers.get(f"{split}_{metric.name}_final")) for metric in reversed(run.metrics)]
             rows[split] = f"{', '.join(finals)} (of the {what})"
     rows["parameters"] = f"{info['parameters']:,}" if info.get("parameters") else None
+    if flops := info.get("step_flops"):
+        share = numbers.get("product_share")
+        rate = f", {_percent(share)} of the device's rate in matrix products" if share else ""
+        rows["local step"] = f"{_operations(flops)}{rate}"
     rows["plots"] = str(run.folder / "plots")
     reason = f" ({info['reason']})" if info["reason"] else ""
     lines = [f"  {name:<11} {words}" for name, words in rows.items() if words is not None]
@@ -82,6 +86,14 @@ def _number(value: float | None, digits: int = 1) -> str:
 
 def _refused(numbers: Mapping[str, Any]) -> str:
     return f" ({numbers['refused']:,} of them refused)" if numbers.get("refused") else ""
+
+
+def _operations(flops: int) -> str:
+    """Return a number of operations with its unit."""
+    for unit, power in (("TFLOP", 12), ("GFLOP", 9), ("MFLOP", 6)):
+        if flops >= 10**power:
+            return f"{flops / 10**power:.3g} {unit}"
+    return f"{flops:,} FLOP"
 
 
 def _percent(share: float | None) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from omegaconf import DictConfig
@@ -35,6 +36,8 @@ class Job(NamedTuple):
     workload: str
     code: str
     output: str  # of the sweep, also where the configuration is that of a run to go on with
+    folder: Path | None = None  # of the run, if it is known before it is made
+    teacher: Path | None = None  # the folder of another run, which must have ended before this one begins
 
     @classmethod
     def of(cls, label: str, config: DictConfig) -> "Job":
@@ -42,7 +45,10 @@ class Job(NamedTuple):
         plain = configuration.validate(config)
         family = configuration.fingerprint({**plain, "seed": None})
         marks = configuration.fingerprint(plain), family, configuration.workload(plain)
-        return cls(label, config, *marks, provenance.code(plain["optimizer"]["name"]), str(plain["output"]))
+        folder = Path(plain["output"]).absolute() / plain["name"] if plain["name"] else None
+        teacher = Path(configuration.located(plain)["teacher"]) if plain["teacher"] else None
+        code = provenance.code(plain["optimizer"]["name"], plain["model"]["name"])
+        return cls(label, config, *marks, code, str(plain["output"]), folder, teacher)
 
     def answer(self, history: History) -> Past | None:
         """Return a run that ended by itself of the same configuration and code."""

@@ -42,7 +42,7 @@ def pick_up(config: Mapping[str, Any]) -> Cut:
     run = {
         "seed": config["seed"],
         "fingerprint": configuration.fingerprint(config),
-        "code": code(config["optimizer"]["name"]),
+        "code": code(config["optimizer"]["name"], config["model"]["name"]),
     }
     for key, words in (("fingerprint", "settings or data files"), ("code", "code or versions of libraries")):
         if info.get(key) != run[key]:

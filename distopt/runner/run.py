@@ -25,6 +25,7 @@ from distopt.trackers import Tracking
 from distopt.training import experiment as experiments
 from distopt.training import shape_check
 from distopt.training.experiment import Experiment
+from distopt.training.flops import step_flops
 from distopt.trees import unnamed
 
 if TYPE_CHECKING:
@@ -220,6 +221,8 @@ class _Records:
             return
         params, state = task.init(jax.random.key(experiment.seed))
         text = task.show(unnamed(outcome.center, params), state, jax.random.key(experiment.seed))
+        if text is None:
+            return
         try:
             write_atomically(self._recorder.folder / SHOWN, text.encode())
         except OSError as error:
@@ -243,14 +246,18 @@ def _info(experiment: Experiment, clock: str) -> dict[str, Any]:
         "workload": configuration.workload(experiment.config),
         "contents": configuration.contents(experiment.config)
         | ({"dataset.content": data.content} if data and data.content else {}),
-        "code": code(experiment.config["optimizer"]["name"]),
+        "teacher": _teacher(experiment),
+        "code": code(experiment.config["optimizer"]["name"], experiment.config["model"]["name"]),
         "seed": experiment.seed,
         "clock": clock,
         "launcher": experiment.config["launcher"]["name"],
         "workers": experiment.workers,
         "parameters": experiment.parameters,
+        "step_flops": step_flops(experiment),
         "train_samples": data.size if data else None,
         "classes": data.classes if data else None,
+        "kind": data.kind if data else None,
+        "shape": list(data.shape) if data else None,
         "data": list(data.told) if data else [],
         "metrics": [metric._asdict() for metric in experiment.model.metrics],
         "shard_sizes": [len(shard) for shard in experiment.shards] if data else None,
@@ -258,6 +265,15 @@ def _info(experiment: Experiment, clock: str) -> dict[str, Any]:
         "warnings": [],
         **provenance(),
     }
+
+
+def _teacher(experiment: Experiment) -> dict[str, Any] | None:
+    """Return what tells in `run.json` who teaches: optimizer, seed, and a hash of all settings but the seed."""
+    if not (experiment.dataset and experiment.dataset.teacher):
+        return None
+    config = experiment.dataset.teacher.config
+    name, settings = config["optimizer"]["name"], configuration.fingerprint({**config, "seed": None})
+    return {"optimizer": name, "seed": config["seed"], "settings": settings}
 
 
 def _drive(

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from contextlib import suppress
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -79,6 +78,17 @@ class Sweep:
                 jobs[i] = Job.of(label, config)
             except DistoptError as error:
                 ends[i] = self._tell(End(label, "failed", str(error)))
+        for numbers in _in_turn(jobs):
+            if not self._interrupted:
+                # What a teacher says decides a run's numbers: its fingerprint is known once the teacher is there.
+                turn = {i: Job.of(jobs[i].label, jobs[i].config) for i in numbers}
+                for i, end in self._carry_out(turn).items():
+                    ends[i] = end
+        return [end or End(label, NOT_STARTED) for end, (label, _) in zip(ends, configs, strict=True)]
+
+    def _carry_out(self, jobs: Mapping[int, Job]) -> dict[int, End]:
+        """Make runs that wait for no other of them, and return the ends of those that began."""
+        ends: dict[int, End] = {}
         history = History({job.output for job in jobs.values()})
         for problem in history.problems:
             self._say(f"warning: {problem}", "yellow")
@@ -87,10 +97,10 @@ class Sweep:
                 ends[i] = self._tell(End(job.label, past.status, None, past.folder, before=True))
             elif past := history.answer(job.fingerprint, job.code):
                 self._say(f"{job.label}: {past.folder.name} was computed by other code, and is repeated")
-        twins = _twins({i: job for i, job in jobs.items() if ends[i] is None})
-        pending = {i: self._resumed(jobs[i], history) for i in jobs if ends[i] is None and i not in twins}
-        self._say(_plan(len(configs), [job.workload for job in pending.values()], history))
-        with suppress(KeyboardInterrupt):  # pressed between two runs, or while figures are drawn
+        twins = _twins({i: job for i, job in jobs.items() if i not in ends})
+        pending = {i: self._resumed(jobs[i], history) for i in jobs if i not in ends and i not in twins}
+        self._say(_plan(len(jobs), [job.workload for job in pending.values()], history))
+        try:
             while pending:
                 elsewhere: list[int] = []
                 for i, end in self._make(pending, history, elsewhere):
@@ -102,10 +112,12 @@ class Sweep:
                     if past := job.answer(history):
                         ends[i] = self._tell(End(job.label, past.status, None, past.folder, before=True))
                         del pending[i]
+        except KeyboardInterrupt:  # pressed between two runs, or while figures are drawn
+            self._interrupted = True
         for i, first in twins.items():
-            if (same := ends[first]) is not None:
-                ends[i] = self._tell(same._replace(label=jobs[i].label, before=True))
-        return [end or End(label, NOT_STARTED) for end, (label, _) in zip(ends, configs, strict=True)]
+            if first in ends:
+                ends[i] = self._tell(ends[first]._replace(label=jobs[i].label, before=True))
+        return ends
 
     def _wait(self, pending: Mapping[int, Job]) -> History:
         """Wait until some of the runs that other processes are making can be had; return what there is then."""
@@ -209,6 +221,18 @@ class Sweep:
         self._console.print(words, style=style, markup=False, soft_wrap=True, highlight=False)
 
 
+def _in_turn(jobs: Mapping[int, Job]) -> list[list[int]]:
+    """Return the numbers of the runs in turns: a run comes later than the one that makes its teacher."""
+    turns: list[list[int]] = []
+    left = dict(jobs)
+    while left:
+        unmade = {job.folder for job in left.values()} - {None}
+        ready = [i for i, job in left.items() if job.teacher not in unmade]
+        turns.append(ready or [*left])  # runs that teach each other find no teacher, and say so
+        left = {i: job for i, job in left.items() if i not in turns[-1]}
+    return turns
+
+
 def _together(jobs: Mapping[int, Job]) -> list[list[int]]:
     """Group runs that differ only in the seed, if their launcher trains several at once."""
     groups: dict[Hashable, list[int]] = {}
@@ -223,9 +247,7 @@ def _twins(jobs: Mapping[int, Job]) -> dict[int, int]:
     first: dict[Hashable, int] = {}
     found = {}
     for i, job in jobs.items():
-        if job.config.get("name"):
-            continue
-        key = job.fingerprint, job.output
+        key = job.fingerprint, job.output, job.folder
         if first.setdefault(key, i) != i:
             found[i] = first[key]
     return found

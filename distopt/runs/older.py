@@ -10,6 +10,8 @@ TOP: dict[str, Any] = {
     "label_smoothing": 0.0,
     "steps": None,
     "tokens": None,
+    "teacher": None,
+    "distillation": {"temperature": 4, "share": 0.5},
 }
 TABLE = {"kind": "classes", "resident": "auto"}
 MODEL = {"activation": "relu", "norm": "none", "dropout_input": 0.0}
@@ -19,7 +21,8 @@ OF: dict[tuple[str, str | None], dict[str, Any]] = {  # by group, and by name in
     ("dataset", "csv"): {**TABLE, "keep_default_na": True, "sep": ",", "decimal": "."},
     ("dataset", "parquet"): {**TABLE, "context": 64},
     ("dataset", "npz"): TABLE,
-    **{("dataset", name): {"resident": "auto"} for name in ("digits", "mnist", "fashion_mnist", "cifar10")},
+    ("dataset", "digits"): {"resident": "auto", "validation_fraction": 0.2},
+    **{("dataset", name): {"resident": "auto"} for name in ("mnist", "fashion_mnist", "cifar10")},
 }
 
 

@@ -15,7 +15,9 @@ from typing import Any
 
 import psutil
 
-PACKAGES = ("distopt", "jax", "jaxlib", "flax", "optax", "numpy", "ray")
+from distopt import plugins
+
+PACKAGES = ("distopt", "jax", "jaxlib", "flax", "optax", "equinox", "numpy", "ray")
 NUMERICAL = ("distopt", "jax", "jaxlib", "flax", "optax", "numpy")  # a new version may change the last bits
 #: parts of the package that start runs, watch them or read their results, and compute nothing that is recorded
 READERS = {"commands", "conf", "config", "metrics", "report", "runner", "testing", "trackers"}
@@ -25,7 +27,7 @@ READERS |= {"__main__.py", "cli.py", "provenance.py", "results.py"}
 def provenance() -> dict[str, Any]:
     """Return `versions`, `git` (commit of the working folder or None) and `host` for `run.json`."""
     return {
-        "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
+        "versions": {"python": platform.python_version()} | {name: v for name in PACKAGES if (v := _version(name))},
         "git": _git_commit(),
         "host": {
             "name": platform.node(),
@@ -38,16 +40,20 @@ def provenance() -> dict[str, Any]:
 
 
 @cache
-def code(optimizer: str) -> str:
+def code(optimizer: str, model: str) -> str:
     """Return a hash of the code that computes a run: a run made by other code has to be repeated.
 
-    It covers the package's sources without `READERS`, the module that the optimizer comes from (also another
+    It covers the package's sources without `READERS`, the modules that optimizer and model come from (also another
     package's), and the versions of the `NUMERICAL` packages. It does not cover Ray, Python, drivers and the machine.
+
+    Raises:
+        ConfigError: no such optimizer, or a `module:factory` that cannot be imported.
     """
     from distopt.optimizers import factory
 
-    own = getattr(inspect.getmodule(factory(optimizer)), "__file__", None)
-    return hash_code(Path(__file__).parents[1], [Path(own)] if own else [])
+    own = [inspect.getmodule(made) for made in (factory(optimizer), plugins.find("models", model)) if made]
+    files = [getattr(module, "__file__", None) for module in own]
+    return hash_code(Path(__file__).parents[1], [Path(file) for file in files if file])
 
 
 def hash_code(package: Path, more: Sequence[Path] = ()) -> str:

@@ -140,8 +140,9 @@ def summarize(commits: pd.DataFrame, evals: pd.DataFrame, info: Mapping[str, Any
     over training samples),
     `commits_per_worker_min` and `_max`, `window_mean` in local steps, `early_share` of windows that their worker's rule
     ended, where one may. Time: `time_s`, training time on the run's clock in seconds. Bytes: `bytes_up`, `bytes_down`.
-    Rates and shares: see `metrics.efficiency.hardware`. `staleness_mean`, `_std`, `_q95`, `_max` in updates;
-    `distance_mean`, `_q95`, `_max` in units of the parameters; both of applied commits. `gap_mean`,
+    Rates and shares: see `metrics.efficiency.hardware`; `product_share`: the operations of local steps per second of
+    computing, over those of the device in plain products of matrices. `staleness_mean`, `_std`, `_q95`, `_max` in
+    updates; `distance_mean`, `_q95`, `_max` in units of the parameters; both of applied commits. `gap_mean`,
     `gap_relative_mean`, `dropped_share`, `duplicated_share`, and where they are recorded `progress_cosine_mean`,
     `equilibrium_median`, `equilibrium_share`, `conserved_drift_max`: see `metrics.diagnostics`. `SPLIT_METRIC_final`
     and `_best` for each split and metric evaluated.
@@ -164,6 +165,7 @@ def summarize(commits: pd.DataFrame, evals: pd.DataFrame, info: Mapping[str, Any
         "commits_per_worker_max": int(per_worker.max()) if len(per_worker) else 0,
     }
     values |= efficiency.hardware(commits, time_s, train_samples)
+    values["product_share"] = _product_share(commits, info)
     values |= _windows(commits)
     applied = staleness.accepted(commits)
     for column, names in (("staleness", ("mean", "std", "q95", "max")), ("distance", ("mean", "q95", "max"))):
@@ -176,6 +178,16 @@ def summarize(commits: pd.DataFrame, evals: pd.DataFrame, info: Mapping[str, Any
             values[f"{split}_{metric.name}_final"] = float(y[-1])
             values[f"{split}_{metric.name}_best"] = convergence.best(y, metric.better)
     return {name: None if isinstance(v, float) and not math.isfinite(v) else v for name, v in values.items()}
+
+
+def _product_share(commits: pd.DataFrame, info: Mapping[str, Any]) -> float:
+    """Return how much of the device's rate in matrix products local steps reached; not a number if it is unknown."""
+    actors = info.get("actors") or []
+    rates = [told["product_flops_per_s"] for told in (info, *actors) if told.get("product_flops_per_s")]
+    seconds = commits["compute_s"].sum() if info.get("clock") == "wall" else info.get("train_s")
+    if not (rates and seconds and info.get("step_flops")):
+        return math.nan
+    return float(commits["steps"].sum() * info["step_flops"] / seconds / (sum(rates) / len(rates)))
 
 
 def _refused(commits: pd.DataFrame) -> dict[str, float]:

@@ -35,6 +35,7 @@ INFO: Rules = {
     "warnings": list_of(WORD, "a list of text"),
     "resumed": list_of(NAMED, "a list of settings"),
     "actors": or_null(list_of(NAMED, "a list of settings")),
+    "teacher": or_null(NAMED),
     **dict.fromkeys(("versions", "host", "contents"), NAMED),
     "metrics": Check("a list of names and whether higher or lower is better", lambda value: are_metrics(value)),
 }

@@ -44,7 +44,8 @@ class Task(NamedTuple):
       by its best member.
     - `refresh(params, state, batch)` returns the model state with the statistics of one batch at these parameters; they
       are averaged over batches before an evaluation, as no worker's running averages are those of the center.
-    - `show(params, state, key)` returns a text that lets people see what was learnt; None: there is no such thing.
+    - `show(params, state, key)` returns a text that lets people see what was learnt; None: there is no such thing, for
+      this model or at all.
     - `at_once` is the number of examples that are evaluated together: it bounds the memory of activations.
     - `minimum` is the point where the function is smallest, None if it is unknown. With a minimum, the parameters are
       the coordinates `{"x": array of shape (d,)}` of a point, and runs record the paths of center and workers.
@@ -60,7 +61,7 @@ class Task(NamedTuple):
     refresh: Callable[[Params, ModelState, Batch], ModelState] | None = None
     minimum: tuple[float, ...] | None = None
     at_once: int = 2000
-    show: Callable[[Params, ModelState, jax.Array], str] | None = None
+    show: Callable[[Params, ModelState, jax.Array], str | None] | None = None
     objective: str = "loss"
     penalty: Callable[[Params], jax.Array] | None = None
 

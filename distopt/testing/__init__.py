@@ -72,6 +72,7 @@ def train(experiment: Experiment, order: Iterable[int | tuple[int, Sequence[int]
         updates.append(cluster.Update(float(i), (commit,), pulled=tuple(pulled)))
     trained, outcomes = Trained([], [], {}), []
 
+    (experiment,) = experiments.taught([experiment])
     replica = Replica(experiment)
     engine = Single(experiment, replica)
 

@@ -12,10 +12,10 @@ import optax
 from distopt.datasets.dataset import length, whole
 from distopt.rules import Params
 from distopt.tasks import ModelState, Sums, Task
+from distopt.training import statistics
 from distopt.training.experiment import Experiment, Goal
 from distopt.training.program_cache import shared
 
-STATISTICS = 1024  # training samples whose statistics an evaluation takes
 MEMBER = "member_"  # prefix of what is measured of each member of an ensemble
 Split = tuple[Any, ...]
 
@@ -36,7 +36,8 @@ class Evaluator:
         result = experiment.optimizer.result
         self._ensemble = result is not None and result.members
         refreshes = bool(model_state) and task.refresh is not None
-        what, fresh = ("member statistics", _each) if self._ensemble else ("statistics", _fresh)
+        what = "member statistics" if self._ensemble else "statistics"
+        fresh = statistics.of_each if self._ensemble else statistics.of_one
         self._refresh = shared(experiment, what, lambda: jax.jit(partial(fresh, task)), on=task) if refreshes else None
         name, measures = ("ensemble", _ensemble) if self._ensemble else ("sums", _single)
         self._sums = shared(experiment, name, lambda: jax.jit(partial(measures, task)), on=task)
@@ -52,10 +53,7 @@ class Evaluator:
                 "train": jax.device_put(jax.tree.map(lambda array: array[subset], data.train)),
                 "validation": jax.device_put(whole(data.validation)) if experiment.resident else data.validation,
             }
-            size = min(experiment.batch_size, data.size)
-            count = min(-(-STATISTICS // size), data.size // size)
-            rows = np.random.default_rng(0).permutation(data.size)[: count * size].reshape(count, size)
-            self._batches = jax.device_put(jax.tree.map(lambda array: array[rows], data.train)) if refreshes else ()
+            self._batches = jax.device_put(statistics.batches(data, experiment.batch_size)) if refreshes else ()
 
     def __call__(self, params: Params, *, update: int, time_s: float, samples: int) -> list[dict[str, Any]]:
         """Return one row per split, with the norm of the parameters; of an ensemble, the root mean square over members.
@@ -130,19 +128,6 @@ def _single(task: Task, params: Params, state: ModelState, batch: Split) -> dict
     """Return the sums over a batch, under an empty prefix."""
     outputs, _ = task.forward(params, state, batch, None)
     return {"": task.measure(outputs, batch)}
-
-
-def _fresh(task: Task, params: Params, state: ModelState, batches: Split) -> ModelState:
-    """Return the model state with statistics that are means over batches, which have a leading axis."""
-    refresh = task.refresh
-    assert refresh is not None
-    each = jax.lax.map(lambda batch: refresh(params, state, batch), batches)
-    return jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0), each)
-
-
-def _each(task: Task, members: Params, state: ModelState, batches: Split) -> ModelState:
-    """Return the fresh model state of each member."""
-    return jax.lax.map(lambda params: _fresh(task, params, state, batches), members)
 
 
 def _ensemble(task: Task, members: Params, states: ModelState, batch: Split) -> dict[str, Sums]:

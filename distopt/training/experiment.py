@@ -1,7 +1,7 @@
 """From a resolved configuration to everything a launcher needs: the same values in every process that builds it."""
 
 import math
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -17,7 +17,9 @@ from distopt.rules import DistributedOptimizer
 from distopt.runs.schema import are_metrics
 from distopt.schedules import CLOCKS, Clock, Schedule
 from distopt.tasks import Task
+from distopt.tasks.distillation import distilled
 from distopt.tasks.smoothing import smoothed
+from distopt.training import teacher
 from distopt.training.budget import UNLIMITED, divide, whole_portions
 from distopt.training.scheduling import follow, once, rules_of
 from distopt.training.trial import exchange
@@ -236,6 +238,9 @@ def build(config: Mapping[str, Any], dataset: Dataset | str | None = "load") -> 
         raise ConfigError(problems)
     given = (data.shape, data.classes, data.kind) if data else (None, None)
     model = _attempt(problems, once, models.build, config["model"], *given)
+    if model and config["teacher"] is not None:
+        data = _attempt(problems, teacher.bring, data, config["teacher"])
+        model = once(distilled, config["distillation"], model, data.kind) if data else None
     workers = min(config["workers"], optimizer.workers or config["workers"])
     divided = _attempt(problems, divide, config, data, workers)
     if model:
@@ -289,6 +294,19 @@ def _check_replies(rules: DistributedOptimizer, experiment: Experiment) -> None:
 
 def _smoothed(settings: Mapping[str, Any], task: Task) -> Task:
     return smoothed(task, settings["share"])
+
+
+def taught(experiments: Sequence[Experiment]) -> list[Experiment]:
+    """Let the teacher of experiments on the same data speak, in the process that trains; without one, change nothing.
+
+    Raises:
+        ConfigError: what it says is not finite.
+    """
+    data, config = experiments[0].dataset, experiments[0].config
+    if data and data.teacher:
+        data = teacher.hear(data, float(config["distillation"]["temperature"]))
+        return [experiment._replace(dataset=data) for experiment in experiments]
+    return list(experiments)
 
 
 def _odd_metrics(config: Mapping[str, Any], task: Task) -> list[str]:

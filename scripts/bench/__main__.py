@@ -20,6 +20,7 @@ from scripts.bench.models import model_speed
 from scripts.bench.page import report_page
 from scripts.bench.server import server_cost
 from scripts.bench.sim import simulated_cost, simulated_memory, simulated_throughput
+from scripts.bench.streaming import streaming
 from scripts.bench.tools import LIMITED, Line, make_images, plain_loop, run
 
 THESIS = ["model=mlp_thesis", "batch_size=128", "optimizer.window=10", *LIMITED]
@@ -141,6 +142,7 @@ BENCHMARKS: dict[str, Callable[[Path], list[Line]]] = {
     "sim-cost": simulated_cost,
     "sim-memory": simulated_memory,
     "models": model_speed,
+    "streaming": streaming,
     "long": flat_memory,
     "million": many_commits,
     "compare": comparison,

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from distopt import config
+from distopt.datasets.dataset import whole
 from distopt.models import convolution
 from distopt.training import experiment
 
@@ -27,14 +28,14 @@ def measure(overrides: list[str], data: str, windows: int, *, xla: bool = False)
     plain = config.validate(config.compose([*source, "stop.updates=1", "workers=1", *overrides]))
     run = experiment.build(plain)
     assert run.dataset is not None
-    samples = jax.device_put(run.dataset.train)
+    samples = jax.device_put(whole(run.dataset.train))
     params, state = run.model.init(jax.random.key(0))
 
     @jax.jit
     def window(params: optax.Params, local: optax.OptState, indices: jax.Array) -> tuple[optax.Params, optax.OptState]:
         def step(carry: tuple, index: jax.Array) -> tuple[tuple, None]:
             params, local = carry
-            batch = tuple(array[index] for array in samples)
+            batch = jax.tree.map(lambda array: array[index], samples)
             g = jax.grad(lambda p: run.model.loss(p, state, batch, None)[0])(params)
             updates, local = run.local.update(g, local, params)
             return (optax.apply_updates(params, updates), local), None

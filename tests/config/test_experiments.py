@@ -18,6 +18,8 @@ SMALL_DATA = ["dataset=digits", "model=logistic", "batch_size=32"]
 
 def smallest(name: str) -> list[str]:
     analytic = compose([f"experiment={name}"]).dataset.name == "none"
+    if name.startswith("distillation"):
+        return [f"experiment={name}", "teacher=null", *TINY]
     return [f"experiment={name}", *(["stop.updates=2"] if analytic else [*SMALL_DATA, *TINY])]
 
 
@@ -72,3 +74,11 @@ def test_the_first_data_set_that_is_there_is_taken(monkeypatch: pytest.MonkeyPat
     assert validate(compose(["dataset=mnist_or_fashion"]))["dataset"]["name"] == "fashion_mnist"
     monkeypatch.setattr(datasets, "found", lambda: {"mnist": None, "fashion_mnist": None})
     assert first_found("mnist", "fashion_mnist") == "fashion_mnist"
+
+
+def test_an_experiment_of_experiments_begins_with_the_teachers() -> None:
+    swept = combine(["experiment=distillation", "seed=0,1", "output=here"])
+    parts = [(c.config.optimizer.name, c.config.name, c.config.teacher) for c in swept[::2]]
+    teacher = "ensemble-mlp-digits-s0"
+    assert parts == [("ensemble", teacher, None), ("synchronous", None, f"here/{teacher}"), ("synchronous", None, None)]
+    assert [c.config.seed for c in swept] == [0, 1] * 3

@@ -116,3 +116,13 @@ def test_found_names_places_and_downloads_nothing(monkeypatch: pytest.MonkeyPatc
         (tmp_path / "mnist" / f"{part}-ubyte.gz").touch()
     assert datasets.found()["mnist"] == str(tmp_path / "mnist")
     assert datasets.found()["digits"] == "scikit-learn"
+
+
+def test_few_of_the_digits_may_be_left_to_learn_from() -> None:
+    few = datasets.load({"name": "digits", "validation_fraction": 0.833})
+    assert few
+    assert (few.size, len(few.validation[0])) == (301, 1496)
+    assert np.bincount(few.train[1]).min() >= 28
+    assert datasets.size({"name": "digits", "validation_fraction": 0.833}) == datasets.Size(301, (8, 8), 10)
+    with pytest.raises(DataError, match=r"validation_fraction=0\.0001: leaves none of 1,797 samples to validate on"):
+        datasets.load({"name": "digits", "validation_fraction": 0.0001})

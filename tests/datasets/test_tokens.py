@@ -9,6 +9,7 @@ import pytest
 import distopt
 from distopt import datasets, models
 from distopt.errors import DataError
+from distopt.tasks import ratios, tokens
 from tests.datasets.test_own import load
 
 SETTINGS = {"context": 4, "validation_fraction": 0.25, "dtype": "uint16"}
@@ -105,6 +106,7 @@ def test_only_bytes_are_told_in_bits_per_byte(vocabulary: int, name: str) -> Non
     settings = {"name": "gpt", "width": 8, "layers": 1, "heads": 1}
     task = models.build(settings, (4,), vocabulary, "tokens")
     assert [metric.name for metric in task.metrics] == [name, "loss", "perplexity"]
+    assert tokens.told(task._replace(finish=ratios), 300).metrics == task.metrics  # somebody's own measures
     assert list(task.measured({"loss": (np.log(4.0), 1.0)}, np).values()) == pytest.approx([2, np.log(4), 4])
 
 

@@ -12,7 +12,6 @@ import pytest
 import distopt
 from distopt import models
 from distopt.errors import ConfigError
-from distopt.models import gpt
 from distopt.report.ends import summary
 from distopt.tasks import Task
 from tests.launchers.test_replay import center
@@ -131,7 +130,7 @@ def test_it_learns_a_text_in_both_engines_and_is_repeated(tmp_path: Path, text: 
 
 
 def test_a_sample_of_text_is_kept_and_shown(tmp_path: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("distopt.models.gpt.WRITTEN", 40)
+    monkeypatch.setattr("distopt.tasks.tokens.WRITTEN", 40)
     overrides = [*RUN, text, "launcher=sim", "optimizer=adag"]
     runs = [distopt.run([*overrides, f"output={tmp_path / name}"]) for name in "ab"]
     samples = [(run.folder / "sample.txt").read_bytes() for run in runs]
@@ -144,15 +143,6 @@ def test_a_sample_of_text_is_kept_and_shown(tmp_path: Path, text: str, monkeypat
     assert summary(runs[0]).splitlines()[-2:] == ["    the owl\ufffd[31m\ufffd", "    and the cat\ufffd"]
     ensemble = distopt.run([*RUN, text, "launcher=sim", "optimizer=ensemble", f"output={tmp_path / 'c'}"])
     assert not (ensemble.folder / "sample.txt").exists()
-
-
-def test_a_model_that_knows_one_letter_writes_it() -> None:
-    params = {"logits": jnp.zeros(256).at[ord("x")].set(50.0)}
-
-    def forward(params: Any, state: Any, batch: Any, key: Any) -> tuple[Any, Any]:
-        return jnp.broadcast_to(params["logits"], (*batch[0][:, 1:].shape, 256)), state
-
-    assert gpt.write(forward, 8, params, {}, jax.random.key(0)) == "x" * gpt.WRITTEN
 
 
 def test_lower_is_better_wherever_runs_are_compared(tmp_path: Path, text: str) -> None:

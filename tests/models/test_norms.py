@@ -11,10 +11,11 @@ import pytest
 
 import distopt
 from distopt import models
+from distopt.adapters.linen import linen_task
 from distopt.errors import ConfigError
-from distopt.models.classifier import classifier
 from distopt.models.mlp import ACTIVATIONS, NORMS, maxout
-from distopt.training.evaluation import Evaluator, _fresh
+from distopt.training import statistics
+from distopt.training.evaluation import Evaluator
 from tests.launchers.test_replay import center
 from tests.marks import slow
 
@@ -61,7 +62,7 @@ def test_statistics_of_a_batch_are_those_of_numpy(dropout: float) -> None:
     np.testing.assert_allclose(found["var"], inputs.var(axis=0), rtol=1e-3)
     batches = (X.reshape(4, 16, 6), Y.reshape(4, 16))
     means = [inputs[16 * i : 16 * i + 16].mean(axis=0) for i in range(4)]
-    averaged = _fresh(task, params, state, batches)["batch_stats"]["BatchNorm_0"]
+    averaged = statistics.of_one(task, params, state, batches)["batch_stats"]["BatchNorm_0"]
     np.testing.assert_allclose(averaged["mean"], np.mean(means, axis=0), rtol=1e-4, atol=1e-4)
 
 
@@ -72,7 +73,7 @@ def test_the_momentum_of_somebodys_norm_makes_no_difference(momentum: float) -> 
         def __call__(self, x: jax.Array, train: Any) -> jax.Array:
             return nn.Dense(3)(nn.BatchNorm(use_running_average=not train, momentum=momentum)(x))
 
-    task = classifier(Net(), (6,))
+    task = linen_task(Net(), (6,))
     assert task.refresh is not None
     params, state = task.init(jax.random.key(0))
     found = task.refresh(params, state, (X, Y))["batch_stats"]["BatchNorm_0"]

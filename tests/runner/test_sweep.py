@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from distopt.config import combine
+from distopt.config import combine, compose
 from distopt.runner import run as runner
 from distopt.runner.finished import claim
 from distopt.runner.sweep import End, Sweep, duration
 from scripts.tools.processes import Launched
+from tests.marks import slow
 
 SMALL = ["launcher=sim", "model=booth", "dataset=none", "optimizer=agn", "local=sgd", "local.learning_rate=0.01"]
 SMALL += ["workers=2", "stop.updates=6", "evaluate.points=2"]
@@ -264,3 +265,42 @@ def test_times_are_told_in_two_units() -> None:
     assert [duration(seconds) for seconds in (3.4, 60, 3599.9, 3600, 8000)] == [
         *("3 s", "1 min 0 s", "60 min 0 s", "1 h 0 min", "2 h 13 min")
     ]
+
+
+PARTS = [
+    "optimizer=adag",
+    "launcher=sim",
+    "dataset=digits",
+    "model=logistic",
+    "workers=2",
+    "epochs=2",
+    "evaluate.points=1",
+]
+
+
+@pytest.mark.parametrize("processes", [1, slow(2)])
+def test_a_student_waits_for_its_teacher_and_is_known_by_it(tmp_path: Path, processes: int) -> None:
+    student, teacher = (
+        compose([*PARTS, f"output={tmp_path}", *more])
+        for more in ([f"teacher={tmp_path / 'first'}"], ["optimizer=ensemble", "name=first"])
+    )
+    configs = [("student", student), ("teacher", teacher), ("again", student)]
+    order: list[str] = []
+    ends = Sweep(ended=lambda end, run: order.append(end.label), processes=processes).run(configs)
+    assert [end.status for end in ends] == ["done"] * 3
+    assert order == ["teacher", "student", "again"]
+    assert ends[0].folder == ends[2].folder != ends[1].folder
+    again = Sweep().run(configs)
+    assert [(end.before, end.folder) for end in again] == [(True, end.folder) for end in ends]
+
+
+def test_students_of_a_teacher_that_fails_fail_with_a_line_and_others_go_on(tmp_path: Path) -> None:
+    (tmp_path / "first").mkdir()
+    student, teacher, alone = (
+        compose([*PARTS, f"output={tmp_path}", *more])
+        for more in ([f"teacher={tmp_path / 'first'}"], ["name=first"], [])
+    )
+    ends = Sweep().run([("student", student), ("teacher", teacher), ("alone", alone)])
+    assert [end.status for end in ends] == ["failed", "failed", "done"]
+    assert "no run to learn from" in str(ends[0].reason)
+    assert "exists; choose another name" in str(ends[1].reason)

@@ -42,11 +42,22 @@ def test_versions_of_numerical_packages_and_the_optimizers_own_module_count(
     module = tmp_path / "mine.py"
     module.write_text("def mine(): ...\n")
     assert provenance.hash_code(PACKAGE, [module]) != before
-    assert provenance.code("adag") == provenance.code("adag") != provenance.code("agn")
+    assert provenance.code("adag", "mlp") == provenance.code("adag", "cnn") != provenance.code("agn", "mlp")
     monkeypatch.setattr(provenance, "_version", lambda package: "0" if package == "jaxlib" else "1")
     other = provenance.hash_code(PACKAGE)
     monkeypatch.setattr(provenance, "_version", lambda package: "1")
     assert provenance.hash_code(PACKAGE) != other
+
+
+def test_the_module_of_a_model_of_ones_own_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = tmp_path / "a_model_to_edit.py"
+    module.write_text("def net(): ...\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    before = provenance.code("adag", "a_model_to_edit:net")
+    assert before != provenance.code("adag", "mlp")
+    module.write_text("def net(): return 1\n")
+    provenance.code.cache_clear()
+    assert provenance.code("adag", "a_model_to_edit:net") != before
 
 
 def test_no_environment_variable_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,7 +43,7 @@ def test_tokens_are_measured_as_by_numpy() -> None:
     assert float(sums["loss"][1]) == 12
     for xp in (np, jnp):
         told = tokens.finish(sums, xp)
-        assert {metric.name for v in (256, 257) for metric in tokens.metrics(v)} == set(told)
+        assert {metric.name for metric in (*tokens.METRICS, tokens.PER_TOKEN)} == set(told)
         assert float(told["bits_per_byte"]) == pytest.approx(nll / 12 / math.log(2), rel=1e-5)
         assert float(told["perplexity"]) == pytest.approx(math.exp(nll / 12), rel=1e-5)
 
@@ -71,9 +71,7 @@ def test_evaluation_of_documents_is_the_same_however_it_is_cut(at_once: int) -> 
         return jnp.asarray(table)[batch[0][:, :-1].astype(int)] * params["x"][0], state
 
     it = experiment("agn")
-    task = Task(
-        it.model.init, forward, tokens.measure, tokens.metrics(256), tokens.finish, tokens.SUMS, at_once=at_once
-    )
+    task = Task(it.model.init, forward, tokens.measure, tokens.METRICS, tokens.finish, tokens.SUMS, at_once=at_once)
     rows = Evaluator(it._replace(model=task, dataset=data), {})(
         {"x": jnp.array([2.0, 0.0])}, update=1, time_s=0.0, samples=0
     )
@@ -165,7 +163,7 @@ def test_smoothed_labels_are_minimized_and_measured_as_before(kind: str) -> None
         labels = np.asarray(blocks)[:, 1:]
         counted = RNG.integers(2, size=(3, 4)) if kind == "documents" else np.ones((3, 4))
         batch = (blocks, jnp.array(counted, jnp.uint8)) if kind == "documents" else (blocks,)
-        plain = Task(None, None, tokens.measure, tokens.metrics(5), sums=tokens.SUMS)  # type: ignore[arg-type]
+        plain = Task(None, None, tokens.measure, tokens.METRICS, sums=tokens.SUMS)  # type: ignore[arg-type]
     task = smoothed(plain, 0.2)
     sums = task.measure(jnp.array(logits, jnp.float32), batch)
     target = np.full(logits.shape, 0.2 / 5) + 0.8 * np.eye(5)[labels]
@@ -175,3 +173,17 @@ def test_smoothed_labels_are_minimized_and_measured_as_before(kind: str) -> None
     assert float(weight) == counted.sum()
     assert set(task.no_sums()) == set(sums) == {*plain.no_sums(), task.objective}
     assert {name: sums[name] for name in plain.no_sums()} == plain.measure(jnp.array(logits, jnp.float32), batch)
+
+
+def constant(params: Any, state: Any, batch: Any, key: Any) -> tuple[Any, Any]:
+    """Logits of the next token that do not depend on the text."""
+    return jnp.broadcast_to(params["logits"], (*batch[0][:, 1:].shape, *params["logits"].shape)), state
+
+
+def test_a_model_that_knows_one_letter_writes_it() -> None:
+    params = {"logits": jnp.zeros(256).at[ord("x")].set(50.0)}
+    assert tokens.write(constant, 8, params, {}, jax.random.key(0)) == "x" * tokens.WRITTEN
+
+
+def test_a_model_of_other_tokens_than_bytes_writes_nothing() -> None:
+    assert tokens.write(constant, 8, {"logits": jnp.zeros(300)}, {}, jax.random.key(0)) is None

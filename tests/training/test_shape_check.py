@@ -11,8 +11,11 @@ from distopt.config import compose, validate
 from distopt.errors import ConfigError
 from distopt.optimizers.downpour import downpour
 from distopt.rules import DistributedOptimizer, Window
+from distopt.tasks import Task, classes
 from distopt.training import shape_check
 from distopt.training.experiment import Experiment, build
+from tests.small import blobs
+from tests.small import experiment as small
 
 Change = Callable[[DistributedOptimizer], DistributedOptimizer]
 
@@ -74,3 +77,43 @@ def test_a_rule_may_read_all_that_a_window_tells(experiment: Experiment) -> None
         return jax.tree.map(lambda start, end: (end - start) * told, window.start, window.end), state
 
     shape_check.check(experiment._replace(optimizer=worker(commit=commit)(downpour())))
+
+
+def tiny(forward: Callable[..., Any], params: Any = None, measure: Callable[..., Any] = classes.measure) -> Experiment:
+    """With a model that is none of the packaged ones, on two classes."""
+    it = small("agn", data=blobs(), model={"name": "mlp", "hidden": []})
+    begin = {"w": jnp.ones((2, 2))} if params is None else params
+    task = Task(lambda key: (begin, {"seen": jnp.zeros(())}), forward, measure, classes.METRICS)
+    return it._replace(model=task, config={**it.config, "model": {"name": "mine"}})
+
+
+def fits(params: Any, state: Any, batch: Any, key: Any) -> tuple[Any, Any]:
+    return batch[0] @ params["w"], state
+
+
+def without_hits(outputs: Any, batch: Any) -> Any:
+    return {"loss": classes.measure(outputs, batch)["loss"]}
+
+
+MODELS: dict[str, tuple[Experiment, str]] = {
+    "outputs": (
+        tiny(lambda p, s, b, k: (fits(p, s, b, k)[0][:, :1], s)),
+        "its outputs for a batch are (32, 1), the data need (32, 2)",
+    ),
+    "state": (
+        tiny(lambda p, s, b, k: (fits(p, s, b, k)[0], {})),
+        "it changes the model state: PyTreeDef({}) instead of PyTreeDef({'seen': *})",
+    ),
+    "bug": (tiny(lambda p, s, b, k: (b[0] @ p["v"], s)), "it cannot be traced ('v')"),
+    "whole": (tiny(fits, {"w": jnp.ones((2, 2), int)}), "its parameter w is int32, which no step can change"),
+    "sums": (tiny(fits, measure=without_hits), "what it measures is not as its metrics say: PyTreeDef({'loss'"),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_models_that_do_not_fit_are_refused(name: str) -> None:
+    spoilt, told = MODELS[name]
+    with pytest.raises(ConfigError) as caught:
+        shape_check.check(spoilt)
+    assert str(caught.value).startswith(f"model=mine: {told}")
+    shape_check.check(tiny(fits))

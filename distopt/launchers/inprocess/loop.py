@@ -13,6 +13,7 @@ from distopt.runs.checkpoints import Due, pack
 from distopt.training.batches import Itinerary
 from distopt.training.evaluation import Evaluator, reached
 from distopt.training.experiment import Experiment
+from distopt.training.flops import product_rate
 from distopt.training.worker_programs import Replica
 from distopt.trees import named
 
@@ -119,7 +120,7 @@ def train(
         "diverged" if engine.diverged else status,
         engine.diverged or judge.reason,
         named(engine.result),
-        {"virtual_s": now},
+        {"virtual_s": now, "product_flops_per_s": product_rate()},
     )
 
 

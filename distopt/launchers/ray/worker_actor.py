@@ -22,6 +22,7 @@ from distopt.runs.provenance import peak_memory
 from distopt.training import experiment as experiments
 from distopt.training.batches import Itinerary
 from distopt.training.evaluation import Evaluator
+from distopt.training.flops import product_rate
 from distopt.training.messages import Delivery
 from distopt.training.shapes import shapes
 from distopt.training.worker import Flight, Position
@@ -41,7 +42,7 @@ class WorkerGroup:
     """Hosts some of an experiment's workers as threads. JAX releases the interpreter lock while it computes."""
 
     def __init__(self, config: Mapping[str, Any], data: Dataset | None, workers: list[int]) -> None:
-        self._experiment = experiments.build(config, data)
+        (self._experiment,) = experiments.taught([experiments.build(config, data)])
         self._rule = self._experiment.optimizer.worker
         self._workers = workers
         self._failed = threading.Event()
@@ -260,6 +261,7 @@ class WorkerGroup:
             "pid": os.getpid(),
             "device": jax.devices()[0].device_kind,
             "threads": int(os.environ.get("PJRT_NPROC", "0")),
+            "product_flops_per_s": product_rate(),
             "shared_memory": self._slots is not None,
             "peak_memory_bytes": peak_memory(),
             **self._link.describe(),

@@ -83,6 +83,7 @@ def settings(run: Run) -> dict[str, str]:
     ignored = IRRELEVANT if run.info["clock"] == "virtual" else (*IRRELEVANT, "cluster")
     for key, digest in (run.info.get("contents") or {}).items():  # what was read, not where it lay
         flat[key] = f"{PurePath(flat.get(key, '')).name}@{str(digest)[:8]}"
+    ignored = ignored if "teacher" in flat else (*ignored, "distillation")
     kept = {key: value for key, value in flat.items() if not _within(key, ignored)}
     return {"clock": str(run.info["clock"])} | kept
 
@@ -90,11 +91,16 @@ def settings(run: Run) -> dict[str, str]:
 def group(runs: Sequence[Run]) -> list[Group]:
     """Sort runs into groups with equal data, model, batch size and clock, and each group into configurations.
 
-    Labels show the optimizer and the settings that differ within the group.
+    Labels show the optimizer and the settings that differ within the group. Where each run has a teacher of its own
+    seed, teachers count by their settings, and else by their model: a seed repeats teacher and student.
     """
+    teachers = [(run.info.get("teacher") or {}) for run in runs]
+    common = {told.get("settings") for run, told in zip(runs, teachers, strict=True) if told.get("seed") != run.seed}
     problems: dict[tuple[tuple[str, str], ...], list[Settled]] = {}
-    for run in runs:
+    for run, told in zip(runs, teachers, strict=True):
         mine = settings(run)
+        if told.get("settings") not in common:
+            mine["teacher"] = f"{told.get('optimizer')}@{str(told['settings'])[:8]}"
         problem = {k: v for k, v in mine.items() if _within(k, PROBLEM) and not _within(k, SHARDING)}
         problems.setdefault(tuple(sorted(problem.items())), []).append((mine, run))
     apart = differing([dict(problem) for problem in problems])

@@ -73,3 +73,36 @@ def test_caption_tells_what_is_common_and_the_law_of_the_virtual_clock(tmp_path)
     for word in ("digits", "mlp", "workers 9", "window 10", "virtual", "slow", "gamma", "cv 0.2", "seed 0"):
         assert word in text
     assert "agn" not in text
+
+
+def taught(folder, own: bool, settings: str = "0123456789"):
+    """Two students; their teachers have their own seeds, or it is one teacher of seed 0."""
+    found = []
+    for seed in (0, 1):
+        by = seed if own else 0
+        told = {
+            "contents": {"teacher": f"{by}" * 8},
+            "teacher": {"optimizer": "ensemble", "seed": by, "settings": settings},
+        }
+        found += runs(folder / f"{seed}", folders.config(seed=seed, teacher=f"/runs/t{by}"), **told)
+    return found
+
+
+def test_students_of_one_teacher_repeat_each_other_and_so_do_those_of_teachers_of_their_own_seed(tmp_path):
+    alone = runs(tmp_path / "alone", folders.config())
+    one = taught(tmp_path / "one", own=False)
+    assert labels(group(one + alone)) == [["adag teacher=null", "adag teacher=t0@00000000"]]
+    own = taught(tmp_path / "own", own=True)
+    assert labels(group(own + alone)) == [["adag teacher=ensemble@01234567", "adag teacher=null"]]
+
+
+def test_students_of_different_teachers_are_kept_apart(tmp_path):
+    mixed = taught(tmp_path / "a", own=True) + taught(tmp_path / "b", own=True, settings="9876543210")
+    assert labels(group(mixed)) == [["adag teacher=ensemble@01234567", "adag teacher=ensemble@98765432"]]
+
+
+def test_how_to_learn_from_a_teacher_is_no_difference_without_one(tmp_path):
+    cold, hot = ({"temperature": t, "share": 0.5} for t in (1, 9))
+    assert labels(
+        group(runs(tmp_path, folders.config(distillation=cold), folders.config(seed=1, distillation=hot)))
+    ) == [["adag"]]

@@ -7,12 +7,13 @@ from typing import Any
 from distopt.errors import ConfigError
 
 
-def find(kind: str, name: str) -> Any | None:
+def find(kind: str, name: str, key: str | None = None) -> Any | None:
     """Return what another package offers under a name, or None.
 
     Args:
-        kind: `optimizers` or `models`: the entry-point group is `distopt.KIND`.
+        kind: `optimizers`, `models` or `datasets`: the entry-point group is `distopt.KIND`.
         name: of an entry point, or `module:attribute` of something importable.
+        key: the setting that has the name; by default that of the group.
 
     Raises:
         ConfigError: a `module:attribute` that cannot be imported.
@@ -26,5 +27,5 @@ def find(kind: str, name: str) -> Any | None:
         return getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError, ValueError) as error:
         raise ConfigError(
-            f"{kind[:-1]}.name={name}: {error}; install its package or put its folder on PYTHONPATH"
+            f"{key or f'{kind[:-1]}.name'}={name}: {error}; install its package or put its folder on PYTHONPATH"
         ) from None

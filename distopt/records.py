@@ -49,6 +49,8 @@ class Event(NamedTuple):
 
 Kind = Literal["classes", "numbers", "tokens", "labels", "ratings"]
 """What is to be predicted: a class, a number, the next token of a text, labels that hold or not, a user's rating."""
+BYTES = 256
+"""The vocabulary of a text whose tokens are its bytes."""
 SHOWN = "sample.txt"
 """The file in a run's folder with what the task shows of the final center."""
 Better = Literal["higher", "lower"]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from distopt.files.untrusted import regular
+from distopt.files import digest
 from distopt.settings import flat
 
 #: settings that do not change what a run computes, only where it is written and how it is watched and kept
@@ -15,7 +15,7 @@ IRRELEVANT = {"output", "name", "seeds", "trackers", "trackers_output", "launche
 IRRELEVANT |= {"resume", "checkpoint.every", "checkpoint.seconds", "launcher.on_worker_loss"}
 IRRELEVANT |= {"launcher.on_server_loss", "dataset.resident"}
 DISTILLATION = {"distillation.temperature", "distillation.share"}
-#: settings that name files: their content counts, not their path
+#: settings that name files: their content counts, not their path; a folder counts by the files in it
 FILES = {"dataset.file", "dataset.validation_file", "launcher.trace", "cluster.step.trace", "teacher"}
 #: the file that counts where a setting names the folder of a run
 WITHIN = {"teacher": "model.npz"}
@@ -70,15 +70,14 @@ def contents(plain: Mapping[str, Any]) -> dict[str, str]:
     """Return a hash of each file that the settings name and that can be read, by the key of the setting."""
     named = {key: str(value) for key, value in flat(plain).items() if key in FILES and value is not None}
     found = {key: _content(key, path) for key, path in named.items()}
-    return {key: digest for key, digest in found.items() if digest is not None and digest != named[key]}
+    return {key: mark for key, mark in found.items() if mark is not None and mark != named[key]}
 
 
 def _content(key: str, path: str | None) -> str | None:
-    """Return a hash of the content of the file that a setting names, or the path itself if it cannot be read."""
+    """Return a hash of the content of the file or folder that a setting names, or the path if it cannot be read."""
     if path is None:
         return None
     try:
-        with regular(Path(path) / WITHIN[key] if key in WITHIN else path).open("rb") as file:
-            return hashlib.file_digest(file, "blake2b").hexdigest()
+        return digest.of_file(Path(path) / WITHIN[key] if key in WITHIN else path)
     except (OSError, RuntimeError, ValueError):
         return path

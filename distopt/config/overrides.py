@@ -160,6 +160,9 @@ def check_overrides(overrides: Sequence[str], folder: str | None = None) -> None
         if not _exists(base, key):
             parent, _, last = key.rpartition(".")
             name = last if _exists(base, parent) else key.partition(".")[0]
+            if parent and _exists(base, parent) and not _siblings(base, parent):
+                problems.append(f"{key}: {parent} holds only what you add; write +{override.input_line}")
+                continue
             known_keys = [*GROUPS, *flat(OmegaConf.to_container(base))]  # type: ignore[arg-type]
             problems.append(unknown(key, name, _siblings(base, parent), "key", nearest(key, known_keys)))
     if problems:

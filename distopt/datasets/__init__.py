@@ -1,7 +1,8 @@
 """Data sets by name: samples in memory, divided among the workers and drawn in a fixed order."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import import_module
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from distopt.datasets.dataset import Dataset
@@ -22,8 +23,12 @@ _LOADERS = {
     "parquet": "tables",
     "svmlight": "svmlight",
     "ratings": "ratings",
+    "arrow": "tables",
+    "tokens": "tokens",
     "text": "text",
     "pydoc": "text",
+    "austen": "austen",
+    "object": "objects",
     "none": None,
 }
 NAMES = tuple(_LOADERS)
@@ -73,10 +78,10 @@ def size(settings: Mapping[str, Any]) -> Size | None:
 
 def found() -> dict[str, str | None]:
     """Return the place of each known data set on this machine; None if it would have to be downloaded."""
-    from distopt.datasets import cifar10, idx, sources
+    from distopt.datasets import austen, cifar10, idx, sources
 
     places: dict[str, str | None] = {"digits": "scikit-learn"}
     for name in sources.SOURCES:
-        pick = cifar10.pick if name == "cifar10" else idx.pick
+        pick: Callable[[Path], Any] = {"cifar10": cifar10.pick, "austen": austen.pick}.get(name, idx.pick)
         places[name] = next((str(folder) for folder in sources.folders(name, None) if pick(folder)), None)
     return places

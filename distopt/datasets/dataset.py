@@ -9,7 +9,7 @@ from distopt.records import Kind
 
 Samples = tuple[Any, ...]
 """Arrays with one row per sample, in tuples that may hold tuples; a batch has some of the rows of each. They are NumPy
-arrays, or what is indexed like them and stays on disk, see `mapped`."""
+arrays, or what is indexed like them and stays on disk, see `mapped` and `blocks`."""
 
 
 class Dataset(NamedTuple):
@@ -19,7 +19,8 @@ class Dataset(NamedTuple):
       int32 in 0 .. classes - 1, a number, float32, or which labels hold, int8 of shape (N, classes).
       Sparse features are `((index, value), y)` instead: index int32 of shape (N, K), padded with d, and value float32,
       padded with 0, where `shape` is (d,). `(x, y, taught)` where a teacher has said something of each sample.
-    - `tokens`: `(blocks,)`, integers below `classes` of shape (N, T + 1), where `shape` is (T,).
+    - `tokens`: `(blocks,)`, integers below `classes` of shape (N, T + 1), where `shape` is (T,); of documents `(blocks,
+      weights)`, with what each prediction counts, of shape (N, T).
     - `ratings`: `(user, item, rating)`, int32 and float32 of shape (N,), where `shape` is (users, items).
     """
 
@@ -32,6 +33,7 @@ class Dataset(NamedTuple):
     keys: np.ndarray | None = None  # whole numbers, one per training sample, by which shards may differ
     told: tuple[str, ...] = ()  # what was taken of a user's own file, in lines
     warnings: tuple[str, ...] = ()  # what looks wrong in it
+    content: str | None = None  # a hash of the samples, if no setting names a file that has them
     teacher: Any = None  # who will say something of each sample, see `distopt.training.teacher`
 
     @property

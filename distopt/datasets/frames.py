@@ -1,4 +1,4 @@
-"""Tables as they are read from CSV and Parquet: columns of numbers and of text, and what is no feature by itself."""
+"""Tables from CSV, Parquet and Arrow files: columns of numbers and of text, and what is no feature by itself."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from distopt.datasets.columns import Parquet, Saved, kind, opened
 from distopt.errors import DataError
-from distopt.files.untrusted import BROKEN, csv_names, need, read_csv, reason, regular
+from distopt.files.untrusted import BROKEN, csv_names, read_csv, reason
 
 if TYPE_CHECKING:
     import pandas as pd
 
-PARQUET_ROOM = 32  # bytes of memory per value while a table is read
 SEPARATORS = (",", ";", "\t", "|")
 TAB = ("tab", r"\t")  # what a shell lets one type
 UNNAMED = re.compile(r"Unnamed: \d+|__index_level_\d+__")  # what pandas calls columns without a name
@@ -37,7 +37,7 @@ def read(settings: Mapping[str, Any], key: str) -> Frame:
     """
     file = settings[key]
     try:
-        frame = _read_csv(settings, key) if settings["name"] == "csv" else _read_parquet(regular(file))
+        frame = _read_csv(settings, key) if settings["name"] == "csv" else _read_columns(opened(settings, key))
     except FileNotFoundError as error:
         raise DataError(f"dataset.{key}={file}: no such file") from error
     except UnicodeDecodeError as error:
@@ -83,50 +83,25 @@ def _check_separator(names: Sequence[str], sep: str, file: str) -> None:
         raise DataError(f"{file}: its first line is not separated by {sep!r}; set 'dataset.sep={other}'")
 
 
-def _read_parquet(path: Path) -> Frame:
-    """Read columns of numbers and of text; text stays encoded, as a kilobyte can unpack to gigabytes of it."""
+def _read_columns(file: Parquet | Saved) -> Frame:
+    """Read columns of numbers and of text."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
-    with pq.ParquetFile(path) as file:
-        schema = file.schema_arrow
-        if len(set(schema.names)) < len(schema.names):
-            raise ValueError("two columns have the same name")
-        kinds = {field.name: _kind(field.type) for field in schema}
-        need(file.metadata.num_rows * len(schema) * PARQUET_ROOM, f"{path.name} ({file.metadata.num_rows:,} rows)")
-    wanted = [name for name, kind in kinds.items() if kind]
-    with pq.ParquetFile(path, read_dictionary=[name for name in wanted if kinds[name] == "text"]) as file:
-        found = file.read(columns=wanted, use_threads=False)
+    kinds = {field.name: kind(field) for field in file.schema}
+    found = file.table([name for name, what in kinds.items() if what])
     for i, name in enumerate(found.column_names):
-        column, kind = found.column(i), kinds[name]
-        if kind == "decimal":
+        column, what = found.column(i), kinds[name]
+        if what == "decimal":
             found = found.set_column(i, name, column.cast(pa.float64()))
-        elif kind == "flag" and column.null_count:  # pandas would make it objects
+        elif what == "flag" and column.null_count:  # pandas would make it objects
             found = found.set_column(i, name, column.cast(pa.int8()))
-        elif kind == "encoded number":
+        elif what == "encoded number":
             found = found.set_column(i, name, column.cast(column.type.value_type))
     table = found.to_pandas(use_threads=False, ignore_metadata=True)
-    levels = (schema.pandas_metadata or {}).get("index_columns", ())
+    levels = (file.schema.pandas_metadata or {}).get("index_columns", ())
     apart = dict.fromkeys([level for level in levels if isinstance(level, str)], "the table's index")
     apart |= dict.fromkeys([name for name in table if UNNAMED.fullmatch(name)], NAMELESS)
-    return Frame(table, apart, {field.name: str(field.type) for field in schema if not kinds[field.name]})
-
-
-def _kind(type: Any) -> str | None:
-    """Return how a column of an Arrow type is read; None if it holds neither numbers nor text."""
-    import pyarrow.types as kinds
-
-    if kinds.is_boolean(type):
-        return "flag"
-    if kinds.is_decimal(type):
-        return "decimal"
-    if kinds.is_integer(type) or kinds.is_floating(type):
-        return "number"
-    if kinds.is_dictionary(type):
-        value = _kind(type.value_type)
-        return "encoded number" if value == "number" else value if value == "text" else None
-    text = kinds.is_string(type) or kinds.is_large_string(type) or kinds.is_string_view(type)
-    return "text" if text else None
+    return Frame(table, apart, {field.name: str(field.type) for field in file.schema if not kinds[field.name]})
 
 
 def _without_index(frame: Frame, settings: Mapping[str, Any], key: str) -> dict[str, str]:

@@ -35,7 +35,7 @@ class Rowed(Protocol):
         """Return some rows, by a slice or by an array of indices of any shape."""
 
 
-class _Lazy:
+class Lazy:
     """Common parts of arrays that are not in memory."""
 
     shape: tuple[int, ...]
@@ -60,7 +60,7 @@ class _Lazy:
         return len(self.shape)
 
 
-class Mapped(_Lazy):
+class Mapped(Lazy):
     """An array in a file, from `offset` on."""
 
     def __init__(self, path: str | Path, dtype: Any, offset: int, shape: tuple[int, ...]) -> None:
@@ -89,7 +89,7 @@ class Mapped(_Lazy):
         return {key: value for key, value in self.__dict__.items() if key != "_map"}
 
 
-class Rows(_Lazy):
+class Rows(Lazy):
     """Some rows of another array, as another type."""
 
     def __init__(self, array: Rowed, rows: np.ndarray | None = None, dtype: Any = None) -> None:

@@ -33,11 +33,12 @@ def load(settings: Mapping[str, Any]) -> Dataset:
         with zipfile.ZipFile(path) as archive:
             train = _part(archive, settings, "train")
             validation = _part(archive, settings, "validation") if settings.get("validation_x") else None
+            key = _array(archive, settings, "key") if settings.get("key") else None
     except FileNotFoundError as error:
         raise DataError(f"dataset.file={file}: no such file") from error
     except BROKEN as error:
         raise DataError(f"dataset.file={file}: cannot be read as .npz ({reason(error)})") from error
-    dataset = assemble(settings, train, validation)
+    dataset = assemble(settings, train, validation, key=key)
     size, shape = len(train[1]), "x".join(map(str, dataset.shape))
     return dataset._replace(told=(f"{file}: {size:,} samples of {shape} numbers", *dataset.told))
 

@@ -22,11 +22,13 @@ def assemble(
     validation: Part | None,
     shape: tuple[int, ...] | None = None,
     names: Sequence[Any] = (),
+    key: np.ndarray | None = None,
 ) -> Dataset:
     """Make a data set of the features and raw labels of a training and a validation part.
 
     Labels (integers, strings, truth values) become 0 .. classes - 1 in sorted order, over both parts. Without a
-    validation part a stratified `validation_fraction` of the training part is held out.
+    validation part a stratified `validation_fraction` of the training part is held out. Shards may differ by `key`, a
+    whole number or text per sample of the training part, or else by class.
 
     Args:
         settings: of the data set.
@@ -48,30 +50,39 @@ def assemble(
             raise DataError(f"{file}: {length((x,))} samples, but {len(y)} labels")
         if shape is None and x.shape[1:] != train[0].shape[1:]:
             raise DataError(f"{file}: training samples of shape {train[0].shape[1:]}, validation of {x.shape[1:]}")
-    shape = train[0].shape[1:] if shape is None else shape
-    kind = settings.get("kind", "classes")
+    shape, kind = train[0].shape[1:] if shape is None else shape, settings.get("kind", "classes")
+    keys = None if key is None else _codes(settings, key, len(train[1]))
     if kind == "numbers":
-        return _numbers(settings, parts, shape)
-    return _labels(settings, parts, shape, names) if kind == "labels" else _classified(settings, parts, shape)
+        found, kept = _numbers(settings, parts, shape)
+    elif kind == "labels":
+        found, kept = _labels(settings, parts, shape, names)
+    else:
+        found, kept = _classified(settings, parts, shape)
+    if keys is None:
+        return found
+    told = f"dataset.key={settings['key']}: {keys.max() + 1} different values, by which shards may differ"
+    return found._replace(keys=keys[kept], told=(*found.told, told))
 
 
-def _classified(settings: Mapping[str, Any], parts: Sequence[Part], shape: tuple[int, ...]) -> Dataset:
-    """Make a data set with a class per sample."""
+def _classified(settings: Mapping[str, Any], parts: Sequence[Part], shape: tuple[int, ...]) -> tuple[Dataset, Any]:
+    """Make a data set with a class per sample, and say which rows of the first part it trains on."""
     names, labels = _classes(settings, [y for _, y in parts])
     coded = [(x, y) for (x, _), y in zip(parts, labels, strict=True)]
-    train, validation, told = _divided(settings, coded, stratified)
+    train, validation, kept, told = _divided(settings, coded, stratified)
     counts = [np.bincount(y, minlength=len(names)) for _, y in (train, validation)]
     told = f"{_label(settings)}: {len(names)} classes: {_counted(names, counts[0] + counts[1])}; {told}"
     warnings = tuple(_warnings(settings, names, *counts))
-    return Dataset(
-        settings["name"], train, validation, shape, len(names), keys=train[1], told=(told,), warnings=warnings
-    )
+    found = Dataset(settings["name"], train, validation, shape, len(names), keys=train[1])
+    return found._replace(told=(told,), warnings=warnings), kept
 
 
 def _labels(
     settings: Mapping[str, Any], parts: Sequence[Part], shape: tuple[int, ...], names: Sequence[Any]
-) -> Dataset:
-    """Make a data set with labels of which any number may hold; shards may differ by which do together."""
+) -> tuple[Dataset, Any]:
+    """Make a data set with labels of which any number may hold, and say which rows of the first part it trains on.
+
+    Shards may differ by which labels hold together.
+    """
     where, coded = _label(settings), []
     for x, y in parts:
         y = y[:, None] if y.ndim == 1 else y
@@ -85,7 +96,7 @@ def _labels(
         raise DataError(f"{where}: {' and '.join(map(str, sorted(columns)))} labels per sample")
     (count,) = columns
     named = np.array(names if len(names) else range(count), object)
-    train, validation, told = _divided(settings, coded, lambda y, fraction: stratified(_together(y), fraction))
+    train, validation, kept, told = _divided(settings, coded, lambda y, fraction: stratified(_together(y), fraction))
     positives = [y.sum(axis=0, dtype=int) for _, y in (train, validation)]
     told = f"{where}: {count} label{'s' * (count > 1)}: {_counted(named, positives[0] + positives[1])}; {told}"
     if not set(positives[0]) - {0, len(train[1])}:
@@ -95,9 +106,8 @@ def _labels(
         if (same := (held == 0) | (held == len(y))).any():
             warnings.append(f"{where}: the same in all samples to {what}: {_few(map(_word, named[same]))}")
     keys = _together(train[1])
-    return Dataset(
-        settings["name"], train, validation, shape, count, "labels", keys, told=(told,), warnings=tuple(warnings)
-    )
+    found = Dataset(settings["name"], train, validation, shape, count, "labels", keys)
+    return found._replace(told=(told,), warnings=tuple(warnings)), kept
 
 
 def _together(y: np.ndarray) -> np.ndarray:
@@ -111,8 +121,8 @@ def _divided(
     settings: Mapping[str, Any],
     parts: Sequence[Part],
     split: Callable[[np.ndarray, float], tuple[np.ndarray, np.ndarray]],
-) -> tuple[Part, Part, str]:
-    """Return a training and a validation part, and in words where the second comes from.
+) -> tuple[Part, Part, Any, str]:
+    """Return a training and a validation part, which rows are the first, and in words where the second comes from.
 
     Raises:
         DataError: nothing would be left in a part.
@@ -120,7 +130,9 @@ def _divided(
     fraction = float(settings.get("validation_fraction", VALIDATION_FRACTION))
     if len(parts) > 1:
         train, validation = parts
-        how = f"of dataset.{'validation_file' if settings.get('validation_file') else 'validation_x'}"
+        kept: Any = slice(None)
+        others = ("validation_file", "validation_factory", "validation_x")
+        how = f"of dataset.{next(key for key in others if settings.get(key))}"
     else:
         y = parts[0][1]
         kept, held_out = split(y, fraction)
@@ -132,11 +144,11 @@ def _divided(
         train, validation = take(parts[0], kept), take(parts[0], held_out)
         how = f"held out by dataset.validation_fraction={fraction:g}, the same for every seed"
     sizes = len(train[1]), len(validation[1])
-    return train, validation, f"{sizes[0]:,} samples to train on, {sizes[1]:,} to validate on, {how}"
+    return train, validation, kept, f"{sizes[0]:,} samples to train on, {sizes[1]:,} to validate on, {how}"
 
 
-def _numbers(settings: Mapping[str, Any], parts: Sequence[Part], shape: tuple[int, ...]) -> Dataset:
-    """Make a data set with numbers to predict; they are scaled as the training part is."""
+def _numbers(settings: Mapping[str, Any], parts: Sequence[Part], shape: tuple[int, ...]) -> tuple[Dataset, Any]:
+    """Make a data set with numbers to predict, scaled as the training part is, and say which rows that is."""
     for _, y in parts:
         if y.dtype.kind not in "fiu":
             raise DataError(
@@ -146,7 +158,7 @@ def _numbers(settings: Mapping[str, Any], parts: Sequence[Part], shape: tuple[in
         if not np.isfinite(y.astype(np.float64)).all():
             raise DataError(f"{_label(settings)}: is missing or infinite in some samples; remove or fill them")
     double = [(x, y.astype(np.float64)) for x, y in parts]
-    (train_x, train_y), (validation_x, validation_y), told = _divided(settings, double, scattered)
+    (train_x, train_y), (validation_x, validation_y), kept, told = _divided(settings, double, scattered)
     mean, spread = train_y.mean(), train_y.std()
     if train_y.min() == train_y.max():
         raise DataError(f"{_label(settings)}: all values are {mean:g}; there is nothing to predict")
@@ -154,13 +166,27 @@ def _numbers(settings: Mapping[str, Any], parts: Sequence[Part], shape: tuple[in
     scaled = f"numbers of mean {mean:.6g} and standard deviation {spread:.6g}, scaled to 0 and 1"
     told = f"{_label(settings)}: {scaled}; {told}"
     parts = (train_x, train_y), (validation_x, validation_y)
-    return Dataset(settings["name"], *parts, shape, 1, kind="numbers", told=(told,))
+    return Dataset(settings["name"], *parts, shape, 1, kind="numbers", told=(told,)), kept
+
+
+def _codes(settings: Mapping[str, Any], key: np.ndarray, samples: int) -> np.ndarray:
+    """Return whole numbers 0, 1, … for the values by which shards may differ, in sorted order."""
+    where = f"dataset.key={settings['key']}"
+    if key.shape != (samples,):
+        raise DataError(f"{where}: has the shape {key.shape}, for {samples} samples in {settings['file']}")
+    if key.dtype.kind == "f" and not (np.isfinite(key).all() and np.array_equal(key, np.floor(key))):
+        raise DataError(f"{where}: a value is missing or no whole number in {settings['file']}; fill or round it")
+    if key.dtype.kind not in "fiubU":
+        raise DataError(f"{where}: is {key.dtype} in {settings['file']}; choose whole numbers or text")
+    return np.unique(key, return_inverse=True)[1].astype(np.int32)
 
 
 def _label(settings: Mapping[str, Any]) -> str:
     """Return the setting that names the labels, with its value."""
     if settings["name"] == "svmlight":
         return f"labels of {settings['file']}"
+    if settings["name"] == "object":
+        return f"dataset.factory={settings['factory']}"
     key = "train_y" if settings["name"] == "npz" else "label"
     value = settings.get(key, key)
     return f"dataset.{key}={value}" if isinstance(value, str) else f"dataset.{key}=[{','.join(value)}]"

@@ -6,8 +6,8 @@ from distopt.errors import DataError
 
 SCHEMES = {
     "iid": "shuffled, then cut into equal parts",
-    "label": "sorted by label, then cut into equal parts: each worker sees few classes",
-    "dirichlet": "each class is dealt out in random proportions; the smaller alpha, the more uneven",
+    "label": "sorted by label or key, then cut into equal parts: each worker sees few classes",
+    "dirichlet": "each class or key is dealt out in random proportions; the smaller alpha, the more uneven",
     "contiguous": "cut into equal parts as it is: each worker sees a stretch of the text or table",
     "shared": "every worker draws from the whole set",
 }
@@ -45,7 +45,9 @@ def partition(
     if scheme not in BY_LABEL:
         return np.array_split(order, workers)
     if labels is None:
-        raise DataError(f"dataset.partition={scheme}: the data have no labels; choose iid, contiguous or shared")
+        raise DataError(
+            f"dataset.partition={scheme}: the data have no labels; choose iid, contiguous or shared, or set dataset.key"
+        )
     if scheme == "label":
         order = order[np.argsort(labels[order], kind="stable")]
         return np.array_split(order, workers)

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from distopt.datasets.partition import BY_LABEL, SCHEMES
-from distopt.settings import FLAG, TEXT, WORD, Check, list_of, number, one_of, or_null, problem, whole
+from distopt.settings import FLAG, NAMED, TEXT, WORD, Check, list_of, number, one_of, or_null, problem, whole
 
 _SHARDS = ("partition", "alpha", "resident")
+_TEXT = ("partition", "resident", "context", "validation_fraction")
 _DOWNLOAD = (*_SHARDS, "root", "download")
 _TABLE = (
     *_SHARDS,
@@ -18,9 +19,12 @@ _TABLE = (
     "standardize",
     "validation_file",
     "validation_fraction",
+    "key",
 )
+_DOCUMENTS = (*_TABLE, "text", "context")
 _CSV = (*_TABLE, "sep", "decimal", "na_values", "keep_default_na")
-_ARRAYS = (*_SHARDS, "file", "kind", "train_x", "train_y", "validation_x", "validation_y", "validation_fraction")
+_PAIRS = ("train_x", "train_y", "validation_x", "validation_y")
+_ARRAYS = (*_SHARDS, "file", "kind", *_PAIRS, "validation_fraction", "key")
 _SPARSE = (*_SHARDS, "file", "kind", "features", "zero_based", "validation_file", "validation_fraction")
 _RATINGS = (
     *(*_SHARDS, "file", "user", "item", "rating", "header", "sep"),
@@ -33,11 +37,23 @@ KEYS: dict[str, tuple[str, ...]] = {
     "cifar10": _DOWNLOAD,
     "npz": _ARRAYS,
     "csv": _CSV,
-    "parquet": _TABLE,
+    "parquet": _DOCUMENTS,
     "svmlight": _SPARSE,
     "ratings": _RATINGS,
-    "text": ("partition", "resident", "file", "context", "validation_fraction"),
-    "pydoc": ("partition", "resident", "context", "validation_fraction"),
+    "arrow": _DOCUMENTS,
+    "tokens": (*_TEXT, "file", "validation_file", "dtype", "vocabulary"),
+    "text": (*_TEXT, "file"),
+    "pydoc": _TEXT,
+    "austen": (*_TEXT, "root"),
+    "object": (
+        *_SHARDS,
+        "factory",
+        "arguments",
+        "kind",
+        "vocabulary",
+        "validation_factory",
+        "validation_fraction",
+    ),
     "none": (),
 }
 
@@ -47,18 +63,18 @@ def check_settings(settings: Mapping[str, Any]) -> list[str]:
     name = settings.get("name")
     if name not in KEYS:
         return [f"dataset.name={name}: unknown data set, choose one of {', '.join(KEYS)}"]
-    keys, rules = KEYS[name], _RULES | _OWN_RULES.get(name, {})
+    keys = KEYS[name]
     problems = [
         f"dataset.{key}: unknown key, {name} has {', '.join(keys) or 'no settings'}"
         for key in settings
         if key != "name" and key not in keys
     ]
     if settings.get("partition") in BY_LABEL and "alpha" not in keys:
-        choose = "choose iid, contiguous or shared"
-        problems.append(f"dataset.partition={settings['partition']}: {name} has no labels; {choose}")
+        problems.append(f"dataset.partition={settings['partition']}: {name} has no labels; {_CHOOSE}")
     for key in keys:
-        if key in settings or key == "file":
-            problems += filter(None, [problem(f"dataset.{key}", settings.get(key), rules[key])])
+        if key in settings or key in ("file", "factory"):
+            rule = _OF.get((name, key), _RULES[key])
+            problems += filter(None, [problem(f"dataset.{key}", settings.get(key), rule)])
     return problems + _contradictions(settings)
 
 
@@ -79,6 +95,8 @@ def _contradictions(settings: Mapping[str, Any]) -> list[str]:
             problems.append(
                 "dataset.header=false: give dataset.user, dataset.item and dataset.rating by position from 0"
             )
+    if settings.get("text") is not None:
+        problems += _of_documents(settings)
     return problems
 
 
@@ -88,16 +106,37 @@ def label_columns(settings: Mapping[str, Any]) -> list[str]:
     return list(label) if _COLUMNS.accepts(label) else [label]
 
 
+def _of_documents(settings: Mapping[str, Any]) -> list[str]:
+    """Return what contradicts a column of documents."""
+    told = f"dataset.text={settings['text']}"
+    problems = [
+        f"{told}: documents have no {words}; leave out dataset.{key}"
+        for key, words in (("features", "features"), ("key", "key"))
+        if settings.get(key) is not None
+    ]
+    if settings.get("kind", "classes") != "classes":
+        problems.append(f"{told}: the next byte is predicted; leave out dataset.kind")
+    if settings.get("partition") in BY_LABEL:
+        problems.append(f"dataset.partition={settings['partition']}: documents have no labels; {_CHOOSE}")
+    if settings.get("context") == 1:
+        problems.append(f"dataset.context=1: must be at least 2 with {told}")
+    return problems
+
+
+_CHOOSE = "choose iid, contiguous or shared"
 _NEVER = "\"'\r\n.\0"  # as separators
 _ARRAY, _COLUMN = TEXT._replace(words="the name of an array"), TEXT._replace(words="the name of a column")
 _FILE = TEXT._replace(words="the path of a file")
 _PLACE = Check("the name or position of a column", lambda v: TEXT.accepts(v) or whole().accepts(v))
 _COLUMNS = list_of(TEXT, "a list of different column names", different=True, least=1)
+_FACTORY = TEXT._replace(words="module:factory, or the name of an entry point")
 _RULES: dict[str, Check] = {
     "partition": one_of(*SCHEMES),
     "alpha": number(0, above=True)._replace(words="a number above 0"),
     "resident": one_of("auto", True, False)._replace(words="auto, true or false"),
     "context": whole(1),
+    "dtype": one_of("uint8", "uint16", "uint32"),
+    "vocabulary": or_null(whole(2)),
     "kind": one_of("classes", "numbers", "labels"),
     "zero_based": Check("auto, true or false", lambda v: isinstance(v, bool) or v == "auto"),
     "root": or_null(TEXT._replace(words="a folder")),
@@ -114,6 +153,8 @@ _RULES: dict[str, Check] = {
         "the name of a column, or with dataset.kind=labels a list of them",
         lambda v: _COLUMN.accepts(v) or _COLUMNS.accepts(v),
     ),
+    "text": or_null(_COLUMN),
+    "key": or_null(TEXT._replace(words="the name of a column or an array")),
     "index_col": Check(
         "the name or number of a column, false for none, or null",
         lambda v: v is None or v is False or TEXT.accepts(v) or whole().accepts(v),
@@ -130,7 +171,11 @@ _RULES: dict[str, Check] = {
     "na_values": or_null(list_of(WORD, "a list of texts"))._replace(words="a list of texts, or null"),
     "keep_default_na": FLAG,
     "standardize": FLAG,
+    "factory": _FACTORY,
+    "validation_factory": or_null(_FACTORY),
+    "arguments": NAMED,
 }
-_OWN_RULES: dict[str, dict[str, Check]] = {
-    "svmlight": {"features": or_null(whole(1))}
-}  # where a key means another thing
+_OF: dict[tuple[str, str], Check] = {  # where a key means another thing
+    ("object", "kind"): one_of("classes", "numbers", "tokens"),
+    ("svmlight", "features"): or_null(whole(1)),
+}

@@ -17,11 +17,15 @@ TIMEOUT = 20  # seconds without data before the next mirror is tried
 
 
 class Source(NamedTuple):
-    """SHA-256 of each file to download, addresses of the folders that hold them, folders of system packages."""
+    """SHA-256 of each file to download, addresses of the folders that hold them, folders of system packages.
+
+    Without addresses nothing is downloaded: the files come with Debian's `package`.
+    """
 
     files: Mapping[str, str]
     mirrors: tuple[str, ...]
     system: tuple[Path, ...] = ()
+    package: str | None = None
 
 
 SOURCES = {
@@ -49,6 +53,7 @@ SOURCES = {
             "https://storage.googleapis.com/tensorflow/tf-keras-datasets/",
         ),
         (Path("/usr/share/datasets/fashion-mnist"),),
+        "dataset-fashion-mnist",
     ),
     "cifar10": Source(
         {"cifar-10-binary.tar.gz": "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"},
@@ -56,6 +61,12 @@ SOURCES = {
             "https://www.cs.toronto.edu/~kriz/",
             "https://storage.googleapis.com/s4tf-hosted-binaries/datasets/CIFAR10/",
         ),
+    ),
+    "austen": Source(
+        dict.fromkeys(("Rdata.rdx", "Rdata.rdb"), ""),
+        (),
+        (Path("/usr/lib/R/site-library/janeaustenr/data"),),
+        "r-cran-janeaustenr",
     ),
 }
 
@@ -93,7 +104,7 @@ def obtain(settings: Mapping[str, Any], pick: Callable[[Path], Found | None]) ->
     """
     name, root = settings["name"], settings.get("root")
     files = find(name, root, pick)
-    if files is None and root is None and settings.get("download", True):
+    if files is None and root is None and SOURCES[name].mirrors and settings.get("download", True):
         download(name)
         files = pick(cache(name))
     if files is None:
@@ -105,6 +116,8 @@ def _missing(name: str, root: str | None) -> str:
     """Say which files are expected, which folders were searched, and what to do."""
     places = " or ".join(map(str, folders(name, root)))
     way_out = "put them there or leave dataset.root=null" if root else "set dataset.root to a folder that holds them"
+    if package := SOURCES[name].package:
+        way_out += f", or install Debian's {package}"
     return f"expected {', '.join(SOURCES[name].files)} in {places}; {way_out}"
 
 

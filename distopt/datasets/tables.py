@@ -1,10 +1,11 @@
-"""The user's own tables: CSV and Parquet files."""
+"""The user's own tables: CSV and Parquet files, and folders of Arrow files."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from distopt.datasets import documents
 from distopt.datasets.dataset import Dataset
 from distopt.datasets.frames import Frame, like_numbers, read
 from distopt.datasets.own import Part, assemble, finite
@@ -22,7 +23,7 @@ COUNTING = 10  # rows from which a column that counts them is no accident
 
 
 def load(settings: Mapping[str, Any]) -> Dataset:
-    """Load columns of a table: one row per sample, features of shape (number of feature columns,).
+    """Load columns of a table: one row per sample, features of shape (number of feature columns,); or its `text`.
 
     With `standardize` each feature is shifted and scaled to mean 0 and standard deviation 1 over the training part; a
     constant feature becomes 0. Numbers have double precision until then.
@@ -30,6 +31,8 @@ def load(settings: Mapping[str, Any]) -> Dataset:
     Raises:
         DataError: the file is missing, damaged or empty or lacks a column, or a column has a wrong type or value.
     """
+    if settings.get("text"):
+        return documents.load(settings)
     frame = read(settings, "file")
     columns = _features(frame, settings)
     train = _part(frame, columns, settings, "file")
@@ -39,7 +42,7 @@ def load(settings: Mapping[str, Any]) -> Dataset:
         other = read(settings, "validation_file")
         validation = _part(other, columns, settings, "validation_file")
         told += _told(other, columns, settings, "validation_file")
-    dataset = assemble(settings, train, validation, names=label_columns(settings))
+    dataset = assemble(settings, train, validation, names=label_columns(settings), key=_key(frame, settings))
     if settings.get("standardize", True):
         dataset = _standardized(dataset)
     return dataset._replace(told=(*told, *dataset.told), warnings=(*warnings, *dataset.warnings))
@@ -50,7 +53,7 @@ def _features(frame: Frame, settings: Mapping[str, Any]) -> list[str]:
     labels, chosen = label_columns(settings), settings.get("features")
     if chosen is not None:
         return list(chosen)
-    table = frame.table.drop(columns=[*labels, *frame.apart], errors="ignore")
+    table = frame.table.drop(columns=[*labels, settings.get("key"), *frame.apart], errors="ignore")
     columns = [str(name) for name in table.select_dtypes(["number", "bool"]).columns]
     text = table.drop(columns=columns)
     for name in text:
@@ -110,6 +113,25 @@ def _part(frame: Frame, columns: list[str], settings: Mapping[str, Any], key: st
     return whole if settings.get("standardize", True) else whole.astype(np.float32), told
 
 
+def _key(frame: Frame, settings: Mapping[str, Any]) -> np.ndarray | None:
+    """Return the values by which shards may differ, None if no column is named; each text is a number."""
+    import pandas as pd
+
+    name, file = settings.get("key"), settings["file"]
+    if name is None:
+        return None
+    if name in frame.unread:
+        raise DataError(f"dataset.key={name} ({frame.unread[name]}): neither numbers nor text in {file}; convert it")
+    if name not in frame.table.columns:
+        raise DataError(f"dataset.key={name}: no such column in {file}, {_names(frame.table)}")
+    column = frame.table[name]
+    if missing := int(column.isna().sum()):
+        raise DataError(f"dataset.key={name}: missing in {missing} rows of {file}; remove them")
+    if pd.api.types.is_numeric_dtype(column):
+        return column.to_numpy()
+    return pd.factorize(column.astype(str), sort=True)[0]
+
+
 def _names(table: "pd.DataFrame") -> str:
     """Return the names of a table's columns in words, with a hint if they are none."""
     names = [str(name) for name in table.columns]
@@ -138,7 +160,7 @@ def _told(frame: Frame, columns: list[str], settings: Mapping[str, Any], key: st
     left_out |= {name: "not in dataset.features" for name in numeric if left_out[name] == "text"}
     if key == "validation_file":
         left_out |= {name: "no feature" for name, why in left_out.items() if why == "not in dataset.features"}
-    for name in (*columns, *label_columns(settings)):
+    for name in (*columns, *label_columns(settings), str(settings.get("key"))):
         left_out.pop(name, None)
     words = f"{settings[key]}: {len(frame.table):,} rows"
     if key == "file":

@@ -14,7 +14,7 @@ from typing import Any
 from distopt import plugins
 from distopt.errors import ConfigError, listed
 from distopt.records import Kind
-from distopt.tasks import Task
+from distopt.tasks import Task, tokens
 
 WORDS: dict[Kind, str] = {
     "classes": "samples with a class",
@@ -88,9 +88,10 @@ def build(
         raise ConfigError(f"model.name={name}: no such model; choose from {', '.join([*TRAINABLE, *ANALYTIC])}")
     try:
         inspect.signature(make).bind(**arguments)
-        return make(**arguments)
+        task = make(**arguments)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"model={name}: {error}") from None
+    return tokens.told(task, classes) if kind == "tokens" and classes and isinstance(task, Task) else task
 
 
 def _takes(make: Any, name: str) -> bool:

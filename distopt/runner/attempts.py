@@ -47,7 +47,7 @@ class Job(NamedTuple):
         marks = configuration.fingerprint(plain), family, configuration.workload(plain)
         folder = Path(plain["output"]).absolute() / plain["name"] if plain["name"] else None
         teacher = Path(configuration.located(plain)["teacher"]) if plain["teacher"] else None
-        code = provenance.code(plain["optimizer"]["name"], plain["model"]["name"])
+        code = provenance.code_of(plain)
         return cls(label, config, *marks, code, str(plain["output"]), folder, teacher)
 
     def answer(self, history: History) -> Past | None:

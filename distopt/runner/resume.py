@@ -11,7 +11,7 @@ from distopt.files.untrusted import BROKEN, read_mapping, reason
 from distopt.records import ANSWERED, COLUMNS, Checkpoint
 from distopt.runs import checkpoints
 from distopt.runs.growing_table import read_table
-from distopt.runs.provenance import code
+from distopt.runs.provenance import code_of
 
 
 class Cut(NamedTuple):
@@ -42,7 +42,7 @@ def pick_up(config: Mapping[str, Any]) -> Cut:
     run = {
         "seed": config["seed"],
         "fingerprint": configuration.fingerprint(config),
-        "code": code(config["optimizer"]["name"], config["model"]["name"]),
+        "code": code_of(config),
     }
     for key, words in (("fingerprint", "settings or data files"), ("code", "code or versions of libraries")):
         if info.get(key) != run[key]:

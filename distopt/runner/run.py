@@ -19,7 +19,7 @@ from distopt.records import FINISHED, SHOWN, News, Outcome, Watch
 from distopt.runner.display import Display
 from distopt.runner.resume import Cut, pick_up
 from distopt.runs.checkpoints import wanted
-from distopt.runs.provenance import code, peak_memory, provenance
+from distopt.runs.provenance import code_of, peak_memory, provenance
 from distopt.runs.recorder import Recorder, make_folder
 from distopt.trackers import Tracking
 from distopt.training import experiment as experiments
@@ -244,9 +244,10 @@ def _info(experiment: Experiment, clock: str) -> dict[str, Any]:
     return {
         "fingerprint": configuration.fingerprint(experiment.config),
         "workload": configuration.workload(experiment.config),
-        "contents": configuration.contents(experiment.config),
+        "contents": configuration.contents(experiment.config)
+        | ({"dataset.content": data.content} if data and data.content else {}),
         "teacher": _teacher(experiment),
-        "code": code(experiment.config["optimizer"]["name"], experiment.config["model"]["name"]),
+        "code": code_of(experiment.config),
         "seed": experiment.seed,
         "clock": clock,
         "launcher": experiment.config["launcher"]["name"],

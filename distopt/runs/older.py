@@ -20,7 +20,7 @@ OF: dict[tuple[str, str | None], dict[str, Any]] = {  # by group, and by name in
     ("model", "mlp"): MODEL,
     **{("model", name): {"l2": 0.0} for name in ("logistic", "linear")},
     ("dataset", "csv"): {**TABLE, "keep_default_na": True, "sep": ",", "decimal": "."},
-    ("dataset", "parquet"): TABLE,
+    ("dataset", "parquet"): {**TABLE, "context": 64},
     ("dataset", "npz"): TABLE,
     ("dataset", "digits"): {"resident": "auto", "validation_fraction": 0.2},
     **{("dataset", name): {"resident": "auto"} for name in ("mnist", "fashion_mnist", "cifar10")},

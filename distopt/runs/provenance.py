@@ -7,7 +7,7 @@ import platform
 import resource
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -39,19 +39,28 @@ def provenance() -> dict[str, Any]:
     }
 
 
+def code_of(config: Mapping[str, Any]) -> str:
+    """Return the `code` of a checked configuration."""
+    data = [config["dataset"].get(key) for key in ("factory", "validation_factory")]
+    return code(config["optimizer"]["name"], config["model"]["name"], *filter(None, data))
+
+
 @cache
-def code(optimizer: str, model: str) -> str:
+def code(optimizer: str, model: str, *data: str) -> str:
     """Return a hash of the code that computes a run: a run made by other code has to be repeated.
 
-    It covers the package's sources without `READERS`, the modules that optimizer and model come from (also another
-    package's), and the versions of the `NUMERICAL` packages. It does not cover Ray, Python, drivers and the machine.
+    It covers the package's sources without `READERS`, the modules that optimizer, model and factories of data come
+    from (also another package's), and the versions of the `NUMERICAL` packages. It does not cover Ray, Python, drivers
+    and the machine.
 
     Raises:
         ConfigError: no such optimizer, or a `module:factory` that cannot be imported.
     """
     from distopt.optimizers import factory
 
-    own = [inspect.getmodule(made) for made in (factory(optimizer), plugins.find("models", model)) if made]
+    made = [factory(optimizer), plugins.find("models", model)]
+    made += [plugins.find("datasets", name, "dataset.factory") for name in data]
+    own = [inspect.getmodule(each) for each in made if each]
     files = [getattr(module, "__file__", None) for module in own]
     return hash_code(Path(__file__).parents[1], [Path(file) for file in files if file])
 

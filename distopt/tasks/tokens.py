@@ -9,35 +9,47 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from distopt.records import LOSS, Metric
+from distopt.records import BYTES, LOSS, Metric
 from distopt.rules import Params
-from distopt.tasks import Batch, Key, ModelState, Outputs, Sums, classes
+from distopt.tasks import Batch, Key, ModelState, Outputs, Sums, Task, classes
 
-METRICS = (Metric("bits_per_byte"), LOSS, Metric("perplexity", format=".2f"))
+PER_BYTE, PER_TOKEN = Metric("bits_per_byte"), Metric("bits_per_token")
+METRICS = (PER_BYTE, LOSS, Metric("perplexity", format=".2f"))
 SUMS = ("loss",)
 AT_ONCE = 4096  # tokens evaluated together
-BYTES = 256  # the vocabulary of texts that people can read
 WRITTEN, TEMPERATURE = 300, 0.8  # bytes of the sample of text, and how boldly they are drawn
 COMBINE = classes.COMBINE  # a position is a sample with as many classes as there are tokens
 
 
+def told(task: Task, vocabulary: int) -> Task:
+    """Return a task that tells its bits per token, unless its tokens are bytes."""
+    if vocabulary == BYTES or task.finish is not finish:
+        return task
+    return task._replace(metrics=tuple(PER_TOKEN if metric == PER_BYTE else metric for metric in task.metrics))
+
+
 def measure(logits: jax.Array, batch: Batch) -> Sums:
-    """Return the sum of −log p of each next token, in nats, over the positions of a batch.
+    """Return the sum of −w log p of each next token, in nats, and that of w, over the positions of a batch.
 
     Args:
         logits: of the next token, shape (batch, T, V).
-        batch: blocks of T + 1 tokens, an array of integers of shape (batch, T + 1).
+        batch: blocks of T + 1 tokens, an array of integers of shape (batch, T + 1), and of documents the weights w of
+            the predictions, shape (batch, T); without them each counts 1.
     """
-    (blocks,) = batch
+    blocks, *weights = batch
     nll = optax.softmax_cross_entropy_with_integer_labels(logits, blocks[:, 1:].astype(jnp.int32))
-    return {"loss": (jnp.sum(nll), jnp.float32(nll.size))}
+    if not weights:
+        return {"loss": (jnp.sum(nll), jnp.float32(nll.size))}
+    w = weights[0].astype(jnp.float32)
+    return {"loss": (jnp.sum(w * nll), jnp.sum(w))}
 
 
 def finish(sums: Mapping[str, tuple[Any, Any]], xp: Any) -> dict[str, Any]:
-    """Return nats per token, e to that power, and bits per byte where every token is a byte: nats / ln 2."""
+    """Return nats per token, e to that power, and bits per token, nats / ln 2, which are bits per byte for bytes."""
     total, weight = sums["loss"]
     loss = total / weight
-    return {"bits_per_byte": loss / math.log(2), "loss": loss, "perplexity": xp.exp(loss)}
+    bits = loss / math.log(2)
+    return {"bits_per_byte": bits, "bits_per_token": bits, "loss": loss, "perplexity": xp.exp(loss)}
 
 
 def write(

@@ -1,7 +1,6 @@
 """The runs of studies: planned, carried out, and picked by their settings."""
 
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -61,9 +60,8 @@ def plan(studies: Sequence[Study], output: Path) -> list[list[Planned]]:
 def answers(groups: Sequence[Sequence[Planned]], output: Path) -> dict[str, Path]:
     """Return the folders of finished planned runs, by fingerprint; runs by other code do not count."""
     history, folders = History([output]), {}
-    code = cache(provenance.code)
     for run in (run for group in groups for run in group):
-        computed_by = code(run.config["optimizer"]["name"])
+        computed_by = provenance.code_of(run.config)
         found = history.answer(run.fingerprint, computed_by)
         if found and found.code == computed_by:
             folders[run.fingerprint] = found.folder

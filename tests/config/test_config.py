@@ -15,6 +15,8 @@ CHOICES = [(group, name) for group in GROUPS for name in choices(group)]
 NEEDED = {"csv": ["dataset.file=x.csv"], "parquet": ["dataset.file=x.parquet"], "npz": ["dataset.file=x.npz"]}
 NEEDED |= {"svmlight": ["dataset.file=x.svm"], "ratings": ["dataset.file=x.csv"]}
 NEEDED |= {"text": ["dataset.file=x.txt", "model=gpt"], "pydoc": ["model=gpt"], "gpt": ["dataset=pydoc"]}
+NEEDED |= {"tokens": ["dataset.file=x.bin", "model=gpt"], "austen": ["model=gpt"], "arrow": ["dataset.file=x"]}
+NEEDED |= {"object": ["dataset.factory=a:b"]}
 NEEDED |= {"linear": ["dataset=csv", "dataset.file=x.csv", "dataset.kind=numbers"]}
 NEEDED |= {"replay": ["launcher.trace=x.csv"], "none": ["model=beale", "stop.updates=9"]}
 
@@ -80,6 +82,14 @@ def test_unknown_names_are_reported_together_with_suggestions() -> None:
     ):
         assert f"did you mean {meant}?" in wrong[key]
     assert "mlp_thesis" in wrong["model=cmn"]
+
+
+def test_what_holds_nothing_yet_is_added_to() -> None:
+    word = "dataset.arguments.size=5"
+    told = r"^dataset\.arguments\.size: dataset\.arguments holds only what you add; write \+dataset\.arguments\.size=5$"
+    with pytest.raises(ConfigError, match=told):
+        check_overrides(["dataset=object", word])
+    check_overrides(["dataset=object", f"+{word}"])
 
 
 def test_names_inside_a_sweep_are_looked_at() -> None:

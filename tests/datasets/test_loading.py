@@ -14,7 +14,7 @@ from distopt.datasets.settings import KEYS
 from distopt.errors import DataError
 
 CONF = Path(__file__).parents[2] / "conf" / "dataset"
-OWN = {"npz", "csv", "parquet", "svmlight", "ratings", "text"}
+OWN = {"npz", "csv", "parquet", "arrow", "svmlight", "ratings", "text", "tokens"}
 
 
 def test_every_data_set_has_a_description_and_a_configuration() -> None:
@@ -27,6 +27,8 @@ def test_configuration_is_valid_as_shipped(name: str) -> None:
     settings = yaml.safe_load((CONF / f"{name}.yaml").read_text())
     assert settings.keys() == {"name", *KEYS[name]}
     expected = ["dataset.file=null must be the path of a file"] if name in OWN else []
+    if name == "object":
+        expected = ["dataset.factory=null must be module:factory, or the name of an entry point"]
     assert datasets.check_settings(settings) == expected
 
 

@@ -8,13 +8,17 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from distopt import datasets
-from distopt.datasets import cifar10
+from distopt.datasets import austen, cifar10, columns
+from tests.datasets import test_austen
 from tests.datasets.test_idx import contents
+from tests.datasets.test_tokens import llm_c
 from tests.fuzz.damage import damaged, read_or_refuse
 
 FRAME = pd.DataFrame({"a": np.arange(12.0), "b": np.arange(12) % 5, "text": "x", "label": ["owl", "cat"] * 6})
@@ -25,6 +29,12 @@ IMAGES = {name: gzip.compress(content, mtime=0) for name, content in contents().
 def written(save: Any, *arguments: Any, **more: Any) -> bytes:
     buffer = io.BytesIO()
     save(buffer, *arguments, **more)
+    return buffer.getvalue()
+
+
+def parquet(columns: pa.Table) -> bytes:
+    buffer = io.BytesIO()
+    pq.write_table(columns, buffer)
     return buffer.getvalue()
 
 
@@ -39,6 +49,13 @@ def load(name: str, **settings: Any) -> None:
     """Load, and check what was loaded: a data set that a run could use."""
     loaded = read_or_refuse(lambda: datasets.load({"name": name, **settings}))
     if loaded is None:
+        return
+    if loaded.kind == "tokens":
+        for blocks, *weights in (loaded.train, loaded.validation):
+            assert len(blocks) > 0
+            assert blocks.shape[1:] == (loaded.shape[0] + 1,)
+            assert 0 <= blocks[:].min() <= blocks[:].max() < loaded.classes
+            assert all(each[:].sum(axis=1).all() for each in weights)
         return
     for x, y in ((loaded.train[0], loaded.train[1]), (loaded.validation[0], loaded.validation[1])):
         assert (x.dtype, y.dtype) == (np.float32, np.int32)
@@ -87,6 +104,60 @@ def test_damaged_ratings(tmp_path: Path, data: st.DataObject) -> None:
         assert 0 <= user.min() <= user.max() < loaded.shape[0]
         assert 0 <= item.min() <= item.max() < loaded.shape[1]
         assert np.isfinite(rating).all()
+
+
+TEXTS = {"context": 4, "validation_fraction": 0.3}
+DOCUMENTS = pa.table({"text": ["the owl", "and the pussycat", None, "went to sea"] * 3, "label": [0, 1, 1, 0] * 3})
+
+
+def stream(columns: pa.Table) -> bytes:
+    buffer = io.BytesIO()
+    with pa.ipc.new_stream(buffer, columns.schema) as out:
+        out.write_table(columns, max_chunksize=5)
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+ARROW = [stream(DOCUMENTS), stream(pa.Table.from_pandas(FRAME))]
+ARROW.append(stream(DOCUMENTS.set_column(0, "text", DOCUMENTS["text"].dictionary_encode())))
+
+
+@pytest.mark.parametrize("text", [None, "text"])
+@given(data=st.data())
+def test_damaged_streams_of_arrow(tmp_path: Path, cache: None, text: str | None, data: st.DataObject) -> None:
+    good = data.draw(st.sampled_from(ARROW))
+    bad = data.draw(damaged(good[: -len(columns.END)]))
+    (tmp_path / "t.arrow").write_bytes(bad + columns.END if data.draw(st.booleans()) else bad)
+    load("arrow", file=str(tmp_path / "t.arrow"), text=text, **TEXTS)
+
+
+@given(content=damaged(parquet(DOCUMENTS)))
+def test_damaged_parquet_of_documents(tmp_path: Path, cache: None, content: bytes) -> None:
+    (tmp_path / "t.parquet").write_bytes(content)
+    load("parquet", file=str(tmp_path / "t.parquet"), text="text", **TEXTS)
+
+
+@given(content=damaged(llm_c(range(90))) | damaged(llm_c(range(90), 20240801, 7, dtype="<u4")) | st.binary(max_size=80))
+def test_damaged_tokens(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "t.bin").write_bytes(content)
+    for dtype in ("uint8", "uint16", "uint32"):
+        load("tokens", file=str(tmp_path / "t.bin"), dtype=dtype, **TEXTS)
+
+
+@given(data=st.data())
+def test_damaged_novels(tmp_path: Path, data: st.DataObject) -> None:
+    test_austen.written(tmp_path, [*map(test_austen.record, test_austen.NOVELS)])
+    path = tmp_path / data.draw(st.sampled_from([austen.INDEX, austen.RECORDS]))
+    content = path.read_bytes()
+    if path.name == austen.INDEX and data.draw(st.booleans()):
+        path.write_bytes(gzip.compress(data.draw(damaged(gzip.decompress(content)))))
+    else:
+        path.write_bytes(data.draw(damaged(content)))
+    load("austen", root=str(tmp_path), **TEXTS)
 
 
 @given(text=st.text(alphabet='01-.,eEnaif"\n\r x;\0é', max_size=120))

@@ -58,6 +58,9 @@ def test_the_module_of_a_model_of_ones_own_counts(tmp_path: Path, monkeypatch: p
     module.write_text("def net(): return 1\n")
     provenance.code.cache_clear()
     assert provenance.code("adag", "a_model_to_edit:net") != before
+    config = {"optimizer": {"name": "adag"}, "model": {"name": "mlp"}, "dataset": {"factory": "a_model_to_edit:net"}}
+    assert provenance.code_of(config) == provenance.code("adag", "a_model_to_edit:net")
+    assert provenance.code_of(config | {"dataset": {}}) == provenance.code("adag", "mlp")
 
 
 def test_no_environment_variable_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

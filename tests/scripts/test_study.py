@@ -84,7 +84,8 @@ def test_it_is_written_with_figures(runs: Runs, tmp_path: Path) -> None:
 
 
 def test_without_runs_it_says_so(tmp_path: Path) -> None:
-    planned = Planned("tuning agn", {"optimizer": {"name": "agn"}}, "0")
+    config = {"optimizer": {"name": "agn"}, "model": {"name": "mlp"}, "dataset": {"name": "digits"}}
+    planned = Planned("tuning agn", config, "0")
     found = report.write(Runs([[planned]], tmp_path), REDUCED, ["agn"], tmp_path / "results")
     assert isinstance(found, Outcome)
     text = (tmp_path / "results" / "report.md").read_text(encoding="utf-8")

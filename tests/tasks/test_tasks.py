@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from distopt.datasets.dataset import classified
+from distopt.datasets.blocks import Blocks, Weights
+from distopt.datasets.dataset import Dataset, classified
 from distopt.records import LOSS, Metric
 from distopt.tasks import Task, classes, numbers, tokens
 from distopt.tasks.smoothing import smoothed
@@ -42,9 +43,43 @@ def test_tokens_are_measured_as_by_numpy() -> None:
     assert float(sums["loss"][1]) == 12
     for xp in (np, jnp):
         told = tokens.finish(sums, xp)
-        assert list(told) == [metric.name for metric in tokens.METRICS]
+        assert {metric.name for metric in (*tokens.METRICS, tokens.PER_TOKEN)} == set(told)
         assert float(told["bits_per_byte"]) == pytest.approx(nll / 12 / math.log(2), rel=1e-5)
         assert float(told["perplexity"]) == pytest.approx(math.exp(nll / 12), rel=1e-5)
+
+
+def test_predictions_of_documents_count_by_their_weights() -> None:
+    logits, blocks = RNG.normal(size=(3, 4, 9)), RNG.integers(9, size=(3, 5), dtype=np.uint8)
+    weights = np.array([[1, 0, 1, 1], [1, 1, 1, 1], [0, 1, 0, 1]], np.uint8)
+    sums = tokens.measure(jnp.array(logits, jnp.float32), (jnp.array(blocks), jnp.array(weights)))
+    nll = -np.take_along_axis(log_softmax(logits), blocks[:, 1:, None].astype(int), axis=2)[..., 0]
+    assert float(sums["loss"][0]) == pytest.approx(nll[weights == 1].sum(), rel=1e-5)
+    assert float(sums["loss"][1]) == 9
+
+
+@pytest.mark.parametrize("at_once", [1, 4, 10])
+def test_evaluation_of_documents_is_the_same_however_it_is_cut(at_once: int) -> None:
+    """The short last chunk, and chunks in which little counts, have the weight of what counts in them."""
+    text = np.frombuffer(b"the owl\0and\0the pussycat\0went to\0sea in a beautiful pea-green boat\0.", np.uint8)
+    blocks, weights = Blocks(text, 6)[:], Weights(text, 6)[:]
+    assert len(blocks) == 11
+    assert weights.sum() == 66 - 4
+    data = Dataset("some", (blocks, weights), (blocks, weights), (6,), 256, kind="tokens")
+    table = RNG.normal(size=(256, 256)).astype(np.float32)
+
+    def forward(params: Any, state: Any, batch: Any, key: Any) -> tuple[Any, Any]:
+        return jnp.asarray(table)[batch[0][:, :-1].astype(int)] * params["x"][0], state
+
+    it = experiment("agn")
+    task = Task(it.model.init, forward, tokens.measure, tokens.METRICS, tokens.finish, tokens.SUMS, at_once=at_once)
+    rows = Evaluator(it._replace(model=task, dataset=data), {})(
+        {"x": jnp.array([2.0, 0.0])}, update=1, time_s=0.0, samples=0
+    )
+    logits = log_softmax(2 * table.astype(np.float64))
+    nll = -logits[blocks[:, :-1], blocks[:, 1:]][weights == 1].mean()
+    for row in rows:
+        assert row["loss"] == pytest.approx(nll, rel=1e-5)
+        assert row["bits_per_byte"] == pytest.approx(nll / math.log(2), rel=1e-5)
 
 
 def test_numbers_are_measured_as_by_numpy() -> None:
@@ -117,22 +152,25 @@ def test_objective_and_penalty_are_minimized_and_the_loss_is_measured() -> None:
     assert "goal" not in row
 
 
-@pytest.mark.parametrize("kind", ["classes", "tokens"])
+@pytest.mark.parametrize("kind", ["classes", "tokens", "documents"])
 def test_smoothed_labels_are_minimized_and_measured_as_before(kind: str) -> None:
     if kind == "classes":
         logits, batch = RNG.normal(size=(7, 5)), (None, jnp.array(RNG.integers(5, size=7)))
-        labels, base = np.asarray(batch[1]), classes
+        labels, counted = np.asarray(batch[1]), np.ones(7)
+        plain = Task(None, None, classes.measure, classes.METRICS)  # type: ignore[arg-type]
     else:
-        logits, batch = RNG.normal(size=(3, 4, 5)), (jnp.array(RNG.integers(5, size=(3, 5))),)
-        labels, base = np.asarray(batch[0])[:, 1:], tokens
-    plain = Task(None, None, base.measure, base.METRICS, sums=getattr(base, "SUMS", None))  # type: ignore[arg-type]
+        logits, blocks = RNG.normal(size=(3, 4, 5)), jnp.array(RNG.integers(5, size=(3, 5)))
+        labels = np.asarray(blocks)[:, 1:]
+        counted = RNG.integers(2, size=(3, 4)) if kind == "documents" else np.ones((3, 4))
+        batch = (blocks, jnp.array(counted, jnp.uint8)) if kind == "documents" else (blocks,)
+        plain = Task(None, None, tokens.measure, tokens.METRICS, sums=tokens.SUMS)  # type: ignore[arg-type]
     task = smoothed(plain, 0.2)
     sums = task.measure(jnp.array(logits, jnp.float32), batch)
     target = np.full(logits.shape, 0.2 / 5) + 0.8 * np.eye(5)[labels]
-    expected = -(target * log_softmax(logits)).sum()
+    expected = -((target * log_softmax(logits)).sum(axis=-1) * counted).sum()
     total, weight = sums[task.objective]
     assert float(total) == pytest.approx(expected, rel=1e-5)
-    assert float(weight) == labels.size
+    assert float(weight) == counted.sum()
     assert set(task.no_sums()) == set(sums) == {*plain.no_sums(), task.objective}
     assert {name: sums[name] for name in plain.no_sums()} == plain.measure(jnp.array(logits, jnp.float32), batch)
 

@@ -109,6 +109,15 @@ def test_other_code_and_other_data_are_told_apart(tmp_path: Path) -> None:
     assert [each["dataset.file"].partition("@")[2] for each in setting] == ["11111111", "22222222"]
 
 
+def test_data_without_a_file_are_told_apart_by_their_samples(tmp_path: Path) -> None:
+    """Another Python has other texts of `help()`; another version of a module makes other samples."""
+    for i, digest in enumerate(["1" * 64, "2" * 64, "2" * 64]):
+        write(tmp_path / str(i), "adag", seed=i, minute=i, contents={"dataset.content": digest})
+    groups = group(load_all([tmp_path])[0])
+    assert sorted(len(each.runs) for each in groups) == [1, 2]
+    assert sorted(each.name for each in groups) == ["content=@11111111", "content=@22222222"]
+
+
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_copies_names_order_and_unfinished_attempts_change_nothing(

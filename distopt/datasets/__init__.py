@@ -43,7 +43,12 @@ def load(settings: Mapping[str, Any]) -> Dataset | None:
     if problems := check_settings(settings):
         raise DataError(problems)
     module = _LOADERS[settings["name"]]
-    return import_module(f"distopt.datasets.{module}").load(settings) if module else None
+    data: Dataset | None = import_module(f"distopt.datasets.{module}").load(settings) if module else None
+    if data is None or settings.get("whiten") is None:
+        return data
+    from distopt.datasets.whitening import whitened
+
+    return whitened(data, settings["whiten"])
 
 
 class Size(NamedTuple):

@@ -8,7 +8,7 @@ from distopt.settings import FLAG, NAMED, TEXT, WORD, Check, list_of, number, on
 
 _SHARDS = ("partition", "alpha", "resident")
 _TEXT = ("partition", "resident", "context", "validation_fraction")
-_DOWNLOAD = (*_SHARDS, "root", "download")
+_DOWNLOAD = (*_SHARDS, "root", "download", "whiten")
 _TABLE = (
     *_SHARDS,
     "file",
@@ -24,14 +24,14 @@ _TABLE = (
 _DOCUMENTS = (*_TABLE, "text", "context")
 _CSV = (*_TABLE, "sep", "decimal", "na_values", "keep_default_na")
 _PAIRS = ("train_x", "train_y", "validation_x", "validation_y")
-_ARRAYS = (*_SHARDS, "file", "kind", *_PAIRS, "validation_fraction", "key")
+_ARRAYS = (*_SHARDS, "file", "kind", *_PAIRS, "validation_fraction", "key", "whiten")
 _SPARSE = (*_SHARDS, "file", "kind", "features", "zero_based", "validation_file", "validation_fraction")
 _RATINGS = (
     *(*_SHARDS, "file", "user", "item", "rating", "header", "sep"),
     *("validation_file", "validation_fraction"),
 )
 KEYS: dict[str, tuple[str, ...]] = {
-    "digits": (*_SHARDS, "validation_fraction"),
+    "digits": (*_SHARDS, "validation_fraction", "whiten"),
     "mnist": _DOWNLOAD,
     "fashion_mnist": _DOWNLOAD,
     "cifar10": _DOWNLOAD,
@@ -133,6 +133,7 @@ _FACTORY = TEXT._replace(words="module:factory, or the name of an entry point")
 _RULES: dict[str, Check] = {
     "partition": one_of(*SCHEMES),
     "alpha": number(0, above=True)._replace(words="a number above 0"),
+    "whiten": or_null(number(0, above=True)),
     "resident": one_of("auto", True, False)._replace(words="auto, true or false"),
     "context": whole(1),
     "dtype": one_of("uint8", "uint16", "uint32"),

@@ -14,6 +14,7 @@ TOP: dict[str, Any] = {
     "distillation": {"temperature": 4, "share": 0.5},
 }
 TABLE = {"kind": "classes", "resident": "auto"}
+IMAGES = {"resident": "auto", "whiten": None}
 MODEL = {"activation": "relu", "norm": "none", "dropout_input": 0.0}
 OF: dict[tuple[str, str | None], dict[str, Any]] = {  # by group, and by name in it; None: any
     ("local", None): {"weight_decay": 0.0, "clip_norm": None, "max_norm": None, "decayed": None},
@@ -21,9 +22,9 @@ OF: dict[tuple[str, str | None], dict[str, Any]] = {  # by group, and by name in
     **{("model", name): {"l2": 0.0} for name in ("logistic", "linear")},
     ("dataset", "csv"): {**TABLE, "keep_default_na": True, "sep": ",", "decimal": "."},
     ("dataset", "parquet"): {**TABLE, "context": 64},
-    ("dataset", "npz"): TABLE,
-    ("dataset", "digits"): {"resident": "auto", "validation_fraction": 0.2},
-    **{("dataset", name): {"resident": "auto"} for name in ("mnist", "fashion_mnist", "cifar10")},
+    ("dataset", "npz"): {**TABLE, "whiten": None},
+    ("dataset", "digits"): {**IMAGES, "validation_fraction": 0.2},
+    **{("dataset", name): IMAGES for name in ("mnist", "fashion_mnist", "cifar10")},
 }
 
 

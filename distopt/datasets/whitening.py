@@ -80,7 +80,7 @@ def _matrix(x: np.ndarray, epsilon: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _content(x: np.ndarray) -> str:
-    return hashlib.blake2b(memoryview(np.ascontiguousarray(x)).cast("B"), digest_size=16).hexdigest()
+    return hashlib.blake2b(np.ascontiguousarray(x).data, digest_size=16).hexdigest()
 
 
 def _apply(x: np.ndarray, mean: np.ndarray, matrix: np.ndarray) -> np.ndarray:

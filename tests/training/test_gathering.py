@@ -85,7 +85,7 @@ def assert_equal(one: Run, other: Run) -> None:
     "more",
     [
         ["launcher.width=1"],
-        ["launcher.width=4", "cluster.failures.mean_time_s=0.1", "cluster.failures.downtime_s=0.05"],
+        slow(["launcher.width=4", "cluster.failures.mean_time_s=0.1", "cluster.failures.downtime_s=0.05"]),
         slow(["optimizer=zealous"]),
         slow(["model=cnn", "dataset=digits", "launcher.width=1"]),
         slow(["model=gpt", "dataset=pydoc", "dataset.context=16", "batch_size=4", "launcher.width=1"]),

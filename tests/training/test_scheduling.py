@@ -180,6 +180,7 @@ def test_real_runs_are_repeated_to_the_bit(tmp_path: Path, optimizer: str, clock
             np.testing.assert_array_equal(real[name], repeated[name])
 
 
+@pytest.mark.slow
 def test_seeds_of_other_budgets_have_schedules_of_their_own(tmp_path: Path) -> None:
     """Shards of other sizes make other budgets, and so other lengths in updates; these runs do not share programs."""
     settings = ["launcher=sim", "workers=3", "epochs=1", "schedule=cosine", "schedule.clock=updates"]

@@ -40,7 +40,8 @@ def summary(run: Run) -> str:
     rows["parameters"] = f"{info['parameters']:,}" if info.get("parameters") else None
     if flops := info.get("step_flops"):
         share = numbers.get("product_share")
-        rate = f", {_percent(share)} of the device's rate in matrix products" if share else ""
+        words = _percent(share) if share and share >= 0.01 else "less than 1 %"
+        rate = f", {words} of the device's rate in matrix products" if share else ""
         rows["local step"] = f"{_operations(flops)}{rate}"
     rows["plots"] = str(run.folder / "plots")
     reason = f" ({info['reason']})" if info["reason"] else ""

@@ -47,8 +47,9 @@ class Event(NamedTuple):
         return self._asdict()
 
 
-Kind = Literal["classes", "numbers", "tokens", "labels", "ratings"]
-"""What is to be predicted: a class, a number, the next token of a text, labels that hold or not, a user's rating."""
+Kind = Literal["classes", "numbers", "tokens", "labels", "ratings", "ranking"]
+"""What is to be predicted: a class, a number, the next token of a text, labels that hold or not, a user's rating, the
+items of a user."""
 BYTES = 256
 """The vocabulary of a text whose tokens are its bytes."""
 SHOWN = "sample.txt"

@@ -22,6 +22,8 @@ class Dataset(NamedTuple):
     - `tokens`: `(blocks,)`, integers below `classes` of shape (N, T + 1), where `shape` is (T,); of documents `(blocks,
       weights)`, with what each prediction counts, of shape (N, T).
     - `ratings`: `(user, item, rating)`, int32 and float32 of shape (N,), where `shape` is (users, items).
+    - `ranking`: `(user, items, seen)`, a user per sample, int32 of shape (N,), with items to rank high and items to
+      leave out, int32 of shape (N, K) and (N, S), padded with the number of items. K and S differ between the parts.
     """
 
     name: str

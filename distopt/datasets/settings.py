@@ -27,7 +27,7 @@ _PAIRS = ("train_x", "train_y", "validation_x", "validation_y")
 _ARRAYS = (*_SHARDS, "file", "kind", *_PAIRS, "validation_fraction", "key", "whiten")
 _SPARSE = (*_SHARDS, "file", "kind", "features", "zero_based", "validation_file", "validation_fraction")
 _RATINGS = (
-    *(*_SHARDS, "file", "user", "item", "rating", "header", "sep"),
+    *(*_SHARDS, "file", "kind", "user", "item", "rating", "header", "sep"),
     *("validation_file", "validation_fraction"),
 )
 KEYS: dict[str, tuple[str, ...]] = {
@@ -88,13 +88,13 @@ def _contradictions(settings: Mapping[str, Any]) -> list[str]:
     if len(labels) > 1 and settings.get("kind") != "labels":
         problems.append(f"dataset.label=[{','.join(labels)}]: several labels need dataset.kind=labels")
     if settings["name"] == "ratings":
-        chosen = [settings.get(key, key) for key in ("user", "item", "rating")]
+        names = rating_columns(settings)
+        chosen = [settings.get(name, name) for name in names]
+        told = " and ".join([", ".join(f"dataset.{name}" for name in names[:-1]), f"dataset.{names[-1]}"])
         if len(set(chosen)) < len(chosen):
-            problems.append("dataset.user, dataset.item and dataset.rating: two of them are the same column")
+            problems.append(f"{told}: two of them are the same column")
         if settings.get("header") is False and not all(isinstance(place, int) for place in chosen):
-            problems.append(
-                "dataset.header=false: give dataset.user, dataset.item and dataset.rating by position from 0"
-            )
+            problems.append(f"dataset.header=false: give {told} by position from 0")
     if settings.get("text") is not None:
         problems += _of_documents(settings)
     return problems
@@ -104,6 +104,11 @@ def label_columns(settings: Mapping[str, Any]) -> list[str]:
     """Return the names of the columns with labels."""
     label = settings.get("label", "label")
     return list(label) if _COLUMNS.accepts(label) else [label]
+
+
+def rating_columns(settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what is read of ratings; to rank items it does not matter how they were rated."""
+    return ("user", "item") if settings.get("kind") == "ranking" else ("user", "item", "rating")
 
 
 def _of_documents(settings: Mapping[str, Any]) -> list[str]:
@@ -178,5 +183,6 @@ _RULES: dict[str, Check] = {
 }
 _OF: dict[tuple[str, str], Check] = {  # where a key means another thing
     ("object", "kind"): one_of("classes", "numbers", "tokens"),
+    ("ratings", "kind"): one_of("ratings", "ranking"),
     ("svmlight", "features"): or_null(whole(1)),
 }

@@ -22,6 +22,7 @@ WORDS: dict[Kind, str] = {
     "labels": "samples with labels of 0 and 1",
     "tokens": "a text",
     "ratings": "ratings of items by users",
+    "ranking": "items of users to rank",
 }
 EXAMPLES: dict[Kind, str] = {
     "classes": "dataset=digits",
@@ -29,6 +30,7 @@ EXAMPLES: dict[Kind, str] = {
     "labels": "dataset.kind=labels",
     "tokens": "dataset=pydoc",
     "ratings": "dataset=ratings",
+    "ranking": "dataset=ratings dataset.kind=ranking",
 }
 ANALYTIC = ("beale", "booth", "rosenbrock", "quadratic")
 TRAINABLE: dict[str, tuple[Kind, ...]] = {
@@ -40,7 +42,7 @@ TRAINABLE: dict[str, tuple[Kind, ...]] = {
     "linear": ("numbers",),
     "wide_deep": ("classes", "numbers", "labels"),
     "gpt": ("tokens",),
-    "factorisation": ("ratings",),
+    "factorisation": ("ratings", "ranking"),
 }  # and the kinds of data they take
 
 

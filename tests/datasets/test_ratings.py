@@ -116,6 +116,55 @@ def test_pairs_that_are_there_twice_are_told(tmp_path: Path) -> None:
     assert found.warnings[0] == "dataset.file: 3 ratings are of a pair of user and item that has one already"
 
 
+def test_to_rank_each_user_is_a_row_with_items_and_those_to_leave_out(tmp_path: Path) -> None:
+    frame = FRAME.drop(columns="rating")  # which is not read
+    pd.concat([frame, frame.iloc[:3]]).to_csv(tmp_path / "t.csv", index=False)
+    found = load("ratings", file=str(tmp_path / "t.csv"), kind="ranking")
+    assert (found.kind, found.shape, found.size, found.classes) == ("ranking", (USERS, ITEMS), USERS, 1)
+    assert found.warnings == ("dataset.file: 3 ratings are of a pair of user and item that has one already",)
+    user, items, none = found.train
+    np.testing.assert_array_equal(user, np.arange(USERS))
+    assert {leaf.dtype for leaf in (*found.train, *found.validation)} == {np.dtype(np.int32)}
+    assert none.shape == (USERS, 0)
+    codes = pd.DataFrame({"user": pd.factorize(frame.user)[0], "item": pd.factorize(frame.item)[0]})
+    whole = {int(user): set(item) for user, item in codes.groupby("user")["item"]}
+    for who, held, seen in zip(*found.validation, strict=True):
+        learnt, kept = ([int(item) for item in row if item < ITEMS] for row in (items[who], held))
+        np.testing.assert_array_equal(seen, items[who])
+        assert len(learnt) + len(kept) == len(whole[int(who)])
+        assert set(learnt) | set(kept) == whole[int(who)]
+        assert kept
+
+
+def test_what_is_learnt_from_is_not_ranked_again(tmp_path: Path) -> None:
+    pd.DataFrame({"user": [1, 1, 2], "item": ["a", "b", "a"]}).to_csv(tmp_path / "t.csv", index=False)
+    both = {"file": str(tmp_path / "t.csv"), "validation_file": str(tmp_path / "v.csv"), "kind": "ranking"}
+    pd.DataFrame({"user": [1, 2, 3, 2], "item": ["a", "c", "d", "c"]}).to_csv(tmp_path / "v.csv", index=False)
+    found = load("ratings", **both)
+    train, validation = (
+        [(int(user), *(row.tolist() for row in lists)) for user, *lists in zip(*part, strict=True)]
+        for part in (found.train, found.validation)
+    )
+    assert train == [(0, [0, 1], []), (1, [0, 4], [])]
+    assert validation == [(1, [2], [0, 4]), (2, [3], [4, 4])]
+    pd.DataFrame({"user": [2], "item": ["a"]}).to_csv(tmp_path / "v.csv", index=False)
+    with pytest.raises(DataError, match=r"dataset.validation_file=.*v.csv: has only pairs of dataset.file"):
+        load("ratings", **both)
+    pd.DataFrame({"user": [2], "item": ["b"]}).to_csv(tmp_path / "v.csv", index=False)
+    with pytest.raises(DataError, match=r"dataset.user=user: 1 has all 2 items of .*t.csv, .* leave this user out"):
+        load("ratings", **both)
+
+
+def test_to_rank_no_column_of_ratings_is_needed(tmp_path: Path) -> None:
+    FRAME[["user", "item"]].to_csv(tmp_path / "t.csv", index=False, header=False)
+    file, places = str(tmp_path / "t.csv"), {"header": False, "user": 0, "item": 1}
+    assert load("ratings", file=file, kind="ranking", **places).size == USERS
+    with pytest.raises(DataError, match=r"dataset.header=false: give dataset.user and dataset.item by position"):
+        load("ratings", file=file, kind="ranking", header=False)
+    with pytest.raises(DataError, match=r"dataset.kind=numbers .*ratings.*ranking"):
+        load("ratings", file=file, kind="numbers")
+
+
 @pytest.mark.parametrize(("optimizer", "l2"), [("agn", 0), slow("synchronous", 1e-4)])
 def test_errors_fall_to_the_noise(tmp_path: Path, optimizer: str, l2: float) -> None:
     """Some 280 ratings are held out, so that their root mean square is known to some four per cent."""

@@ -106,6 +106,27 @@ def test_damaged_ratings(tmp_path: Path, data: st.DataObject) -> None:
         assert np.isfinite(rating).all()
 
 
+PAIRS = b"user,item\n" + b"".join(b"%d,%d\n" % (user, item) for user in range(4) for item in range(8) if item != user)
+
+
+@given(data=st.data())
+def test_damaged_pairs_to_rank(tmp_path: Path, data: st.DataObject) -> None:
+    (tmp_path / "t.csv").write_bytes(data.draw(damaged(PAIRS) | st.binary(max_size=300)))
+    settings = {"name": "ratings", "file": str(tmp_path / "t.csv"), "sep": ",", "kind": "ranking"}
+    if (loaded := read_or_refuse(lambda: datasets.load(settings))) is None:
+        return
+    users, items = loaded.shape
+    for user, *lists in (loaded.train, loaded.validation):
+        assert len(user) == len(set(user.tolist())) > 0
+        assert 0 <= user.min() <= user.max() < users
+        assert (lists[0] < items).any(axis=1).all()
+        both = np.concatenate(lists, axis=1)
+        assert both.min() >= 0
+        assert both.max() <= items
+        assert (np.array([len(set(row[row < items].tolist())) for row in both]) == (both < items).sum(axis=1)).all()
+        assert ((both < items).sum(axis=1) < items).all()
+
+
 TEXTS = {"context": 4, "validation_fraction": 0.3}
 DOCUMENTS = pa.table({"text": ["the owl", "and the pussycat", None, "went to sea"] * 3, "label": [0, 1, 1, 0] * 3})
 

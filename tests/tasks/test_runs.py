@@ -59,12 +59,20 @@ def ratings(folder: Path) -> list[str]:
     return ["dataset=ratings", f"dataset.file={folder / 't.csv'}", "model=factorisation", "model.rank=2"]
 
 
+def ranking(folder: Path) -> list[str]:
+    likes = RNG.normal(size=(30, 2)) @ RNG.normal(size=(2, 60)) + RNG.normal(size=60)
+    user, item = np.nonzero(likes > 1)
+    pd.DataFrame({"user": user, "item": item}).to_csv(folder / "t.csv", index=False)
+    file = f"dataset.file={folder / 't.csv'}"
+    return ["dataset=ratings", file, "dataset.kind=ranking", "model=factorisation", "model.rank=2", "batch_size=5"]
+
+
 Make = Callable[[Path], list[str]]
 
 
 def trained(folder: Path, data: list[str], *more: str) -> Run:
     rules = ["workers=2", "epochs=12", "batch_size=16", "evaluate.points=2", "local=sgd", "local.learning_rate=0.3"]
-    return distopt.run([*data, *rules, *more, f"output={folder / 'runs'}"])
+    return distopt.run([*rules, *data, *more, f"output={folder / 'runs'}"])
 
 
 @pytest.mark.parametrize(
@@ -80,6 +88,8 @@ def trained(folder: Path, data: list[str], *more: str) -> Run:
         slow(one_label, "easgd"),
         slow(ratings, "downpour"),
         (ratings, "synchronous"),
+        slow(ranking, "downpour"),
+        (ranking, "synchronous"),
     ],
 )
 def test_what_is_measured_gets_better(tmp_path: Path, make: Make, optimizer: str) -> None:

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -100,6 +100,52 @@ class Rows(Lazy):
 
     def __getitem__(self, rows: Any) -> np.ndarray:
         return self._array[rows if self._rows is None else self._rows[rows]].astype(self.dtype, copy=False)
+
+
+class Scaled(Lazy):
+    """The rows (x - mean) / spread of an array of shape (N, d), in double precision and then as float32."""
+
+    def __init__(self, array: Rowed, mean: np.ndarray, spread: np.ndarray) -> None:
+        """Scale by `mean` and `spread`, both of shape (d,)."""
+        self.dtype, self.shape = np.dtype(np.float32), array.shape
+        self._array, self._mean, self._spread = array, mean, spread
+
+    def __getitem__(self, rows: Any) -> np.ndarray:
+        return ((self._array[rows] - self._mean) / self._spread).astype(self.dtype)
+
+
+class Moments(NamedTuple):
+    """Statistics of the columns of an array, each of shape (d,)."""
+
+    mean: np.ndarray
+    deviation: np.ndarray  # with respect to N, not N - 1
+    least: np.ndarray
+    most: np.ndarray
+
+
+def moments(array: Rowed) -> Moments:
+    """Return statistics of an array of shape (N, d), without having the whole of it in memory.
+
+    Means m and sums of squares S around them of stretches of rows are merged, with n rows before and k in the next:
+    S += S' + (m' - m)^2 nk / (n + k), m += (m' - m) k / (n + k) (Chan, Golub and LeVeque 1979).
+    """
+    if isinstance(array, np.ndarray):
+        return Moments(array.mean(axis=0), array.std(axis=0), array.min(axis=0), array.max(axis=0))
+    width = array.shape[1]
+    mean, squares = np.zeros(width), np.zeros(width)
+    least, most = np.full(width, np.inf), np.full(width, -np.inf)
+    for first, rows in chunks(array):
+        n, k, center = first, len(rows), rows.mean(axis=0, dtype=np.float64)
+        squares += ((rows - center) ** 2).sum(axis=0) + (center - mean) ** 2 * (n * k / (n + k))
+        mean += (center - mean) * (k / (n + k))
+        least, most = np.minimum(least, rows.min(axis=0)), np.maximum(most, rows.max(axis=0))
+    return Moments(mean, np.sqrt(squares / len(array)), least, most)
+
+
+def scaled(array: Any, mean: np.ndarray, spread: np.ndarray) -> Any:
+    """Return (x - mean) / spread as float32, of an array that is not in memory without reading it."""
+    found = Scaled(array, mean, spread)
+    return found[:] if isinstance(array, np.ndarray) else found
 
 
 def select(array: Any, rows: np.ndarray) -> Any:

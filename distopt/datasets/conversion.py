@@ -1,5 +1,6 @@
 """Tables that do not fit into memory: their numbers and labels, in files that are made once."""
 
+import errno
 import hashlib
 import json
 import os
@@ -150,12 +151,10 @@ def _write(parts: Iterator[Columns], target: Path, check: Callable[[], None]) ->
         with (folder / "x.bin").open("wb") as file:
             for part in parts:
                 x = np.ascontiguousarray(part.x, NUMBER)
-                needed += x.nbytes + part.y.nbytes
+                needed += x.nbytes + NUMBER.itemsize * part.y.size
                 if needed > room:
-                    raise DataError(
-                        f"dataset.file: the numbers of the table need more than the {in_words(room)} that are free in "
-                        f"{target.parent}; make room, or choose another folder with XDG_CACHE_HOME"
-                    )
+                    words = f"the table needs more than the {in_words(room)} that are free there"
+                    raise OSError(errno.ENOSPC, words, str(target.parent))
                 file.write(x.data)
                 y.add(part.y)
                 if part.key is not None:

@@ -1,7 +1,9 @@
 """Tables that do not fit into memory: converted once, and the same as in memory."""
 
 import gzip
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import distopt
 from distopt import datasets
 from distopt.datasets import conversion, frames
 from distopt.datasets.mapped import Lazy, Mapped, moments
@@ -39,7 +42,7 @@ def table(rows: int = ROWS, seed: int = 0) -> pd.DataFrame:
             "note": "x",
             "who": np.array(["ann", "Bo", "2"])[np.arange(rows) % 3],
             "price": rng.normal(100, 20, rows),
-            "many": rng.choice(np.array([3, 2**63 + 5, 2**63 + 6], np.uint64), rows),
+            "many": np.array([3, 2**63 + 5, 2**63 + 6], np.uint64)[np.arange(rows) * 3 // rows],
             "label": rng.choice(["7", "owl", "a tawny owl"], rows),
         }
     )
@@ -115,6 +118,36 @@ def test_it_is_converted_once_and_anew_when_something_changes(
         each.write_bytes(each.read_bytes()[:-50])
     with pytest.raises(DataError, match=r"t\.csv: .*distopt/tables/\w+ is damaged .*; delete it"):
         made()
+
+
+def test_several_processes_may_convert_it_at_once(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, write = save(table(), tmp_path / "t.csv"), conversion._write
+    monkeypatch.setattr(conversion, "SHARE", 0)
+    both = Barrier(2, timeout=60)
+
+    def together(*arguments: Any) -> None:
+        both.wait()
+        write(*arguments)
+
+    monkeypatch.setattr(conversion, "_write", together)
+    with ThreadPoolExecutor(2) as pool:
+        one, other = pool.map(lambda _: load("csv", file=file), range(2))
+    assert np.array_equal(one.train[0][:], other.train[0][:])
+    assert len(list(cache.iterdir())) == 1
+
+
+def test_a_run_trains_on_it_as_in_memory(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = save(table(200).assign(label=lambda frame: frame["price"] > 100), tmp_path / "t.parquet")
+    overrides = ["launcher=sim", "model=logistic", "dataset=parquet", f"dataset.file={file}", "workers=2", "epochs=9"]
+    overrides += ["dataset.index_col=id", "dataset.resident=false", "evaluate.points=2", f"output={tmp_path}"]
+    here = distopt.run([*overrides, "name=here"])
+    assert not cache.exists()
+    monkeypatch.setattr(conversion, "SHARE", 0)
+    there = distopt.run([*overrides, "name=there"])
+    assert here.evals["loss"].iloc[-1] < 0.9 * here.evals["loss"].iloc[0]
+    np.testing.assert_allclose(there.evals["loss"], here.evals["loss"], rtol=1e-5)
+    assert there.info["data"] == here.info["data"]
+    assert len(list(cache.iterdir())) == 1
 
 
 @pytest.mark.parametrize(
@@ -203,7 +236,7 @@ def test_a_row_that_does_not_fit_and_a_full_disk(tmp_path: Path, monkeypatch: py
     monkeypatch.undo()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(conversion.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000}))
-    with pytest.raises(DataError, match=r"need more than the 1000 bytes that are free in .*XDG_CACHE_HOME"):
+    with pytest.raises(DataError, match=r"tables: the table needs more than the 1000 bytes .* there; .*XDG_CACHE_HOME"):
         converted(monkeypatch, "csv", file=save(table(), tmp_path / "t.csv"))
 
 

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -114,32 +114,28 @@ class Scaled(Lazy):
         return ((self._array[rows] - self._mean) / self._spread).astype(self.dtype)
 
 
-class Moments(NamedTuple):
-    """Statistics of the columns of an array, each of shape (d,)."""
-
-    mean: np.ndarray
-    deviation: np.ndarray  # with respect to N, not N - 1
-    least: np.ndarray
-    most: np.ndarray
+def extent(array: Rowed) -> tuple[np.ndarray, np.ndarray]:
+    """Return the least and the largest value of each column of an array of shape (N, d)."""
+    ends = [(rows.min(axis=0), rows.max(axis=0)) for _, rows in chunks(array)]
+    return np.min([least for least, _ in ends], axis=0), np.max([most for _, most in ends], axis=0)
 
 
-def moments(array: Rowed) -> Moments:
-    """Return statistics of an array of shape (N, d), without having the whole of it in memory.
+def moments(array: Rowed) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and standard deviation of each column of an array of shape (N, d), of which N are divided by.
 
-    Means m and sums of squares S around them of stretches of rows are merged, with n rows before and k in the next:
-    S += S' + (m' - m)^2 nk / (n + k), m += (m' - m) k / (n + k) (Chan, Golub and LeVeque 1979).
+    Rows of what is not in memory are added one by one, as NumPy does where d > 1: all bits are the same.
     """
     if isinstance(array, np.ndarray):
-        return Moments(array.mean(axis=0), array.std(axis=0), array.min(axis=0), array.max(axis=0))
-    width = array.shape[1]
-    mean, squares = np.zeros(width), np.zeros(width)
-    least, most = np.full(width, np.inf), np.full(width, -np.inf)
-    for first, rows in chunks(array):
-        n, k, center = first, len(rows), rows.mean(axis=0, dtype=np.float64)
-        squares += ((rows - center) ** 2).sum(axis=0) + (center - mean) ** 2 * (n * k / (n + k))
-        mean += (center - mean) * (k / (n + k))
-        least, most = np.minimum(least, rows.min(axis=0)), np.maximum(most, rows.max(axis=0))
-    return Moments(mean, np.sqrt(squares / len(array)), least, most)
+        return array.mean(axis=0), array.std(axis=0)
+    mean = _sum(rows for _, rows in chunks(array)) / len(array)
+    return mean, np.sqrt(_sum((rows - mean) ** 2 for _, rows in chunks(array)) / len(array))
+
+
+def _sum(stretches: Iterator[np.ndarray]) -> np.ndarray:
+    total = next(stretches).sum(axis=0)
+    for rows in stretches:
+        total = np.concatenate([total[None], rows]).sum(axis=0)
+    return total
 
 
 def scaled(array: Any, mean: np.ndarray, spread: np.ndarray) -> Any:

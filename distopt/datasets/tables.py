@@ -9,7 +9,7 @@ from distopt.datasets import conversion, documents
 from distopt.datasets.conversion import Columns
 from distopt.datasets.dataset import Dataset
 from distopt.datasets.frames import Frame, head, like_numbers, pieces, read
-from distopt.datasets.mapped import Moments, Rowed, Rows, chunks, moments, scaled
+from distopt.datasets.mapped import Rowed, Rows, chunks, extent, moments, scaled
 from distopt.datasets.own import assemble, finite
 from distopt.datasets.settings import label_columns
 from distopt.errors import DataError, listed
@@ -54,7 +54,7 @@ class _Taken(NamedTuple):
     y: np.ndarray
     key: np.ndarray | None
     columns: list[str]  # the features
-    extent: Moments
+    extent: tuple[np.ndarray, np.ndarray]  # least and largest value of each column
     told: list[str]
 
 
@@ -70,11 +70,11 @@ def _taken(settings: Mapping[str, Any], key: str, columns: list[str] | None = No
     else:
         x, y, by = _values(frame, columns, settings, key)
         by = np.unique(by, return_inverse=True)[1] if by is not None and by.dtype == object else by
-    extent = moments(x)
+    least, most = extent(x)
     if not settings.get("standardize", True):
         x = x.astype(np.float32) if isinstance(x, np.ndarray) else Rows(x, dtype=np.float32)
-    constant = [name for name, same in zip(columns, extent.least == extent.most, strict=True) if same]
-    return _Taken(x, y, by, columns, extent, _told(frame, len(x), columns, constant, settings, key))
+    constant = [name for name, same in zip(columns, least == most, strict=True) if same]
+    return _Taken(x, y, by, columns, (least, most), _told(frame, len(x), columns, constant, settings, key))
 
 
 def _pieces(first: Frame, columns: list[str], settings: Mapping[str, Any], key: str) -> Iterator[Columns]:
@@ -215,7 +215,7 @@ def _told(
 
 def _warnings(train: _Taken, settings: Mapping[str, Any]) -> list[str]:
     """Return what may make features of a table worthless: they number the rows, or tell the label."""
-    x, y, (_, _, least, most) = train.x, train.y, train.extent
+    x, y, (least, most) = train.x, train.y, train.extent
     judged, found = settings.get("features") is None and settings.get("index_col") is None, []
     for i, name in enumerate(train.columns):  # extremes first: a column of a large table takes a while to read
         alike = y.ndim == 1 and y.dtype.kind in "iuf" and bool(least[i] == y.min() and most[i] == y.max())
@@ -246,7 +246,8 @@ def _some(names: Sequence[str]) -> str:
 
 
 def _standardized(dataset: Dataset) -> Dataset:
-    mean, spread, least, most = moments(dataset.train[0])
+    mean, spread = moments(dataset.train[0])
+    least, most = extent(dataset.train[0])
     constant = least == most  # rounding may leave a spread of 1e-15
     mean[constant], spread[constant] = least[constant], 1
     train, validation = ((scaled(x, mean, spread), y) for x, y in (dataset.train, dataset.validation))

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 ROOM = 32  # bytes of memory per value while a table is read
 ROWS = 1024  # that are decoded together
+BUFFER = 1 << 18  # bytes of a column that are read together; without, all that a row group has of it
 END = b"\xff\xff\xff\xff\0\0\0\0"  # of a stream that was written to its end
 DICTIONARY, BATCH = 2, 3  # kinds of messages in a stream
 STATE, PARTS = "state.json", "dataset_dict.json"  # of a folder that was saved
@@ -46,10 +47,24 @@ class Parquet:
                 for batch in file.iter_batches(ROWS, [group], [name], use_threads=False):
                     yield batch.column(0)
 
-    def _opened(self) -> Any:
+    def pieces(self, names: Sequence[str], rows: int) -> Iterator["pa.Table"]:
+        """Yield columns by name in pieces of at most `rows` rows; raises one of `BROKEN`."""
+        import pyarrow as pa
+
+        with self._opened(buffer_size=BUFFER) as file:
+            for group in range(file.num_row_groups):
+                told = file.metadata.row_group(group)
+                columns = [told.column(i) for i in range(told.num_columns)]
+                sizes = [each.total_uncompressed_size for each in columns if each.path_in_schema in names]
+                need(max(sizes, default=0), self._path.name)
+                for batch in file.iter_batches(rows, [group], list(names), use_threads=False):
+                    yield pa.Table.from_batches([batch])
+
+    def _opened(self, **options: Any) -> Any:
         import pyarrow.parquet as pq
 
-        return pq.ParquetFile(self._path, read_dictionary=[each.name for each in self.schema if kind(each) == "text"])
+        texts = [each.name for each in self.schema if kind(each) == "text"]
+        return pq.ParquetFile(self._path, read_dictionary=texts, **options)
 
 
 class Saved:

@@ -1,22 +1,26 @@
 """Tables from CSV, Parquet and Arrow files: columns of numbers and of text, and what is no feature by itself."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from distopt.datasets.columns import Parquet, Saved, kind, opened
+from distopt.datasets.columns import ROOM, Parquet, kind, opened
 from distopt.errors import DataError
-from distopt.files.untrusted import BROKEN, csv_names, read_csv, reason
+from distopt.files.untrusted import BROKEN, csv_names, csv_pieces, read_csv, reason
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 SEPARATORS = (",", ";", "\t", "|")
 TAB = ("tab", r"\t")  # what a shell lets one type
 UNNAMED = re.compile(r"Unnamed: \d+|__index_level_\d+__")  # what pandas calls columns without a name
+
+PIECE = 64 << 20  # bytes of memory for a piece of a table, by estimate
 
 NAMELESS, EMPTY = "row numbers without a name", "no name, no values"  # why columns are no features by themselves
 
@@ -35,9 +39,51 @@ def read(settings: Mapping[str, Any], key: str) -> Frame:
     Raises:
         DataError: it is missing, damaged or empty, or is written otherwise than the settings say.
     """
+    with _explained(settings, key):
+        if settings["name"] == "csv":
+            table = read_csv(Path(settings[key]), **_csv_options(settings, key))
+            return _finished(_of_csv(table), settings, key)
+        file = opened(settings, key)
+        found = file.table([field.name for field in file.schema if kind(field)])
+        return _finished(_of_columns(found, file.schema), settings, key)
+
+
+def head(settings: Mapping[str, Any], key: str) -> Frame:
+    """Read the first rows of the table that a setting names; raises as `read`."""
+    for frame in pieces(settings, key):
+        return frame
+    raise DataError(f"dataset.{key}={settings[key]}: holds no samples")
+
+
+def pieces(settings: Mapping[str, Any], key: str, first: Frame | None = None) -> Iterator[Frame]:
+    """Read the table that a setting names in pieces that fit into memory, in a CSV or Parquet file.
+
+    Columns of text in the `first` piece, where that is known, are text in all others. Raises as `read`.
+    """
+    with _explained(settings, key):
+        if settings["name"] == "csv":
+            options = _csv_options(settings, key)
+            texts = [] if first is None else list(first.table.select_dtypes(exclude=["number", "bool"]).columns)
+            rows = _rows(len(csv_names(Path(settings[key]), options["sep"])))
+            for table in csv_pieces(Path(settings[key]), rows, dtype=dict.fromkeys(texts, str), **options):
+                yield _finished(_of_csv(table), settings, key)
+        else:
+            file = Parquet(settings[key])
+            names = [field.name for field in file.schema if kind(field)]
+            for found in file.pieces(names, _rows(len(names))):
+                yield _finished(_of_columns(found, file.schema), settings, key)
+
+
+def _rows(columns: int) -> int:
+    return max(1, PIECE // (ROOM * max(1, columns)))
+
+
+@contextmanager
+def _explained(settings: Mapping[str, Any], key: str) -> Iterator[None]:
+    """Raise a DataError that says what is wrong with a file."""
     file = settings[key]
     try:
-        frame = _read_csv(settings, key) if settings["name"] == "csv" else _read_columns(opened(settings, key))
+        yield
     except FileNotFoundError as error:
         raise DataError(f"dataset.{key}={file}: no such file") from error
     except UnicodeDecodeError as error:
@@ -46,25 +92,31 @@ def read(settings: Mapping[str, Any], key: str) -> Frame:
         ) from error
     except BROKEN as error:
         raise DataError(f"dataset.{key}={file}: cannot be read as {settings['name']} ({reason(error)})") from error
+
+
+def _finished(frame: Frame, settings: Mapping[str, Any], key: str) -> Frame:
     if not len(frame.table):
-        raise DataError(f"dataset.{key}={file}: holds no samples")
+        raise DataError(f"dataset.{key}={settings[key]}: holds no samples")
     return frame._replace(apart=_without_index(frame, settings, key))
 
 
-def _read_csv(settings: Mapping[str, Any], key: str) -> Frame:
+def _csv_options(settings: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """Return how a CSV file is read; refuse one whose first line is not separated so."""
     path, sep = Path(settings[key]), settings.get("sep", ",")
     sep = "\t" if sep in TAB else sep
     header = settings.get("header", True)
     if header:
         _check_separator(csv_names(path, sep), sep, f"{settings[key]}")
-    table = read_csv(
-        path,
-        header=0 if header else None,
-        sep=sep,
-        decimal=settings.get("decimal", "."),
-        na_values=settings.get("na_values"),
-        keep_default_na=settings.get("keep_default_na", True),
-    )
+    return {
+        "header": 0 if header else None,
+        "sep": sep,
+        "decimal": settings.get("decimal", "."),
+        "na_values": settings.get("na_values"),
+        "keep_default_na": settings.get("keep_default_na", True),
+    }
+
+
+def _of_csv(table: "pd.DataFrame") -> Frame:
     table.columns = table.columns.astype(str)  # positions, where the file names none
     apart = {}
     for i, name in enumerate(table.columns):
@@ -83,12 +135,11 @@ def _check_separator(names: Sequence[str], sep: str, file: str) -> None:
         raise DataError(f"{file}: its first line is not separated by {sep!r}; set 'dataset.sep={other}'")
 
 
-def _read_columns(file: Parquet | Saved) -> Frame:
-    """Read columns of numbers and of text."""
+def _of_columns(found: "pa.Table", schema: "pa.Schema") -> Frame:
+    """Take columns of numbers and of text."""
     import pyarrow as pa
 
-    kinds = {field.name: kind(field) for field in file.schema}
-    found = file.table([name for name, what in kinds.items() if what])
+    kinds = {field.name: kind(field) for field in schema}
     for i, name in enumerate(found.column_names):
         column, what = found.column(i), kinds[name]
         if what == "decimal":
@@ -98,10 +149,10 @@ def _read_columns(file: Parquet | Saved) -> Frame:
         elif what == "encoded number":
             found = found.set_column(i, name, column.cast(column.type.value_type))
     table = found.to_pandas(use_threads=False, ignore_metadata=True)
-    levels = (file.schema.pandas_metadata or {}).get("index_columns", ())
+    levels = (schema.pandas_metadata or {}).get("index_columns", ())
     apart = dict.fromkeys([level for level in levels if isinstance(level, str)], "the table's index")
     apart |= dict.fromkeys([name for name in table if UNNAMED.fullmatch(name)], NAMELESS)
-    return Frame(table, apart, {field.name: str(field.type) for field in file.schema if not kinds[field.name]})
+    return Frame(table, apart, {field.name: str(field.type) for field in schema if not kinds[field.name]})
 
 
 def _without_index(frame: Frame, settings: Mapping[str, Any], key: str) -> dict[str, str]:

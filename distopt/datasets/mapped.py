@@ -102,6 +102,48 @@ class Rows(Lazy):
         return self._array[rows if self._rows is None else self._rows[rows]].astype(self.dtype, copy=False)
 
 
+class Scaled(Lazy):
+    """The rows (x - mean) / spread of an array of shape (N, d), in double precision and then as float32."""
+
+    def __init__(self, array: Rowed, mean: np.ndarray, spread: np.ndarray) -> None:
+        """Scale by `mean` and `spread`, both of shape (d,)."""
+        self.dtype, self.shape = np.dtype(np.float32), array.shape
+        self._array, self._mean, self._spread = array, mean, spread
+
+    def __getitem__(self, rows: Any) -> np.ndarray:
+        return ((self._array[rows] - self._mean) / self._spread).astype(self.dtype)
+
+
+def extent(array: Rowed) -> tuple[np.ndarray, np.ndarray]:
+    """Return the least and the largest value of each column of an array of shape (N, d)."""
+    ends = [(rows.min(axis=0), rows.max(axis=0)) for _, rows in chunks(array)]
+    return np.min([least for least, _ in ends], axis=0), np.max([most for _, most in ends], axis=0)
+
+
+def moments(array: Rowed) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and standard deviation of each column of an array of shape (N, d), of which N are divided by.
+
+    Rows of what is not in memory are added one by one, as NumPy does where d > 1: all bits are the same.
+    """
+    if isinstance(array, np.ndarray):
+        return array.mean(axis=0), array.std(axis=0)
+    mean = _sum(rows for _, rows in chunks(array)) / len(array)
+    return mean, np.sqrt(_sum((rows - mean) ** 2 for _, rows in chunks(array)) / len(array))
+
+
+def _sum(stretches: Iterator[np.ndarray]) -> np.ndarray:
+    total = next(stretches).sum(axis=0)
+    for rows in stretches:
+        total = np.concatenate([total[None], rows]).sum(axis=0)
+    return total
+
+
+def scaled(array: Any, mean: np.ndarray, spread: np.ndarray) -> Any:
+    """Return (x - mean) / spread as float32, of an array that is not in memory without reading it."""
+    found = Scaled(array, mean, spread)
+    return found[:] if isinstance(array, np.ndarray) else found
+
+
 def select(array: Any, rows: np.ndarray) -> Any:
     """Return some rows of an array; of one that is not in memory, without reading them."""
     return array[rows] if isinstance(array, np.ndarray) else Rows(array, rows)

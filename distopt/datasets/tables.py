@@ -1,14 +1,16 @@
 """The user's own tables: CSV and Parquet files, and folders of Arrow files."""
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from distopt.datasets import documents
+from distopt.datasets import conversion, documents
+from distopt.datasets.conversion import Columns
 from distopt.datasets.dataset import Dataset
-from distopt.datasets.frames import Frame, like_numbers, read
-from distopt.datasets.own import Part, assemble, finite
+from distopt.datasets.frames import Frame, head, like_numbers, pieces, read
+from distopt.datasets.mapped import Rowed, Rows, chunks, extent, moments, scaled
+from distopt.datasets.own import assemble, finite
 from distopt.datasets.settings import label_columns
 from distopt.errors import DataError, listed
 
@@ -33,19 +35,56 @@ def load(settings: Mapping[str, Any]) -> Dataset:
     """
     if settings.get("text"):
         return documents.load(settings)
-    frame = read(settings, "file")
-    columns = _features(frame, settings)
-    train = _part(frame, columns, settings, "file")
-    told, warnings = _told(frame, columns, settings, "file"), _warnings(train, columns, settings)
-    validation = None
-    if settings.get("validation_file"):
-        other = read(settings, "validation_file")
-        validation = _part(other, columns, settings, "validation_file")
-        told += _told(other, columns, settings, "validation_file")
-    dataset = assemble(settings, train, validation, names=label_columns(settings), key=_key(frame, settings))
+    train = _taken(settings, "file")
+    validation = _taken(settings, "validation_file", train.columns) if settings.get("validation_file") else None
+    told, warnings = train.told, _warnings(train, settings)
+    if validation:
+        told += validation.told
+    part = None if validation is None else (validation.x, validation.y)
+    dataset = assemble(settings, (train.x, train.y), part, names=label_columns(settings), key=train.key)
     if settings.get("standardize", True):
         dataset = _standardized(dataset)
     return dataset._replace(told=(*told, *dataset.told), warnings=(*warnings, *dataset.warnings))
+
+
+class _Taken(NamedTuple):
+    """What is taken of a table."""
+
+    x: Rowed  # in double precision if it will be standardized, else float32
+    y: np.ndarray
+    key: np.ndarray | None
+    columns: list[str]  # the features
+    extent: tuple[np.ndarray, np.ndarray]  # least and largest value of each column
+    told: list[str]
+
+
+def _taken(settings: Mapping[str, Any], key: str, columns: list[str] | None = None) -> _Taken:
+    """Take the feature `columns` of a table, by default those of the settings; what does not fit is converted."""
+    large = conversion.large(settings, key)
+    frame = head(settings, key) if large else read(settings, key)
+    columns = _features(frame, settings) if columns is None else columns
+    _check_columns(frame, columns, settings, key)
+    if large:
+        chosen = columns
+        x, y, by = conversion.convert(settings, key, chosen, lambda: _pieces(frame, chosen, settings, key))
+    else:
+        x, y, by = _values(frame, columns, settings, key)
+        by = np.unique(by, return_inverse=True)[1] if by is not None and by.dtype == object else by
+    least, most = extent(x)
+    if not settings.get("standardize", True):
+        x = x.astype(np.float32) if isinstance(x, np.ndarray) else Rows(x, dtype=np.float32)
+    constant = [name for name, same in zip(columns, least == most, strict=True) if same]
+    return _Taken(x, y, by, columns, (least, most), _told(frame, len(x), columns, constant, settings, key))
+
+
+def _pieces(first: Frame, columns: list[str], settings: Mapping[str, Any], key: str) -> Iterator[Columns]:
+    """Yield what is taken of each piece of a table, of which all must be like the first."""
+    row, names = 0, [*columns, *label_columns(settings)]
+    names += [settings["key"]] if key == "file" and settings.get("key") in first.table.columns else []
+    for piece in pieces(settings, key, first):
+        conversion.check(piece, row, first, names, settings, key)
+        yield _values(piece, columns, settings, key)
+        row += len(piece.table)
 
 
 def _features(frame: Frame, settings: Mapping[str, Any]) -> list[str]:
@@ -90,9 +129,10 @@ def _check_decimal(column: "pd.Series", settings: Mapping[str, Any], where: str,
         raise DataError(f"{where} has numbers such as {slip!r}: set 'dataset.decimal=\",\"', or mend it")
 
 
-def _part(frame: Frame, columns: list[str], settings: Mapping[str, Any], key: str) -> Part:
-    table, file, labels = frame.table, settings[key], label_columns(settings)
-    for setting, names in (("features", columns), ("label", labels)):
+def _check_columns(frame: Frame, columns: list[str], settings: Mapping[str, Any], key: str) -> None:
+    """Refuse a table that lacks features or labels, or has other types of them."""
+    table, file = frame.table, settings[key]
+    for setting, names in (("features", columns), ("label", label_columns(settings))):
         if unread := [f"{name} ({frame.unread[name]})" for name in names if name in frame.unread]:
             raise DataError(f"dataset.{setting}={', '.join(unread)}: neither numbers nor text in {file}; convert it")
         if missing := [name for name in names if name not in table.columns]:
@@ -100,6 +140,11 @@ def _part(frame: Frame, columns: list[str], settings: Mapping[str, Any], key: st
     numeric = set(table[columns].select_dtypes(["number", "bool"]).columns)
     if text := [name for name in columns if name not in numeric]:
         raise DataError(f"dataset.features={', '.join(text)}: not numeric in {file}; leave out or encode as numbers")
+
+
+def _values(frame: Frame, columns: list[str], settings: Mapping[str, Any], key: str) -> Columns:
+    """Return features in double precision, labels, and of a table to train on the values of the key."""
+    table, file, labels = frame.table, settings[key], label_columns(settings)
     x = [finite(table[name].to_numpy(np.float64, na_value=np.nan), file, f"column {name}") for name in columns]
     for label in labels:
         if missing_rows := int(table[label].isna().sum()):
@@ -107,15 +152,14 @@ def _part(frame: Frame, columns: list[str], settings: Mapping[str, Any], key: st
             way = "; if NA, None or null is a class there, set dataset.keep_default_na=false"
             way = way if named and settings.get("kind", "classes") == "classes" else "; remove them"
             raise DataError(f"dataset.label={label}: missing in {missing_rows} rows of {file}{way}")
-    whole = np.stack(x, axis=1)
     y = [_labels(table[label], file) for label in labels]
     told = y[0] if len(y) == 1 else np.stack(y, axis=1)
-    return whole if settings.get("standardize", True) else whole.astype(np.float32), told
+    return Columns(np.stack(x, axis=1), told, _key(frame, settings) if key == "file" else None)
 
 
 def _key(frame: Frame, settings: Mapping[str, Any]) -> np.ndarray | None:
-    """Return the values by which shards may differ, None if no column is named; each text is a number."""
-    import pandas as pd
+    """Return the values by which shards may differ, None if no column is named."""
+    from pandas.api.types import is_numeric_dtype
 
     name, file = settings.get("key"), settings["file"]
     if name is None:
@@ -127,9 +171,7 @@ def _key(frame: Frame, settings: Mapping[str, Any]) -> np.ndarray | None:
     column = frame.table[name]
     if missing := int(column.isna().sum()):
         raise DataError(f"dataset.key={name}: missing in {missing} rows of {file}; remove them")
-    if pd.api.types.is_numeric_dtype(column):
-        return column.to_numpy()
-    return pd.factorize(column.astype(str), sort=True)[0]
+    return column.to_numpy() if is_numeric_dtype(column) else column.astype(str).to_numpy(object)
 
 
 def _names(table: "pd.DataFrame") -> str:
@@ -153,7 +195,9 @@ def _labels(column: "pd.Series", file: str) -> np.ndarray:
     return column.astype(str).to_numpy(str)
 
 
-def _told(frame: Frame, columns: list[str], settings: Mapping[str, Any], key: str) -> list[str]:
+def _told(
+    frame: Frame, rows: int, columns: list[str], constant: list[str], settings: Mapping[str, Any], key: str
+) -> list[str]:
     """Return in a line what is taken of a table and what is not."""
     left_out = {str(name): "text" for name in frame.table} | frame.apart | frame.unread
     numeric = map(str, frame.table.select_dtypes(["number", "bool"]).columns)
@@ -162,27 +206,32 @@ def _told(frame: Frame, columns: list[str], settings: Mapping[str, Any], key: st
         left_out |= {name: "no feature" for name, why in left_out.items() if why == "not in dataset.features"}
     for name in (*columns, *label_columns(settings), str(settings.get("key"))):
         left_out.pop(name, None)
-    words = f"{settings[key]}: {len(frame.table):,} rows"
+    words = f"{settings[key]}: {rows:,} rows"
     if key == "file":
         words += f", {len(columns)} feature{'s' * (len(columns) > 1)}: {_some(columns)}"
-        same = [name for name in columns if frame.table[name].nunique() == 1]
-        words += f"; constant: {_some(same)}" if same else ""
+        words += f"; constant: {_some(constant)}" if constant else ""
     return [words + (f"; left out: {_some([f'{n} ({why})' for n, why in left_out.items()])}" if left_out else "")]
 
 
-def _warnings(part: Part, columns: list[str], settings: Mapping[str, Any]) -> list[str]:
+def _warnings(train: _Taken, settings: Mapping[str, Any]) -> list[str]:
     """Return what may make features of a table worthless: they number the rows, or tell the label."""
-    x, y = part
-    found = []
-    for i, name in enumerate(columns):
-        if y.dtype.kind in "iuf" and np.array_equal(x[:, i], y):
+    x, y, (least, most) = train.x, train.y, train.extent
+    judged, found = settings.get("features") is None and settings.get("index_col") is None, []
+    for i, name in enumerate(train.columns):  # extremes first: a column of a large table takes a while to read
+        alike = y.ndim == 1 and y.dtype.kind in "iuf" and bool(least[i] == y.min() and most[i] == y.max())
+        if alike and np.array_equal(_column(x, i), y):
             found.append(f"dataset.file: column {name} is the label once more; leave it out of dataset.features")
-        elif settings.get("features") is None and settings.get("index_col") is None and _counts(x[:, i]):
+        elif judged and most[i] - least[i] == len(x) - 1 and _counts(_column(x, i)):
             found.append(
                 f"dataset.file: column {name} numbers the rows; leave it out with dataset.index_col={name}, "
                 "or keep it with dataset.index_col=false"
             )
     return found
+
+
+def _column(x: Rowed, i: int) -> np.ndarray:
+    """Return a column of an array of which the whole may be too large."""
+    return np.concatenate([rows[:, i] for _, rows in chunks(x)])
 
 
 def _counts(values: np.ndarray) -> bool:
@@ -197,9 +246,9 @@ def _some(names: Sequence[str]) -> str:
 
 
 def _standardized(dataset: Dataset) -> Dataset:
-    x = dataset.train[0]
-    mean, spread = x.mean(axis=0), x.std(axis=0)
-    constant = x.min(axis=0) == x.max(axis=0)  # rounding may leave a spread of 1e-15
-    mean[constant], spread[constant] = x[0, constant], 1
-    parts = [(((x - mean) / spread).astype(np.float32), y) for x, y in (dataset.train, dataset.validation)]
-    return dataset._replace(train=parts[0], validation=parts[1])
+    mean, spread = moments(dataset.train[0])
+    least, most = extent(dataset.train[0])
+    constant = least == most  # rounding may leave a spread of 1e-15
+    mean[constant], spread[constant] = least[constant], 1
+    train, validation = ((scaled(x, mean, spread), y) for x, y in (dataset.train, dataset.validation))
+    return dataset._replace(train=train, validation=validation)

@@ -11,7 +11,7 @@ import tarfile
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -82,8 +82,22 @@ def unpacked(path: Path, per_byte: int = 1, limit: int | None = None) -> io.Buff
         per_byte: bytes of memory needed for each byte read.
         limit: the most bytes after unpacking, if known.
     """
-    file = _UNPACKERS.get(path.suffix, open)(path, "rb")
-    return io.BufferedReader(_Bounded(file, path.name, per_byte, limit), 1 << 20)
+    return io.BufferedReader(_bounded(path, per_byte, limit), 1 << 20)
+
+
+def _bounded(path: Path, per_byte: int, limit: int | None = None) -> "_Bounded":
+    return _Bounded(_UNPACKERS.get(path.suffix, open)(path, "rb"), path.name, per_byte, limit)
+
+
+def unpacked_size(name: str | Path, most: float) -> int:
+    """Return the bytes of a file after unpacking, if they are at most `most`, else more than that; raises `BROKEN`."""
+    path, size = regular(name), 0
+    if path.suffix not in _UNPACKERS:
+        return path.stat().st_size
+    with unpacked(path, 0) as file:
+        while size <= most and (block := file.read(1 << 20)):
+            size += len(block)
+    return size
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
@@ -128,9 +142,36 @@ def read_csv(name: Path, **options: Any) -> "pd.DataFrame":
         csv_names(name, options.get("sep", ","))
     with unpacked(regular(name), CSV_ROOM) as file:
         table = pd.read_csv(file, low_memory=False, skipinitialspace=True, **options)
-    if not table.index.equals(pd.RangeIndex(len(table))):
-        raise ValueError("the first line names fewer columns than there are")
+    _check_index(table, 0)
     return table
+
+
+def csv_pieces(name: Path, rows: int, **options: Any) -> Iterator["pd.DataFrame"]:
+    """Yield a table in pieces of `rows` rows, each of which fits into memory by itself; raises one of `BROKEN`.
+
+    Args:
+        name: the file.
+        rows: of a piece; the last one has what is left.
+        options: as those of `read_csv`, and `dtype`.
+    """
+    import pandas as pd
+
+    csv_names(name, options.get("sep", ","))
+    bounded, first = _bounded(regular(name), CSV_ROOM), 0
+    with io.BufferedReader(bounded, 1 << 20) as file:
+        for table in pd.read_csv(file, low_memory=False, skipinitialspace=True, chunksize=rows, **options):
+            _check_index(table, first)
+            first += len(table)
+            bounded.restart()
+            yield table
+
+
+def _check_index(table: "pd.DataFrame", first: int) -> None:
+    """Raise ValueError if pandas took a column to name the rows, of which the first has the number `first`."""
+    import pandas as pd
+
+    if not table.index.equals(pd.RangeIndex(first, first + len(table))):
+        raise ValueError("the first line names fewer columns than there are")
 
 
 def in_words(size: int) -> str:
@@ -185,6 +226,10 @@ class _Bounded(io.RawIOBase):
         need(self._count * self._per_byte, self._name)
         buffer[: len(block)] = block
         return len(block)
+
+    def restart(self) -> None:
+        """Forget what was read, as it is no longer in memory."""
+        self._count = 0
 
     def close(self) -> None:
         """Close the stream and its file."""

@@ -136,6 +136,7 @@ def test_a_run_that_was_cut_off_goes_on_with_the_same_bits(folder: Path) -> None
 
 
 @pytest.mark.ray
+@pytest.mark.slow
 def test_real_processes_train_a_model_and_are_repeated(folder: Path) -> None:
     overrides = ["optimizer=downpour", "epochs=2"]
     run = documented.run(folder, "own_nnx", "launcher=ray", "launcher.workers_per_actor=2", *overrides)

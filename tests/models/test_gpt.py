@@ -115,7 +115,7 @@ def text(tmp_path: Path) -> str:
     return f"dataset.file={path}"
 
 
-@pytest.mark.parametrize("optimizer", ["adag", "averaging", slow("diloco"), slow("easgd"), slow("ensemble")])
+@pytest.mark.parametrize("optimizer", ["adag", slow("averaging"), slow("diloco"), slow("easgd"), slow("ensemble")])
 def test_it_learns_a_text_in_both_engines_and_is_repeated(tmp_path: Path, text: str, optimizer: str) -> None:
     overrides = [*RUN, text, f"optimizer={optimizer}", f"output={tmp_path}"]
     one, other = (distopt.run(["launcher=sim", *overrides, f"launcher.width={width}"]) for width in (1, 4))

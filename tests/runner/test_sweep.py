@@ -130,7 +130,7 @@ def test_an_interruption_ends_the_sweep_and_keeps_what_is_there(tmp_path: Path) 
     assert [end.before for end in again] == [True, True, False]
 
 
-@pytest.mark.parametrize("chunk", [1, 2])
+@pytest.mark.parametrize("chunk", [1, slow(2)])
 def test_processes_side_by_side_make_what_one_process_makes(tmp_path: Path, chunk: int) -> None:
     overrides = ("batch_size=1,2,3", "model.start=[1,2],[1]")
     alone, _ = sweep(tmp_path / "alone", *overrides)

@@ -11,6 +11,7 @@ from distopt.runs.results import load
 from scripts.chaos.account import Account, account, interval
 from scripts.chaos.disturb import disturbed, plan
 from scripts.chaos.page import summary, write
+from tests.marks import slow
 
 TASK = [
     "launcher=ray",
@@ -23,7 +24,7 @@ TASK = [
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize(("optimizer", "loss"), [("adag", "continue"), ("easgd", "replace")])
+@pytest.mark.parametrize(("optimizer", "loss"), [("adag", "continue"), slow("easgd", "replace")])
 def test_a_disturbed_run_applies_every_commit_once(tmp_path: Path, optimizer: str, loss: str) -> None:
     faults = plan(random.Random(1), kills=1, stops=1)
     overrides = [*TASK, f"optimizer={optimizer}", f"launcher.on_worker_loss={loss}"]

@@ -87,6 +87,7 @@ def test_negatives_are_items_that_the_user_lacks_all_alike() -> None:
         np.testing.assert_allclose(shares, 1 / len(free[i]), atol=0.023)
 
 
+@pytest.mark.slow
 def test_evaluation_is_the_same_however_it_is_cut() -> None:
     rows = batch(20, 30, 6, 4)
     data = Dataset("some", rows, batch(11, 30, 9, 3), (20, 30), 1, kind="ranking")

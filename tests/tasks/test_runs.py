@@ -112,6 +112,7 @@ def test_a_run_on_sparse_features_is_that_on_dense_ones(tmp_path: Path) -> None:
 
 
 @pytest.mark.ray
+@pytest.mark.slow
 def test_real_workers_train_on_sparse_features_and_are_repeated(tmp_path: Path) -> None:
     data = several_labels(tmp_path)
     run = trained(tmp_path, data, "launcher=ray", "optimizer=downpour")

@@ -14,6 +14,7 @@ SETTING = ["experiment=distillation/alone", "evaluate.points=1"]
 LOSS = "validation_loss_final"
 
 
+@pytest.mark.slow
 def test_a_student_of_an_ensemble_has_a_lower_loss(tmp_path: Path) -> None:
     """301 labels; 4 members of 30 passes, students of 120 passes, in pairs of equal seeds."""
     setting = [*SETTING, "batch_size=32", "epochs=120", f"output={tmp_path}"]

@@ -106,6 +106,7 @@ def test_another_architecture_learns_and_a_replay_has_the_same_bits(
 
 
 @pytest.mark.ray
+@pytest.mark.slow
 def test_real_workers_hear_the_teacher(
     teachers: dict[str, Run], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -59,6 +59,7 @@ def test_only_those_with_the_token_join_the_cluster_of_a_run(tmp_path: Path) -> 
         assert "1 node" in member.stdout, member.stderr
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_a_run_that_only_this_machine_can_reach(tmp_path: Path) -> None:
     """Ports that are taken, an environment with secrets; then no file may grow any longer."""
     folder = tmp_path / "results" / "run"

@@ -18,7 +18,7 @@ REPEATED = ["worker", "staleness", "update", "steps", "loss", "commit_norm", "di
 @pytest.mark.parametrize(
     ("optimizer", "settings"),
     [
-        ("async_diloco", ["optimizer.dynamic=true"]),
+        slow("async_diloco", ["optimizer.dynamic=true"]),
         slow("zealous", []),
         slow("aeasgd", ["optimizer.equilibrium=relative", "optimizer.rho=1", "optimizer.tolerance=0.2"]),
         slow("downpour", ["optimizer.warm_start=5"]),

@@ -17,7 +17,10 @@ SMALL_DATA = ["dataset=digits", "model=logistic", "batch_size=32"]
 
 
 def smallest(name: str) -> list[str]:
-    analytic = compose([f"experiment={name}"]).dataset.name == "none"
+    data = compose([f"experiment={name}"]).dataset
+    analytic = data.name == "none"
+    if "context" in data:  # a text
+        return [f"experiment={name}", "tokens=20000", "evaluate.points=1"]
     if name.startswith("distillation"):
         return [f"experiment={name}", "teacher=null", *TINY]
     return [f"experiment={name}", *(["stop.updates=2"] if analytic else [*SMALL_DATA, *TINY])]

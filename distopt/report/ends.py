@@ -39,7 +39,7 @@ def summary(run: Run) -> str:
             rows[split] = f"{', '.join(finals)} (of the {what})"
     rows["parameters"] = f"{info['parameters']:,}" if info.get("parameters") else None
     if flops := info.get("step_flops"):
-        share = numbers.get("product_share")
+        share = run.product_share
         words = _percent(share) if share and share >= 0.01 else "less than 1 %"
         rate = f", {words} of the device's rate in matrix products" if share else ""
         rows["local step"] = f"{_operations(flops)}{rate}"

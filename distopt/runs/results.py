@@ -52,6 +52,21 @@ class Run:
         return str(self.info["status"])
 
     @property
+    def product_share(self) -> float | None:
+        """How much of the device's rate in matrix products local steps reached; None if it is unknown.
+
+        It is measured, and differs from run to run; so it is no part of the summary.
+        """
+        actors = self.info.get("actors") or []
+        rates = [told["product_flops_per_s"] for told in (self.info, *actors) if told.get("product_flops_per_s")]
+        if not rates or not self.info.get("step_flops") or self.commits.empty:
+            return None
+        wall = self.info["clock"] == "wall"
+        seconds = float(self.commits["compute_s"].sum()) if wall else float(self.info.get("train_s") or 0)
+        steps = int(self.commits["steps"].sum())
+        return steps * self.info["step_flops"] / seconds / (sum(rates) / len(rates)) if seconds > 0 else None
+
+    @property
     def finished(self) -> bool:
         """Whether the run finished: `done`, or `stopped` by a criterion of its own."""
         return self.status in FINISHED
@@ -140,8 +155,7 @@ def summarize(commits: pd.DataFrame, evals: pd.DataFrame, info: Mapping[str, Any
     over training samples),
     `commits_per_worker_min` and `_max`, `window_mean` in local steps, `early_share` of windows that their worker's rule
     ended, where one may. Time: `time_s`, training time on the run's clock in seconds. Bytes: `bytes_up`, `bytes_down`.
-    Rates and shares: see `metrics.efficiency.hardware`; `product_share`: the operations of local steps per second of
-    computing, over those of the device in plain products of matrices. `staleness_mean`, `_std`, `_q95`, `_max` in
+    Rates and shares: see `metrics.efficiency.hardware`. `staleness_mean`, `_std`, `_q95`, `_max` in
     updates; `distance_mean`, `_q95`, `_max` in units of the parameters; both of applied commits. `gap_mean`,
     `gap_relative_mean`, `dropped_share`, `duplicated_share`, and where they are recorded `progress_cosine_mean`,
     `equilibrium_median`, `equilibrium_share`, `conserved_drift_max`: see `metrics.diagnostics`. `SPLIT_METRIC_final`
@@ -165,7 +179,6 @@ def summarize(commits: pd.DataFrame, evals: pd.DataFrame, info: Mapping[str, Any
         "commits_per_worker_max": int(per_worker.max()) if len(per_worker) else 0,
     }
     values |= efficiency.hardware(commits, time_s, train_samples)
-    values["product_share"] = _product_share(commits, info)
     values |= _windows(commits)
     applied = staleness.accepted(commits)
     for column, names in (("staleness", ("mean", "std", "q95", "max")), ("distance", ("mean", "q95", "max"))):
@@ -178,16 +191,6 @@ def summarize(commits: pd.DataFrame, evals: pd.DataFrame, info: Mapping[str, Any
             values[f"{split}_{metric.name}_final"] = float(y[-1])
             values[f"{split}_{metric.name}_best"] = convergence.best(y, metric.better)
     return {name: None if isinstance(v, float) and not math.isfinite(v) else v for name, v in values.items()}
-
-
-def _product_share(commits: pd.DataFrame, info: Mapping[str, Any]) -> float:
-    """Return how much of the device's rate in matrix products local steps reached; not a number if it is unknown."""
-    actors = info.get("actors") or []
-    rates = [told["product_flops_per_s"] for told in (info, *actors) if told.get("product_flops_per_s")]
-    seconds = commits["compute_s"].sum() if info.get("clock") == "wall" else info.get("train_s")
-    if not (rates and seconds and info.get("step_flops")):
-        return math.nan
-    return float(commits["steps"].sum() * info["step_flops"] / seconds / (sum(rates) / len(rates)))
 
 
 def _refused(commits: pd.DataFrame) -> dict[str, float]:

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 
 from distopt.records import Kind, Metric
 from distopt.rules import Params
-from distopt.tasks import Batch, Key, ModelState, Outputs, Sums, Task
+from distopt.tasks import Batch, Key, ModelState, Outputs, Sums, Task, classes
 
 OBJECTIVE = "distillation"
 
@@ -37,7 +37,7 @@ class Lesson(NamedTuple):
 
 def soften(logits: jax.Array, temperature: float) -> jax.Array:
     """Return log p, shape (batch, classes), of logits of shape (teachers, batch, classes)."""
-    return jax.nn.logsumexp(jax.nn.log_softmax(logits / temperature), axis=0) - jnp.log(len(logits))
+    return classes.mean_probabilities(logits / temperature)
 
 
 def divergence(logits: jax.Array, taught: jax.Array, temperature: float) -> jax.Array:

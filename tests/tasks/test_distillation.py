@@ -60,10 +60,10 @@ def test_gradients_keep_their_size_when_the_temperature_rises() -> None:
     """In the limit they are (f − z) / C for logits of mean 0: equation 4 of the paper, times T²."""
     z, f, _ = logits()
     z, f = z - z.mean(axis=-1, keepdims=True), f - f.mean(axis=-1, keepdims=True)
-    lesson, hot = LESSONS["classes"], 100.0
+    lesson, hot = LESSONS["classes"], 300.0
     taught = lesson.teach(jnp.array(z[:1]), hot)
     g = jax.grad(lambda f: jnp.sum(lesson.miss(f, taught, hot)))(jnp.array(f))
-    np.testing.assert_allclose(g, (f - z[0]) / 5, atol=0.03)
+    np.testing.assert_allclose(g, (f - z[0]) / 5, atol=0.01)
     assert np.abs(g).max() > 0.1
 
 
